@@ -1,0 +1,26 @@
+"""Exact, batched, fast inference on the Random Hierarchy Model.
+
+Level 0 is the leaves, level L the root (the class). Evidence, of shape (batch, s^L, v), is all that a noise
+process hands to inference.
+"""
+
+from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+from hierlib.grammar import Grammar, parse, random_grammar, sample
+from hierlib.inference import Beliefs, infer, overlap, posterior_sample
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Beliefs",
+    "GaussianNoise",
+    "Grammar",
+    "MaskNoise",
+    "UniformNoise",
+    "epsilon_evidence",
+    "infer",
+    "overlap",
+    "parse",
+    "posterior_sample",
+    "random_grammar",
+    "sample",
+]

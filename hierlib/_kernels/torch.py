@@ -1,0 +1,146 @@
+"""The reference backend: plain torch, any device and dtype, twice differentiable in the evidence.
+
+Work is cut into blocks of nodes, so that the gathered messages of a block stay in cache and the memory needed
+beyond the result does not grow with the tree.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from hierlib.grammar import Grammar
+
+BLOCK = 2**18  # numbers gathered at once; 1 MiB in float32
+
+
+def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Upward messages, eqs. (7) = (16, 17), and the log of all that was divided out on the way.
+
+    Args:
+        g: the grammar.
+        evidence: (leaves, v, batch).
+
+    Returns:
+        up: ``up[l]`` of shape (nodes, symbols, batch); normalised over the symbols, the leaves to maximum one
+            (so that no product of evidence over- or underflows).
+        log_z: (batch,), with the factors 1/m of the rules; -inf where no datum of the grammar has evidence.
+    """
+    leaves, total = _scale(evidence, evidence.amax(1, keepdim=True))
+    num_rules_used = (g.d - 1) // (g.s - 1)
+    up, log_z = [leaves], total.log().sum((0, 1)) - num_rules_used * math.log(g.m)
+    for rule in g.rules:
+        message = torch.cat([_to_parents(children, rule) for children in _blocks(up[-1], rule)])
+        message, total = _scale(message, message.sum(1, keepdim=True))
+        log_z = log_z + total.log().sum((0, 1))
+        up.append(message)
+    return up, log_z
+
+
+def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
+    """Once up and once down the tree, eqs. (7, 8) = (16–19); see `hierlib.inference.infer`.
+
+    Args:
+        g: the grammar.
+        evidence: (leaves, v, batch).
+        class_prior: (num_classes, batch), normalised.
+        messages: whether up and down are wanted.
+
+    Returns:
+        up, down, marginals: lists over levels of (nodes, symbols, batch); up and down are None without messages.
+        log_evidence: (batch,), -inf where the evidence is impossible.
+    """
+    up, log_z = upward(g, evidence)
+    down = class_prior[None]
+    marginal, total = _normalise(up[-1] * down)
+    log_evidence = log_z + total[0, 0].log()
+    downs, marginals = [down], [marginal]
+    for level in reversed(range(g.L)):
+        blocks = _blocks(up[level], g.rules[level])
+        parents = down.split([len(children) // g.s for children in blocks])
+        down, _ = _normalise(
+            torch.cat([_to_children(*pair, g.rules[level]) for pair in zip(blocks, parents, strict=True)])
+        )
+        marginal, total = _normalise(up[level] * down)
+        log_evidence = torch.where((total == 0).any(0)[0], -torch.inf, log_evidence)
+        if messages:
+            downs.append(down)
+        marginals.append(marginal)
+    if not messages:
+        return None, None, marginals[::-1], log_evidence
+    return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
+
+
+def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
+    """Draw whole trees from the posterior, from the root down; see `hierlib.inference.posterior_sample`.
+
+    Args:
+        g: the grammar.
+        evidence: (leaves, v, batch).
+        class_prior: (num_classes, batch), normalised.
+        num_samples: draws a datum.
+        generator: source of randomness.
+
+    Returns:
+        y: list over levels of (batch, num_samples, nodes) int64; (batch,) log evidence, -inf where impossible.
+    """
+    up, log_z = upward(g, evidence)
+    root, total = _normalise(up[-1] * class_prior[None])
+    log_evidence = log_z + total[0, 0].log()
+    if torch.isneginf(log_evidence).any():
+        return None, log_evidence
+    batch = evidence.shape[-1]
+    y = [torch.multinomial(root[0].T, num_samples, replacement=True, generator=generator)[..., None]]
+    datum = torch.arange(batch, device=evidence.device)[:, None, None]
+    for level in reversed(range(g.L)):
+        below, rule = up[level], g.rules[level]
+        tuples = rule[y[-1]]  # (batch, samples, nodes, m, s): only the m rules of the symbol drawn
+        node = torch.arange(0, len(below), g.s, device=below.device)
+        weight = math.prod(below[node + i, tuples[..., i].movedim(-1, 0), datum] for i in range(g.s)).movedim(0, -1)
+        which = torch.multinomial(weight.reshape(-1, g.m), 1, generator=generator).reshape(*y[-1].shape, 1, 1)
+        y.append(tuples.gather(-2, which.expand(*which.shape[:-1], g.s)).flatten(2))
+    return y[::-1], log_evidence
+
+
+def _to_parents(children: Tensor, rule: Tensor) -> Tensor:
+    """Unnormalised upward messages of the parents of a block of children, eq. (7): (nodes, symbols, batch)."""
+    parents, m, s = rule.shape
+    weight = math.prod(_gather(children, rule, i) for i in range(s))
+    return weight.unflatten(1, (parents, m)).sum(2)
+
+
+def _to_children(children: Tensor, parent: Tensor, rule: Tensor) -> Tensor:
+    """Unnormalised downward messages to the children of a block of parents, eq. (8): (nodes·s, v, batch)."""
+    _, m, s = rule.shape
+    v = children.shape[1]
+    gathered = [_gather(children, rule, i) for i in range(s)]
+    above = parent.repeat_interleave(m, 1)
+    out = []
+    for i in range(s):
+        weight = math.prod([g for j, g in enumerate(gathered) if j != i], start=above)
+        zero = weight.new_zeros(len(weight), v, weight.shape[-1])
+        out.append(zero.index_add(1, rule[..., i].flatten(), weight))
+    return torch.stack(out, 1).flatten(0, 1)
+
+
+def _gather(children: Tensor, rule: Tensor, i: int) -> Tensor:
+    """What the i-th child of each node believes in the i-th symbol of each rule: (nodes, symbols·m, batch)."""
+    return children.unflatten(0, (-1, rule.shape[-1]))[:, i].index_select(1, rule[..., i].flatten())
+
+
+def _blocks(children: Tensor, rule: Tensor) -> tuple[Tensor, ...]:
+    """Cut the children into blocks of whole sibling groups."""
+    parents, m, s = rule.shape
+    nodes = max(1, BLOCK // (parents * m * children.shape[-1]))
+    return children.split(nodes * s)
+
+
+def _scale(x: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """x / total, and total; where total is zero, x stays zero rather than become NaN."""
+    return x / torch.where(total == 0, 1, total), total
+
+
+def _normalise(x: Tensor) -> tuple[Tensor, Tensor]:
+    return _scale(x, x.sum(1, keepdim=True))

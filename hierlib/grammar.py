@@ -1,0 +1,237 @@
+"""The Random Hierarchy Model: its rules, its data, and the unique parse of a datum (section 3 of the paper)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Grammar:
+    """The production rules of one draw of the Random Hierarchy Model.
+
+    Args:
+        v: alphabet size of every level below the root, at least 2.
+        m: production rules per symbol, 1 ≤ m ≤ v^(s-1).
+        s: branching factor, the number of children of a node, at least 2.
+        L: number of levels of rules, at least 1. Level 0 is the leaves, level L the root (the class).
+        num_classes: symbols of the root, with num_classes·m ≤ v^s.
+        rules: one int64 tensor a level; ``rules[l]``, of shape (symbols of level l+1, m, s), holds the tuples
+            of level-l symbols that each symbol of level l+1 can be rewritten as. No tuple has two parents.
+
+    Raises:
+        ValueError: a parameter is out of range, or the rules do not have these shapes and properties.
+    """
+
+    v: int
+    m: int
+    s: int
+    L: int
+    num_classes: int
+    rules: tuple[Tensor, ...]
+
+    def __post_init__(self):
+        check_parameters(self.v, self.m, self.s, self.L, self.num_classes)
+        object.__setattr__(self, "rules", tuple(self.rules))
+        if len(self.rules) != self.L:
+            raise ValueError(f"expected one rule tensor per level, L = {self.L}, got {len(self.rules)}")
+        for level, rule in enumerate(self.rules):
+            shape = (self.num_symbols(level + 1), self.m, self.s)
+            if tuple(rule.shape) != shape or rule.dtype != torch.int64:
+                raise ValueError(
+                    f"rules[{level}]: expected int64 of shape {shape}, got {rule.dtype} of shape {tuple(rule.shape)}"
+                )
+            if rule.min() < 0 or rule.max() >= self.v:
+                raise ValueError(f"rules[{level}]: expected symbols in 0…{self.v - 1}, got {rule.min()}…{rule.max()}")
+            codes = encode(rule.reshape(-1, self.s), self.v)
+            if codes.unique().numel() != codes.numel():
+                raise ValueError(f"rules[{level}]: a tuple stands twice; a datum must have only one parse")
+
+    @property
+    def d(self) -> int:
+        """Number of leaves, s^L."""
+        return self.s**self.L
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the rules."""
+        return self.rules[0].device
+
+    def num_symbols(self, level: int) -> int:
+        """Number of symbols at a level: v below the root, num_classes at the root."""
+        return self.num_classes if level == self.L else self.v
+
+    def num_nodes(self, level: int) -> int:
+        """Number of nodes at a level, s^(L-level)."""
+        return self.s ** (self.L - level)
+
+    def to(self, device: torch.device | str) -> Grammar:
+        """The same grammar with its rules on another device."""
+        rules = tuple(rule.to(device) for rule in self.rules)
+        return Grammar(self.v, self.m, self.s, self.L, self.num_classes, rules)
+
+    def __repr__(self) -> str:
+        return (
+            f"Grammar(v={self.v}, m={self.m}, s={self.s}, L={self.L}, "
+            f"num_classes={self.num_classes}, device={str(self.device)!r})"
+        )
+
+
+def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
+    """Raise a ValueError unless a Random Hierarchy Model with these parameters exists."""
+    for name, value, low in (
+        ("v", v, 2),
+        ("m", m, 1),
+        ("s", s, 2),
+        ("L", L, 1),
+        ("num_classes", num_classes, 1),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{name}: expected an int, got {value!r}")
+        if value < low:
+            raise ValueError(f"{name}: expected at least {low}, got {value}")
+    if s > 63 or v**s >= 2**63:
+        raise ValueError(f"expected v^s < 2^63 so that a tuple has an int64 code, got v = {v}, s = {s}: lower one")
+    if m > v ** (s - 1):
+        raise ValueError(f"expected m ≤ v^(s-1) = {v ** (s - 1)} rules per symbol, got m = {m}")
+    if num_classes * m > v**s:
+        raise ValueError(
+            f"expected num_classes·m ≤ v^s = {v**s} distinct tuples at the root, got {num_classes}·{m}: "
+            "lower num_classes or m"
+        )
+    if s**L >= 2**40:
+        raise ValueError(f"expected fewer than 2^40 leaves, got s^L = {s}^{L}: lower L")
+
+
+def encode(tuples: Tensor, v: int) -> Tensor:
+    """The tuple (x_1, …, x_s) in the last dimension as one int64 number in base v."""
+    code = torch.zeros(tuples.shape[:-1], dtype=torch.int64, device=tuples.device)
+    for i in range(tuples.shape[-1]):
+        code = code * v + tuples[..., i]
+    return code
+
+
+def random_grammar(
+    *, v: int, m: int, s: int, L: int, num_classes: int | None = None, generator: torch.Generator
+) -> Grammar:
+    """Draw a grammar: at each level the tuples are uniform among the v^s, without replacement (section 3).
+
+    Args:
+        v, m, s, L, num_classes: see `Grammar`; num_classes is v if not given.
+        generator: source of randomness; the rules live on its device.
+
+    Returns:
+        A `Grammar`. The cost grows with v·m·L, not with v^s.
+
+    Raises:
+        ValueError: no such grammar exists.
+
+    >>> g = random_grammar(v=32, m=8, s=2, L=10, generator=torch.Generator().manual_seed(0))
+    >>> g, g.d, g.rules[0].shape
+    (Grammar(v=32, m=8, s=2, L=10, num_classes=32, device='cpu'), 1024, torch.Size([32, 8, 2]))
+    """
+    num_classes = v if num_classes is None else num_classes
+    check_parameters(v, m, s, L, num_classes)
+    rules = []
+    for level in range(L):
+        parents = num_classes if level == L - 1 else v
+        tuples = _distinct_tuples(v, s, parents * m, generator)
+        rules.append(tuples.reshape(parents, m, s))
+    return Grammar(v, m, s, L, num_classes, tuple(rules))
+
+
+def _distinct_tuples(v: int, s: int, k: int, generator: torch.Generator) -> Tensor:
+    """k distinct s-tuples of 0…v-1, uniform among all ordered choices, as (k, s)."""
+    device = generator.device
+    if v**s <= 4 * k:  # dense: shuffle them all
+        codes = torch.randperm(v**s, generator=generator, device=device)[:k]
+        return torch.stack([codes // v ** (s - 1 - i) % v for i in range(s)], -1)
+    tuples = torch.empty((0, s), dtype=torch.int64, device=device)
+    while len(tuples) < k:  # sparse: draw, and drop what was drawn before; at least 3/4 of a draw is new
+        draw = torch.randint(v, (2 * k, s), generator=generator, device=device)
+        tuples = torch.cat([tuples, draw])
+        _, which = encode(tuples, v).unique(return_inverse=True)
+        first = torch.full((int(which.max()) + 1,), len(tuples), dtype=torch.int64, device=device)
+        position = torch.arange(len(tuples), device=device)
+        first.scatter_reduce_(0, which, position, "amin")
+        tuples = tuples[first.sort().values]
+    return tuples[:k]
+
+
+def sample(
+    g: Grammar, n: int, *, generator: torch.Generator, classes: Tensor | Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
+    """Draw data from a grammar: a class, then at each node one of the m rules of its symbol, uniformly.
+
+    Args:
+        g: the grammar.
+        n: number of data, at least 1.
+        generator: source of randomness, on the grammar's device.
+        classes: the n classes; uniform among num_classes if not given.
+
+    Returns:
+        One int64 tensor a level: ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
+
+    Raises:
+        ValueError: n or the classes are out of range, or the generator is on another device.
+    """
+    if n < 1:
+        raise ValueError(f"n: expected at least one datum, got {n}")
+    if generator.device.type != g.device.type:
+        raise ValueError(f"generator: expected device {g.device}, got {generator.device}; use g.to(…)")
+    if classes is None:
+        root = torch.randint(g.num_classes, (n, 1), generator=generator, device=g.device)
+    else:
+        root = torch.as_tensor(classes, dtype=torch.int64, device=g.device).reshape(-1, 1)
+        if len(root) != n or root.min() < 0 or root.max() >= g.num_classes:
+            raise ValueError(f"classes: expected {n} numbers in 0…{g.num_classes - 1}, got {classes!r}")
+    x = [root]
+    for rule in reversed(g.rules):
+        which = torch.randint(g.m, x[-1].shape, generator=generator, device=g.device)
+        x.append(rule[x[-1], which].flatten(1))
+    return tuple(reversed(x))
+
+
+def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
+    """Recover all latent symbols of data; the parse is unique because no tuple has two parents (section 3).
+
+    Args:
+        g: the grammar.
+        leaves: (n, s^L) symbols 0…v-1.
+
+    Returns:
+        All levels as from `sample`: ``x[l]`` of shape (n, s^(L-l)), int64.
+
+    Raises:
+        ValueError: a datum is not produced by the grammar (it is named), or the shape is wrong.
+    """
+    leaves = torch.as_tensor(leaves, device=g.device)
+    if leaves.ndim != 2 or leaves.shape[1] != g.d:
+        raise ValueError(f"leaves: expected shape (n, {g.d}), got {tuple(leaves.shape)}")
+    if leaves.dtype.is_floating_point or leaves.dtype == torch.bool:
+        raise ValueError(f"leaves: expected integer symbols, got {leaves.dtype}")
+    x = [leaves.to(torch.int64)]
+    bad = ((x[0] < 0) | (x[0] >= g.v)).any(1)
+    if bad.any():
+        raise ValueError(f"leaves: expected symbols in 0…{g.v - 1}; {_name(bad)} has others")
+    for level, rule in enumerate(g.rules):
+        codes, order = encode(rule.reshape(-1, g.s), g.v).sort()
+        seen = encode(x[-1].reshape(len(leaves), -1, g.s), g.v)
+        place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
+        bad = (codes[place] != seen).any(1)
+        if bad.any():
+            raise ValueError(
+                f"leaves: {_name(bad)} is not a string of this grammar "
+                f"(a tuple at level {level} is the right-hand side of no rule)"
+            )
+        x.append(order[place] // g.m)
+    return tuple(x)
+
+
+def _name(bad: Tensor) -> str:
+    """Name the data for which ``bad``, of shape (n,), is true."""
+    which = bad.nonzero()[:, 0].tolist()
+    return f"datum {which[0]}" if len(which) == 1 else f"datum {which[0]} (and {len(which) - 1} more)"

@@ -1,0 +1,188 @@
+"""Exact inference on the tree: belief propagation and posterior sampling, whatever the noise was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hierlib._kernels import torch as _reference
+from hierlib.grammar import Grammar
+
+
+class Beliefs(NamedTuple):
+    """What `infer` returns; each of the first three has one tensor a level, (batch, s^(L-l), symbols).
+
+    Attributes:
+        up: upward messages ν↑, normalised; ``up[0]`` is the evidence as it was given.
+        down: downward messages ν↓, normalised; ``down[L]`` is the class prior.
+        marginals: posterior probabilities of each symbol of each node, ∝ ν↑·ν↓.
+        log_evidence: (batch,), log Σ_x p(x) Π_i evidence_i(x_i), p the grammar's distribution of data.
+
+    The tensors may be strided views with the batch innermost in memory. up and down are None if `infer` was
+    called with messages=False.
+    """
+
+    up: tuple[Tensor, ...] | None
+    down: tuple[Tensor, ...] | None
+    marginals: tuple[Tensor, ...]
+    log_evidence: Tensor
+
+
+def infer(
+    g: Grammar,
+    evidence: Tensor,
+    *,
+    class_prior: Tensor | Sequence[float] | None = None,
+    messages: bool = True,
+    backend: str = "auto",
+) -> Beliefs:
+    """Compute the exact posterior of every symbol of the tree by belief propagation, eqs. (7, 8) = (16–19).
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), finite and non-negative, in any normalisation: what is known about each leaf.
+        class_prior: prior of the class, (num_classes,) or (batch, num_classes), non-negative; uniform if not
+            given (footnote 1). A one-hot row makes the inference class-conditional.
+        messages: False returns the marginals only, which needs less memory.
+        backend: "auto" chooses by device and size; or "torch", "cpu", "gpu".
+
+    Returns:
+        `Beliefs`, in the evidence's floating type and on its device.
+
+    Raises:
+        ValueError: a wrong shape or type, evidence that is negative or not finite, or evidence that the grammar
+            cannot produce; the datum is named.
+
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> from hierlib import epsilon_evidence, random_grammar, sample
+    >>> g = random_grammar(v=4, m=2, s=2, L=3, generator=rng)
+    >>> x = sample(g, 5, generator=rng)
+    >>> b = infer(g, epsilon_evidence(x[0], eps=0.0, v=g.v))
+    >>> [m.shape for m in b.marginals]
+    [torch.Size([5, 8, 4]), torch.Size([5, 4, 4]), torch.Size([5, 2, 4]), torch.Size([5, 1, 4])]
+    """
+    _check_evidence(g, evidence)
+    prior = _class_prior(g, evidence, class_prior)
+    kernel = _backend(backend, evidence)
+    up, down, marginals, log_evidence = kernel.infer(g, evidence.permute(1, 2, 0), prior, messages)
+    _check_possible(g, evidence, log_evidence)
+
+    def outward(levels):
+        return None if levels is None else tuple(x.permute(2, 0, 1) for x in levels)
+
+    return Beliefs(outward(up), outward(down), outward(marginals), log_evidence)
+
+
+def posterior_sample(
+    g: Grammar,
+    evidence: Tensor,
+    *,
+    num_samples: int = 1,
+    generator: torch.Generator,
+    class_prior: Tensor | Sequence[float] | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, ...]:
+    """Draw whole data, with all their latent symbols, from the exact posterior (section 5, Mézard & Montanari).
+
+    The class is drawn from its marginal, then each node's rule given its symbol, down to the leaves. With
+    evidence from `GaussianNoise` this is what running the reverse diffusion from x_t gives.
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `infer`.
+        num_samples: draws a datum, at least 1.
+        generator: source of randomness.
+        class_prior, backend: as for `infer`.
+
+    Returns:
+        One int64 tensor a level, ``y[l]`` of shape (batch, num_samples, s^(L-l)).
+
+    Raises:
+        ValueError: as for `infer`, or num_samples below 1.
+    """
+    if num_samples < 1:
+        raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
+    _check_evidence(g, evidence)
+    prior = _class_prior(g, evidence, class_prior)
+    kernel = _backend(backend, evidence)
+    with torch.no_grad():
+        y, log_evidence = kernel.posterior_sample(g, evidence.permute(1, 2, 0), prior, num_samples, generator)
+    _check_possible(g, evidence, log_evidence)
+    return tuple(y)
+
+
+def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
+    """Probability of the symbols x at each level: the batch mean of the marginal at x[l] (figures 5, 7, 14).
+
+    Args:
+        beliefs: from `infer`.
+        x: the data, one tensor a level as from `sample`, ``x[l]`` of shape (batch, s^(L-l)).
+
+    Returns:
+        (L+1,), level 0 the leaves.
+
+    Raises:
+        ValueError: the levels or shapes do not match.
+    """
+    if len(x) != len(beliefs.marginals):
+        raise ValueError(f"x: expected {len(beliefs.marginals)} levels, leaves first, got {len(x)}")
+    for level, (marginal, symbols) in enumerate(zip(beliefs.marginals, x, strict=True)):
+        if marginal.shape[:2] != symbols.shape:
+            raise ValueError(f"x[{level}]: expected shape {tuple(marginal.shape[:2])}, got {tuple(symbols.shape)}")
+    return torch.stack([m.gather(-1, y[..., None]).mean() for m, y in zip(beliefs.marginals, x, strict=True)])
+
+
+def _backend(name: str, evidence: Tensor) -> ModuleType:
+    if name in ("auto", "torch"):
+        return _reference
+    raise ValueError(f'backend: expected "auto" or "torch", got {name!r}')
+
+
+def _check_evidence(g: Grammar, evidence: Tensor) -> None:
+    if not isinstance(evidence, Tensor) or not evidence.dtype.is_floating_point:
+        raise ValueError(
+            f"evidence: expected a floating-point tensor, got {getattr(evidence, 'dtype', type(evidence))}"
+        )
+    if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v) or not len(evidence):
+        raise ValueError(f"evidence: expected shape (batch ≥ 1, {g.d}, {g.v}), got {tuple(evidence.shape)}")
+    if evidence.device.type != g.device.type:
+        raise ValueError(f"evidence is on {evidence.device}, the grammar on {g.device}: use g.to(evidence.device)")
+    bad = ~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1)
+    if bad.any():
+        raise ValueError(f"evidence: expected finite non-negative numbers; datum {_which(bad)} has others")
+
+
+def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] | None) -> Tensor:
+    """The class prior as (num_classes, batch), normalised."""
+    batch = len(evidence)
+    if prior is None:
+        return evidence.new_full((g.num_classes, batch), 1 / g.num_classes)
+    prior = torch.as_tensor(prior, dtype=evidence.dtype, device=evidence.device)
+    if prior.shape not in ((g.num_classes,), (batch, g.num_classes)):
+        raise ValueError(
+            f"class_prior: expected shape ({g.num_classes},) or ({batch}, {g.num_classes}), got {tuple(prior.shape)}"
+        )
+    prior = prior.expand(batch, g.num_classes)
+    bad = ~((prior >= 0) & (prior < torch.inf)).all(1) | (prior.sum(1) == 0)
+    if bad.any():
+        raise ValueError(f"class_prior: expected finite non-negative numbers, not all zero; row {_which(bad)} is not")
+    return (prior / prior.sum(1, keepdim=True)).T
+
+
+def _check_possible(g: Grammar, evidence: Tensor, log_evidence: Tensor) -> None:
+    bad = ~torch.isfinite(log_evidence)
+    if bad.any():
+        hint = "" if evidence.dtype == torch.float64 else ", or it underflows: try float64"
+        raise ValueError(
+            f"evidence: datum {_which(bad)} is impossible, no string of the grammar (and class_prior) has non-zero "
+            f"evidence at every leaf{hint}"
+        )
+
+
+def _which(bad: Tensor) -> str:
+    which = bad.nonzero()[:, 0].tolist()
+    return str(which[0]) if len(which) == 1 else f"{which[0]} (and {len(which) - 1} more)"
