@@ -108,8 +108,8 @@ class GaussianNoise:
         alpha_bar = _per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
         if (alpha_bar == 1).any():
             raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
-        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)[:, None, None]
-        evidence = (x_t * inverse_delta).softmax(-1)
+        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)
+        evidence = (x_t.permute(1, 2, 0) * inverse_delta).softmax(1).permute(2, 0, 1)
         if not torch.isfinite(evidence.sum()):
             raise ValueError("x_t: expected finite numbers, got NaN or infinity")
         return evidence

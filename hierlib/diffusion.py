@@ -1,0 +1,58 @@
+"""The reverse diffusion step by step, with belief propagation as the denoiser (sections 2.1 and 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torchvision)
+from hierlib.evidence import GaussianNoise
+from hierlib.grammar import Grammar
+from hierlib.inference import infer
+
+from diffusers import DDPMScheduler  # isort: skip
+
+
+def ddpm(num_steps: int = 1000) -> DDPMScheduler:
+    """The schedule of Ho et al. (2020), β from 1e-4 to .02, for a denoiser that predicts x_0 and is exact."""
+    return DDPMScheduler(num_steps, beta_start=1e-4, beta_end=0.02, prediction_type="sample", clip_sample=False)
+
+
+def ddpm_noise(v: int, scheduler: DDPMScheduler, dtype: torch.dtype = torch.float32) -> GaussianNoise:
+    """`GaussianNoise` with the scheduler's ᾱ_k; its time is the step k = 0, 1, …, num_steps-1."""
+    return GaussianNoise(v, schedule=lambda k: scheduler.alphas_cumprod.double()[k.long()], dtype=dtype)
+
+
+def reverse_diffusion(
+    g: Grammar, x_k: Tensor, k: int, *, generator: torch.Generator, scheduler: DDPMScheduler | None = None
+) -> Tensor:
+    """Run the reverse process of eq. (3) from step k to 0, the mean of x_0 given x_t computed exactly.
+
+    Args:
+        g: the grammar.
+        x_k: (n, d, v), the noisy leaves at step k, as from ``ddpm_noise(g.v, scheduler).corrupt(x0, k, …)``.
+        k: the step it starts from, 1 ≤ k < number of steps.
+        generator: source of randomness.
+        scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample" and no clipping; `ddpm()` if not given.
+
+    Returns:
+        (n, d) int64, the leaves that it ends in: of each leaf the symbol with the largest component.
+
+    Raises:
+        ValueError: k or the scheduler is not of this kind.
+    """
+    scheduler = ddpm() if scheduler is None else scheduler
+    config = scheduler.config
+    if config.prediction_type != "sample" or config.clip_sample or config.thresholding:
+        raise ValueError(
+            "scheduler: expected prediction_type='sample', clip_sample=False, thresholding=False, got "
+            f"{config.prediction_type!r}, {config.clip_sample}, {config.thresholding}"
+        )
+    if not 1 <= k < config.num_train_timesteps:
+        raise ValueError(f"k: expected a step in 1…{config.num_train_timesteps - 1}, got {k}")
+    noise = ddpm_noise(g.v, scheduler, x_k.dtype)
+    x = x_k
+    for step in range(k, -1, -1):
+        mean = infer(g, noise.evidence(x, step), messages=False).marginals[0]
+        x = scheduler.step(mean, step, x, generator=generator).prev_sample
+    return x.argmax(-1)

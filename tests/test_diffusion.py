@@ -1,0 +1,59 @@
+"""Running the reverse diffusion step by step is the same as drawing from the posterior (section 4)."""
+
+import pytest
+import torch
+
+import hierlib as hl
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion
+
+N = 20_000
+
+
+@pytest.mark.parametrize(("k", "alpha_bar"), [(98, 0.9), (258, 0.5)])
+def test_reverse_process_and_posterior_sampling_keep_the_same_symbols(k, alpha_bar):
+    rng = torch.Generator().manual_seed(k)
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng)
+    scheduler = ddpm()
+    noise = ddpm_noise(g.v, scheduler)
+    assert noise.alpha_bar(k) == pytest.approx(alpha_bar, abs=0.005)
+    x = hl.sample(g, N, generator=rng)
+    x_k = noise.corrupt(x[0], k, generator=rng)
+    reverse = hl.parse(g, reverse_diffusion(g, x_k, k, generator=rng, scheduler=scheduler))  # all grammatical
+    direct = [y[:, 0] for y in hl.posterior_sample(g, noise.evidence(x_k, k), generator=rng)]
+    for level in range(g.L + 1):
+        # paired by datum: both start from the same x_k, so the spread of the difference is the spread that counts
+        difference = (reverse[level] == x[level]).double().mean(1) - (direct[level] == x[level]).double().mean(1)
+        error = difference.std() / N**0.5
+        assert error < 0.005
+        assert abs(difference.mean()) < 3 * error, f"level {level}"
+    assert (reverse[0] != direct[0]).any(), "two random draws must not be the same draw"
+
+
+def test_a_biased_denoiser_is_noticed():
+    """The comparison above can fail: with the single-leaf posterior for a denoiser it does."""
+    rng = torch.Generator().manual_seed(0)
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng)
+    scheduler, k = ddpm(), 258
+    noise = ddpm_noise(g.v, scheduler)
+    x = hl.sample(g, 2000, generator=rng)
+    x_k = noise.corrupt(x[0], k, generator=rng)
+    y = x_k
+    for step in range(k, -1, -1):
+        y = scheduler.step(noise.evidence(y, step), step, y, generator=rng).prev_sample
+    with pytest.raises(ValueError, match="not a string of this grammar"):
+        hl.parse(g, y.argmax(-1))
+
+
+@pytest.mark.parametrize("k", [0, 1000])
+def test_step_out_of_range(k):
+    g = hl.random_grammar(v=2, m=1, s=2, L=1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=r"k: expected a step in 1…999"):
+        reverse_diffusion(g, torch.zeros(1, 2, 2), k, generator=torch.Generator())
+
+
+def test_a_scheduler_for_another_prediction_is_refused():
+    from diffusers import DDPMScheduler
+
+    g = hl.random_grammar(v=2, m=1, s=2, L=1, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="prediction_type='sample'"):
+        reverse_diffusion(g, torch.zeros(1, 2, 2), 5, generator=torch.Generator(), scheduler=DDPMScheduler(1000))
