@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import hierlib as hl
-from tests.grammars import derivations, grammars
+from hierlib.enumeration import all_data, data_per_class
+from tests.grammars import grammars
 
 
 def rng(seed=0):
@@ -29,8 +30,8 @@ def test_sample_then_parse_gives_every_level_back(g, seed):
 @settings(max_examples=60, deadline=None)
 def test_no_string_has_two_parses_and_counts_are_the_papers(g):
     """m^((d-1)/(s-1)) strings a class, all different, within a class and between classes."""
-    x, _ = derivations(g)
-    assert len(x[0]) == g.num_classes * g.m ** ((g.d - 1) // (g.s - 1))
+    x = all_data(g)
+    assert len(x[0]) == g.num_classes * data_per_class(g.m, g.s, g.L)
     assert len(x[0].unique(dim=0)) == len(x[0])
 
 
@@ -75,7 +76,7 @@ def test_class_and_rules_are_uniform_in_data():
 
 def test_every_string_is_made_when_m_is_largest():
     g = hl.random_grammar(v=3, m=3, s=2, L=2, generator=rng())
-    x, _ = derivations(g)
+    x = all_data(g)
     assert len(x[0].unique(dim=0)) == 3**4
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import hierlib as hl
-from tests.grammars import enumerate_posterior, grammars, marginals_by_enumeration
+from hierlib.enumeration import all_data, brute_force, derivation_weights
+from tests.grammars import grammars
 
 DOUBLE = dict(rtol=0, atol=1e-10)
 
@@ -31,7 +32,7 @@ def random_evidence(g, batch, seed, zeros=False):
 def test_exact_against_enumeration(g, batch, seed, zeros):
     e = random_evidence(g, batch, seed, zeros)
     b = hl.infer(g, e)
-    marginals, log_evidence = marginals_by_enumeration(g, e)
+    marginals, log_evidence = brute_force(g, e)
     torch.testing.assert_close(b.log_evidence, log_evidence, rtol=1e-10, atol=1e-10)
     for level, (mine, exact) in enumerate(zip(b.marginals, marginals, strict=True)):
         assert mine.shape == (batch, g.s ** (g.L - level), g.num_symbols(level))
@@ -53,7 +54,7 @@ def test_exact_with_a_class_prior(g, seed):
     e = random_evidence(g, 2, seed)
     prior = torch.rand(g.num_classes, dtype=torch.float64, generator=rng(seed)) + 0.01
     b = hl.infer(g, e, class_prior=3 * prior)
-    marginals, log_evidence = marginals_by_enumeration(g, e, prior / prior.sum())
+    marginals, log_evidence = brute_force(g, e, class_prior=prior)
     torch.testing.assert_close(b.log_evidence, log_evidence, rtol=1e-10, atol=1e-10)
     for mine, exact in zip(b.marginals, marginals, strict=True):
         torch.testing.assert_close(mine, exact, **DOUBLE)
@@ -76,7 +77,8 @@ def test_variance_is_the_second_derivative_of_log_evidence():
     h = torch.zeros((), dtype=torch.float64, requires_grad=True)
     (first,) = torch.autograd.grad(hl.infer(g, e * (h * kept).exp()).log_evidence.sum(), h, create_graph=True)
     (second,) = torch.autograd.grad(first, h)
-    x, weight, _ = enumerate_posterior(g, e)
+    x, weight = all_data(g), derivation_weights(g, e)
+    weight = weight / weight.sum(1, keepdim=True)
     total = (x[0] == x0).sum(1).double()
     mean = (weight[0] * total).sum()
     torch.testing.assert_close(first.detach(), mean, **DOUBLE)
@@ -91,7 +93,8 @@ def test_posterior_samples_follow_the_posterior(g, seed):
     assert [tuple(level.shape) for level in y] == [(1, n, g.s ** (g.L - l)) for l in range(g.L + 1)]
     for a, b in zip(hl.parse(g, y[0][0]), y, strict=True):  # the latent symbols drawn are the parse of the leaves
         assert torch.equal(a, b[0])
-    x, weight, _ = enumerate_posterior(g, e)
+    x, weight = all_data(g), derivation_weights(g, e)
+    weight = weight / weight.sum(1, keepdim=True)
     counts = (y[0][0][:, None] == x[0][None]).all(-1).sum(0).double()
     frequent = weight[0] * n > 5
     observed = torch.cat([counts[frequent], counts[~frequent].sum()[None]])
