@@ -1,0 +1,97 @@
+"""Sums over every derivation of a small grammar: exact by exhaustion, the judge of all that is faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hierlib.grammar import Grammar
+
+LIMIT = 2**20  # derivations; above this, enumeration is refused
+
+
+def data_per_class(m: int, s: int, L: int) -> int:
+    """Number of data of one class, m^((d-1)/(s-1)) with d = s^L, as an exact integer (section 3)."""
+    return m ** ((s**L - 1) // (s - 1))
+
+
+def all_data(g: Grammar, *, limit: int = LIMIT) -> tuple[Tensor, ...]:
+    """Every derivation of a grammar, once each.
+
+    Args:
+        g: the grammar.
+        limit: the largest number of derivations that is listed.
+
+    Returns:
+        One int64 tensor a level as from `sample`: ``x[l]`` of shape (N, s^(L-l)), where N is
+        num_classes·m^((d-1)/(s-1)); derivations of one class stand together.
+
+    Raises:
+        ValueError: there are more than ``limit`` derivations.
+
+    >>> from hierlib import random_grammar
+    >>> g = random_grammar(v=4, m=2, s=2, L=3, generator=torch.Generator().manual_seed(0))
+    >>> [tuple(x.shape) for x in all_data(g)]
+    [(512, 8), (512, 4), (512, 2), (512, 1)]
+    """
+    total = g.num_classes * data_per_class(g.m, g.s, g.L)
+    if total > limit:
+        raise ValueError(f"expected at most {limit} derivations, got {total:.3e}: lower m, L or s, or use infer")
+    x = [torch.arange(g.num_classes, device=g.device)[:, None]]
+    for rule in reversed(g.rules):
+        nodes = x[-1].shape[1]
+        which = torch.arange(g.m**nodes, device=g.device)  # in base m, one digit a node: the rule that it uses
+        which = torch.stack([which // g.m**i % g.m for i in range(nodes)], -1)
+        below = rule[x[-1][:, None], which[None]].flatten(0, 1).flatten(1)
+        x = [level.repeat_interleave(len(which), 0) for level in x] + [below]
+    return tuple(reversed(x))
+
+
+def brute_force(
+    g: Grammar, evidence: Tensor, *, class_prior: Sequence[float] | Tensor | None = None, limit: int = LIMIT
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """What `infer` computes, by weighing every derivation: p(x) Π_i evidence_i(x_i).
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `infer`.
+        class_prior: (num_classes,), non-negative; uniform if not given.
+        limit: the largest number of derivations that is listed.
+
+    Returns:
+        The marginals, one tensor a level of shape (batch, s^(L-l), symbols), and log_evidence, (batch,).
+
+    Raises:
+        ValueError: there are more than ``limit`` derivations, or none is possible.
+    """
+    x = all_data(g, limit=limit)
+    weight = derivation_weights(g, evidence, class_prior=class_prior, x=x)
+    total = weight.sum(1)
+    if not (total > 0).all():
+        raise ValueError("evidence: expected at least one possible derivation of each datum, got none")
+    posterior = weight / total[:, None]
+    marginals = tuple(
+        torch.einsum("bn,nia->bia", posterior, torch.nn.functional.one_hot(level, g.num_symbols(l)).to(weight.dtype))
+        for l, level in enumerate(x)
+    )
+    return marginals, total.log()
+
+
+def derivation_weights(
+    g: Grammar,
+    evidence: Tensor,
+    *,
+    class_prior: Sequence[float] | Tensor | None = None,
+    x: Sequence[Tensor] | None = None,
+) -> Tensor:
+    """p(x) Π_i evidence_i(x_i) of each derivation x of `all_data`, as (batch, N)."""
+    x = all_data(g) if x is None else x
+    if class_prior is None:
+        class_prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=evidence.dtype)
+    prior = torch.as_tensor(class_prior, dtype=evidence.dtype, device=evidence.device)
+    weight = (prior / prior.sum())[x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
+    for i in range(g.d):  # leaf by leaf: the table of all of them need not be held
+        weight = weight * evidence[:, i, x[0][:, i]]
+    return weight

@@ -1,0 +1,65 @@
+"""Enumeration against an independent one (itertools) and against inference, and its refusal of what is large."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hierlib as hl
+from hierlib.enumeration import all_data, brute_force, data_per_class, derivation_weights
+from tests.grammars import grammars
+
+
+def derivations(g):
+    """Every derivation as {(level, node): symbol}, written with nothing but itertools and the meaning of a rule."""
+    nodes = [(level, i) for level in range(g.L, 0, -1) for i in range(g.num_nodes(level))]
+    for root, *choices in itertools.product(range(g.num_classes), *[range(g.m)] * len(nodes)):
+        x = {(g.L, 0): root}
+        for (level, i), which in zip(nodes, choices, strict=True):
+            for k, symbol in enumerate(g.rules[level - 1][x[level, i], which].tolist()):
+                x[level - 1, g.s * i + k] = symbol
+        yield x
+
+
+@settings(max_examples=30, deadline=None)
+@given(g=grammars(max_data=300), seed=st.integers(0, 99))
+def test_agrees_with_itertools(g, seed):
+    x, wanted = all_data(g), list(derivations(g))
+    assert len(x[0]) == len(wanted) == g.num_classes * data_per_class(g.m, g.s, g.L)
+    got = [{(l, i): a for l, row in enumerate(rows) for i, a in enumerate(row.tolist())} for rows in zip(*x)]
+    keys = sorted(wanted[0])
+    assert sorted([y[k] for k in keys] for y in got) == sorted([y[k] for k in keys] for y in wanted)
+
+    evidence = torch.rand(1, g.d, g.v, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    prior = torch.arange(1.0, g.num_classes + 1, dtype=torch.float64)
+    for class_prior in (None, prior):
+        p = (torch.ones(g.num_classes) if class_prior is None else prior).double()
+        p = p / p.sum() / data_per_class(g.m, g.s, g.L)
+        marginals, log_evidence = brute_force(g, evidence, class_prior=class_prior)
+        total, sums = 0.0, [torch.zeros_like(m[0]) for m in marginals]
+        for y in wanted:
+            weight = p[y[g.L, 0]] * torch.stack([evidence[0, i, y[0, i]] for i in range(g.d)]).prod()
+            total += weight
+            for (level, i), symbol in y.items():
+                sums[level][i, symbol] += weight
+        torch.testing.assert_close(log_evidence[0], total.log(), rtol=0, atol=1e-12)
+        for marginal, level in zip(marginals, sums, strict=True):
+            torch.testing.assert_close(marginal[0], level / total, rtol=0, atol=1e-12)
+
+
+def test_derivations_of_a_class_stand_together_and_weights_are_its_prior():
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, num_classes=3, generator=torch.Generator().manual_seed(1))
+    x = all_data(g)
+    assert x[3][:, 0].tolist() == [c for c in range(3) for _ in range(128)]
+    weights = derivation_weights(g, torch.ones(1, 8, 4, dtype=torch.float64), class_prior=[1.0, 1.0, 2.0])
+    torch.testing.assert_close(weights[0].reshape(3, 128).sum(1), torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64))
+
+
+def test_refuses_what_is_large_and_what_is_impossible():
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=torch.Generator().manual_seed(1))
+    with pytest.raises(ValueError, match="at most 511 derivations"):
+        all_data(g, limit=511)
+    with pytest.raises(ValueError, match="at least one possible derivation"):
+        brute_force(g, torch.zeros(1, 8, 4))
