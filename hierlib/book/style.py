@@ -1,10 +1,12 @@
 """The house style of the book's figures: one colour, one line width and one marker per quantity."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import torch
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +19,7 @@ CHANGED = "#D55E00"  # a symbol that the way back has changed
 CHANCE = "#7F7F7F"  # chance level, and values quoted from the paper
 ERASED = "#E4E4E4"  # a cell whose symbol is gone; darker in dark mode
 
+_FONT = Path(__file__).parents[2] / "book" / "_fonts" / "SourceSans3-Regular.ttf"
 WIDTH = 6.0  # inches, the width of the text
 # The leaf is teal and the class red; the stops have contrast >= 3 on white and on #121212.
 _STOPS = (
@@ -42,14 +45,15 @@ _RC = {
     "savefig.dpi": 150,
     "svg.fonttype": "path",  # the same letters on every machine
     "svg.hashsalt": "hierlib",  # the same file from the same figure
-    "font.size": 9.5,
-    "axes.titlesize": 10,
+    "font.family": ["Source Sans 3", "DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 10.5,
     "axes.titleweight": "regular",
     "axes.titlelocation": "left",
     "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
     "legend.frameon": False,
     "mathtext.fontset": "cm",  # as the equations of the page
     "text.color": INK,
@@ -82,7 +86,11 @@ def setup(seed: int) -> torch.Generator:
     """Sets the house style and one thread for this chapter, and returns its seeded generator."""
     from hierlib.book import glue
 
+    if _FONT.exists() and "Source Sans 3" not in font_manager.get_font_names():
+        font_manager.fontManager.addfont(_FONT)
     mpl.rcParams.update(_RC)
+    if not _FONT.exists():  # outside the checkout
+        mpl.rcParams["font.family"] = "DejaVu Sans"
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[_STOPS[i] for i in (10, 5, 0, 7, 2)])
     torch.set_num_threads(1)  # chapters run side by side, one process each
     glue.reset()
