@@ -1,0 +1,76 @@
+"""Half heights, slopes, widths and crossings, on curves whose answers are known."""
+
+import numpy as np
+import pytest
+
+from hierlib.curves import bootstrap, crossing, half_height, width
+
+
+def fall(t, at, steep):
+    return 1 / (1 + (t / at) ** steep)
+
+
+@pytest.mark.parametrize("steep", [1.5, 5, 20])
+@pytest.mark.parametrize(("top", "chance"), [(1.0, 0.0), (0.9, 0.2)])
+def test_half_height_and_slope_of_a_logistic_fall(steep, top, chance):
+    t = np.geomspace(0.001, 10, 400)
+    found = half_height(t, chance + (top - chance) * fall(t, 0.07, steep), chance=chance, top=top)
+    assert found.t == pytest.approx(0.07, rel=1e-3)
+    assert found.slope == pytest.approx((top - chance) * steep / 4, rel=0.03)
+
+
+def test_half_height_takes_noise_and_few_points():
+    rng = np.random.default_rng(0)
+    t = np.geomspace(0.05, 0.1, 14)
+    found = [half_height(t, fall(t, 0.07, 16) + rng.normal(0, 0.01, 14), chance=0) for _ in range(200)]
+    assert np.mean([f.t for f in found]) == pytest.approx(0.07, rel=0.002)
+    assert np.mean([f.slope for f in found]) == pytest.approx(4, rel=0.03)
+    two = half_height([1, 2], [0.9, 0.1], chance=0)
+    assert two.t == pytest.approx(2**0.5) and two.slope == pytest.approx(0.8 / np.log(2))
+
+
+def test_a_second_fall_elsewhere_does_not_count():
+    t = np.geomspace(0.01, 100, 300)
+    y = fall(t, 0.1, 8) + 0.4 * (np.abs(np.log(t / 10)) < 1)
+    assert half_height(t, y, chance=0).t == pytest.approx(0.1, rel=0.01)
+
+
+@pytest.mark.parametrize("y", [[1, 0.9, 0.8], [0.4, 0.3, 0.2]])
+def test_no_half_height_is_nan_not_a_guess(y):
+    assert np.isnan(half_height([1, 2, 3], y, chance=0)).all()
+    assert np.isnan(width([1, 2, 3], y, chance=0))
+
+
+def test_width_of_a_logistic_fall():
+    t = np.geomspace(0.001, 10, 2000)
+    assert width(t, fall(t, 0.07, 5), chance=0) == pytest.approx(2 * np.log(9) / 5, rel=1e-3)
+
+
+def test_crossing_is_the_last_fall_below():
+    t = np.array([1.0, 2, 4, 8, 16])
+    assert crossing(t, [1, -1, 1, 1, -1], np.zeros(5)) == pytest.approx(8 * 2**0.5)
+    assert np.isnan(crossing(t, [-1, -1, 0, 0, 1], np.zeros(5)))
+
+
+def test_bootstrap_covers_the_mean_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    inside = []
+    for i in range(300):
+        lo, hi = bootstrap(float, rng.exponential(size=60), seed=i, num=300)
+        inside.append(lo < 1 < hi)
+    assert 0.89 < np.mean(inside) < 0.975
+
+
+def test_bootstrap_pairs_arrays_of_equal_length():
+    a = np.random.default_rng(2).normal(size=(40, 3))
+    lo, hi = bootstrap(lambda x, y: x - y, a, a + 1)
+    assert lo == pytest.approx([-1, -1, -1]) and hi == pytest.approx([-1, -1, -1])
+    lo, hi = bootstrap(lambda x, y: x - y, a[:, 0], a[:30, 0])
+    assert lo < hi
+
+
+def test_bad_curves_are_refused():
+    with pytest.raises(ValueError, match="positive and increasing"):
+        half_height([0.0, 1.0], [1, 0], chance=0)
+    with pytest.raises(ValueError, match="of its shape"):
+        crossing([1, 2, 3], [1, 2], [1, 2, 3])
