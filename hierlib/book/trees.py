@@ -63,13 +63,13 @@ def disc(
     if not kept:  # the cross sits on the ring, so that the symbol can be read
         ax.annotate(
             "×", (x, y), (0.95 * radius, 0.8 * radius), textcoords="offset points", color=CHANGED,
-            ha="center", va="center", fontsize=max(7, 1.25 * radius), fontweight=600, zorder=z + 1,
+            ha="center", va="center", fontsize=max(7, 1.25 * radius), zorder=z + 1,
         )  # fmt: skip
     if symbol is not None and radius >= 6:
         ink = _ink_on(colour) if kept else CHANGED
         ax.text(
             x, y, str(int(symbol)), color=ink, ha="center", va="center", fontsize=1.15 * radius,
-            fontweight=600, zorder=z + 1,
+zorder=z + 1,
         )  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def factor(
         side = -1 if x < 0 else 1
         ax.text(
             x / 2 + side * 0.16, y / 2, label, ha="right" if side < 0 else "left", va="center",
-            fontweight=600 if k == out else None, fontsize=10.5,
+if k == out else None, fontsize=10.5,
         )  # fmt: skip
         name = parent if k == 0 else children[k - 1]
         colour = colours[1 if k == 0 else 0]
