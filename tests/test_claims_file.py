@@ -1,0 +1,147 @@
+"""book/claims.yaml: its schema, that no row of the paper is missing, and that chapters answer their claims."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = yaml.safe_load((ROOT / "book" / "claims.yaml").read_text(encoding="utf-8"))
+CLAIMS = DATA["claims"]
+BY_ID = {c["id"]: c for c in CLAIMS}
+
+REQUIRED = {"id", "row", "where", "sentence", "quantity", "chapter"}
+OPTIONAL = {"expect", "condition", "own", "stand_in", "version", "note", "status_if_not_run"}
+NUMBER_CHECKS = {
+    "at_most": {"at_most", "se"},
+    "at_least": {"at_least", "se"},
+    "near": {"near", "abs", "se"},
+}
+RECORD = re.compile(r"""\brecord\(\s*["']([^"']+)["']""")
+
+
+def rows(claim):
+    row = claim["row"]
+    return [str(r) for r in (row if isinstance(row, list) else [row])]
+
+
+def slug(path):
+    return re.sub(r"^\d+_", "", path.stem)
+
+
+def toc_files():
+    text = (ROOT / "_toc.yml").read_text(encoding="utf-8")
+    return [ROOT / f"{f}.md" for f in re.findall(r"(?:file|root):\s*(\S+)", text)]
+
+
+def chapters():
+    """Sources of the chapters that are in the book now, by slug."""
+    return {slug(p): p.read_text(encoding="utf-8") for p in toc_files() if p.exists()}
+
+
+def is_number(x):
+    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def check_expect(expect):
+    """Raises AssertionError unless `expect` is one of the five forms of the schema."""
+    assert isinstance(expect, dict) and expect, expect
+    if "holds" in expect:
+        assert expect == {"holds": True}, expect
+    elif "equals" in expect:
+        assert set(expect) == {"equals"}, expect
+        values = expect["equals"] if isinstance(expect["equals"], list) else [expect["equals"]]
+        assert values and all(is_number(v) or isinstance(v, str) for v in values), expect
+    else:
+        kind = next((k for k in NUMBER_CHECKS if k in expect), None)
+        assert kind and set(expect) <= NUMBER_CHECKS[kind], expect
+        assert all(is_number(v) for v in expect.values()), expect
+        assert kind != "near" or expect.get("abs", -1) >= 0, expect
+        assert expect.get("se", 1) > 0, expect
+        assert kind != "near" or expect["abs"] > 0 or "se" in expect, f"no tolerance at all: {expect}"
+
+
+def test_head():
+    assert set(DATA) == {"chapters_to_come", "claims"}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: str(c.get("id")))
+def test_schema(claim):
+    assert set(claim) >= REQUIRED and set(claim) <= REQUIRED | OPTIONAL
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", claim["id"])
+    for r in rows(claim):
+        assert re.fullmatch(r"O?[1-9]\d?[a-z]?", r), r
+    for key in ("where", "sentence", "quantity", "chapter"):
+        assert isinstance(claim[key], str) and claim[key].strip(), key
+    assert ("expect" in claim) != ("status_if_not_run" in claim), "exactly one of the two"
+    if "expect" in claim:
+        check_expect(claim["expect"])
+    else:
+        assert re.match(r"(not tested here|no verdict): \S", claim["status_if_not_run"])
+    for key in ("own", "stand_in"):
+        assert claim.get(key, True) is True, key
+    if "condition" in claim:
+        assert set(claim["condition"]) == {"check", "text"} and "expect" in claim
+        assert claim["condition"]["check"] != claim["id"]
+        assert "expect" in BY_ID[claim["condition"]["check"]], "the condition must be measured"
+    if any(r.startswith("O") for r in rows(claim)):
+        assert claim.get("own"), "rows O… are the book's own"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"true": True},
+        {"holds": False},
+        {"equals": []},
+        {"at_most": "0.1"},
+        {"at_most": 1, "at_least": 0},
+        {"near": 1},
+        {"near": 1, "abs": -0.1},
+        {"near": 1, "abs": 0},
+        {"near": float("nan"), "abs": 1},
+        {"at_least": 0, "se": 0},
+        {"at_least": 0, "ste": 3},
+    ],
+)
+def test_schema_can_fail(bad):
+    with pytest.raises(AssertionError):
+        check_expect(bad)
+
+
+def test_ids_and_rows_are_unique():
+    for names in ([c["id"] for c in CLAIMS], [r for c in CLAIMS for r in rows(c)]):
+        assert sorted(names) == sorted(set(names))
+
+
+def test_every_row_is_here():
+    found = {re.match(r"O?\d+", r)[0] for c in CLAIMS for r in rows(c)}
+    assert found == {str(n) for n in range(1, 61)} | {f"O{n}" for n in range(1, 9)}
+
+
+def test_chapters_exist_or_are_to_come():
+    here, to_come = set(chapters()), set(DATA["chapters_to_come"])
+    named = {c["chapter"] for c in CLAIMS}
+    assert not here & to_come, "written: strike them from chapters_to_come"
+    planned = {slug(p) for p in toc_files()}
+    assert named <= planned | to_come
+    assert to_come <= named, "to come, but no claim waits for it"
+
+
+def test_chapters_record_only_known_ids():
+    for name, source in chapters().items():
+        unknown = set(RECORD.findall(source)) - set(BY_ID)
+        assert not unknown, f"chapter {name} records {sorted(unknown)}, which claims.yaml does not have"
+
+
+@pytest.mark.parametrize("name", sorted({c["chapter"] for c in CLAIMS} - set(DATA["chapters_to_come"])))
+def test_every_claim_is_recorded_in_its_chapter(name):
+    assert name in chapters(), f"_toc.yml names the chapter {name}, its file is missing"
+    recorded = set(RECORD.findall(chapters()[name]))
+    due = {c["id"] for c in CLAIMS if c["chapter"] == name and "expect" in c}
+    assert due <= recorded, f"chapter {name} does not record {sorted(due - recorded)}"
+    for id_ in recorded & set(BY_ID):
+        assert BY_ID[id_]["chapter"] == name, f"{id_} is due in {BY_ID[id_]['chapter']}, recorded in {name}"
