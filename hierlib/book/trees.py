@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from hierlib.book.style import CHANGED, CHANCE, INK, PAPER, palette
+from hierlib.book.style import CHANCE, CHANGED, INK, PAPER, palette
 
 BAR, HEIGHT, GAP = 0.085, 0.46, 0.025  # of a belief: width and height of a bar, space between two
 ON_DARK, ON_LIGHT = "#FEFEFE", "#121212"  # digits inside discs; not PAPER and INK, which follow the page's mode
@@ -177,7 +177,7 @@ def factor(
         side = -1 if x < 0 else 1
         ax.text(
             x / 2 + side * 0.16, y / 2, label, ha="right" if side < 0 else "left", va="center",
-if k == out else None, fontsize=10.5,
+            fontsize=10.5,
         )  # fmt: skip
         name = parent if k == 0 else children[k - 1]
         colour = colours[1 if k == 0 else 0]
