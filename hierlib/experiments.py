@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, batch_innermost, epsilon_evidence
+from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer, posterior_sample
 
@@ -165,18 +165,16 @@ def _evidence_of(
     noise: Noise | None, t: Tensor, leaves: Tensor, v: int, step: int, generator: torch.Generator
 ) -> Iterator[tuple[int, Tensor]]:
     """Evidence of the same data at `step` noise levels at a time, the level slowest: (k, (k·n, d, v))."""
-    n, d = leaves.shape
     state = generator.get_state()
     for part in t.split(step):
-        evidence = batch_innermost(len(part) * n, d, v, torch.float32, leaves.device)
-        for i, time in enumerate(part.tolist()):
+        seen = []
+        for time in part.tolist():
             generator.set_state(state)
-            if noise is None:
-                e = epsilon_evidence(leaves, eps=time, v=v)
-            else:
-                e = noise.evidence(noise.corrupt(leaves, time, generator=generator), time)
-            evidence[i * n : (i + 1) * n] = e
-        yield len(part), evidence
+            x_t = leaves if noise is None else noise.corrupt(leaves, time, generator=generator)
+            seen.append(x_t.movedim(0, -1))
+        x_t = torch.cat(seen, -1).movedim(-1, 0)  # the batch stays innermost in memory
+        times = part.repeat_interleave(len(leaves))
+        yield len(part), epsilon_evidence(x_t, eps=times, v=v) if noise is None else noise.evidence(x_t, times)
 
 
 def _at(belief: Tensor, symbols: Tensor) -> Tensor:
