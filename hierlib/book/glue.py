@@ -115,7 +115,7 @@ def svg(fig: Figure, key: str, *, alt: str) -> str:
     viewbox = re.search(r'viewBox="([^"]+)"', body)[1]
     width = fig.get_figwidth()
     body = body[body.index(">", body.index("<svg")) + 1 : body.rindex("</svg>")]
-    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.S)
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)
     body = re.sub(r'(?<=\sd=")[^"]*', lambda m: _round(m[0]), body)  # six decimals of a point: too many
     used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', body))
     used = {a or b for a, b in used}
@@ -124,7 +124,6 @@ def svg(fig: Figure, key: str, *, alt: str) -> str:
     body = re.sub(r'(href="#|url\(#)', rf"\g<1>{key}-", body).replace("xlink:href", "href")
     for colour, themed in _THEMED.items():
         body = re.sub(colour + r"(?![0-9a-f])", themed, body, flags=re.I)
-    # Matplotlib leaves a fill that is black unsaid, and so is that of every glyph.
     body = re.sub(r">\s+<", "><", body).strip()
     out = (
         f'<svg class="hier-figure" xmlns="http://www.w3.org/2000/svg" viewBox="{viewbox}" role="img" '
