@@ -67,6 +67,19 @@ def width(t: ArrayLike, y: ArrayLike, *, chance: float, top: float = 1.0) -> flo
     return ends[1] - ends[0]
 
 
+def slope_at(t: ArrayLike, y: ArrayLike, at: float, *, reach: float = 0.25) -> float:
+    """-dy/d ln t at one noise level, from a parabola through the points with |ln t - ln at| ≤ reach.
+
+    nan where fewer than three points are that near.
+    """
+    x, y = _checked(t, y)
+    x = x - np.log(at)
+    near = np.abs(x) <= reach
+    if near.sum() < 3:
+        return np.nan
+    return float(-np.polynomial.Polynomial.fit(x[near], y[near], 2).deriv()(0.0))
+
+
 def crossing(t: ArrayLike, a: ArrayLike, b: ArrayLike) -> float:
     """The last t at which the curve a goes from above b to below it, linear in ln t; nan if it never does."""
     x, a = _checked(t, a)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hierlib.curves import bootstrap, crossing, half_height, width
+from hierlib.curves import bootstrap, crossing, half_height, slope_at, width
 
 
 def fall(t, at, steep):
@@ -44,6 +44,13 @@ def test_no_half_height_is_nan_not_a_guess(y):
 def test_width_of_a_logistic_fall():
     t = np.geomspace(0.001, 10, 2000)
     assert width(t, fall(t, 0.07, 5), chance=0) == pytest.approx(2 * np.log(9) / 5, rel=1e-3)
+
+
+def test_slope_at_a_noise_level():
+    t = np.geomspace(0.01, 1, 100)
+    assert slope_at(t, fall(t, 0.1, 4), 0.1) == pytest.approx(1, rel=0.05)
+    assert slope_at(t, 3 - np.log(t) ** 2, 0.2) == pytest.approx(2 * np.log(0.2))
+    assert np.isnan(slope_at(t, t, 5.0))
 
 
 def test_crossing_is_the_last_fall_below():
