@@ -1,0 +1,76 @@
+"""README.md says nothing that is not so: its example runs, its files, targets and commands exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
+COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.splitlines() if line.strip()]
+TREE = next(text for kind, text in BLOCKS if not kind)
+
+
+def run(command, cwd):
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=120)
+
+
+def test_python_example_runs_anywhere(tmp_path):
+    code = "\n".join(text for kind, text in BLOCKS if kind == "python")
+    done = run([sys.executable, "-c", code], tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = {k: float(v) for k, v in re.findall(r"(class|leaves) kept:\s+(\S+)", done.stdout)}
+    assert kept["class"] < 0.5 < kept["leaves"], f"the comments say `few` and `most`: {kept}"
+
+
+def test_files_exist():
+    links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
+    book_source = re.findall(r"\bbook/\S+\.md\b", README)
+    locked = re.findall(r"`([\w.]+\.(?:lock|yml))`", README)
+    tree = [line.split()[0] for line in TREE.splitlines()]
+    assert len(tree) >= 12 and links and book_source and locked
+    missing = [name for name in links + book_source + locked + tree if not (ROOT / name).exists()]
+    assert not missing
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    named = set(
+        re.findall(r"\bmake ([a-z]+)\b", "\n".join(COMMANDS) + " ".join(re.findall(r"`[^`]+`", README)))
+    )
+    assert {"book", "test", "run"} <= named <= targets
+
+
+def test_chapter_and_parameters_exist():
+    pytest.importorskip("myst_nb")
+    from hierlib.book.checkout import chapter
+
+    called = re.findall(r"hierlib run (\S+) -p (\S+) (\S+)", README)
+    called += [(ch, *p.split("=")) for ch, p in re.findall(r'make run CH=(\S+) P="([^"]+)"', README)]
+    called += re.findall(r"(book/\S+\.md).* -p (\S+) (\S+)", README)
+    assert len(called) == 3
+    for slug, name, value in called:
+        chapter(ROOT, slug).parameters[name].parse(value)
+
+
+def test_command_line_understands():
+    from hierlib.book.cli import app
+    from typer.main import get_command
+
+    commands = get_command(app).commands
+    called = [shlex.split(c)[1:] for c in COMMANDS if re.match(r"\S*hierlib ", c)]
+    assert len(called) == 2
+    for name, *options in called:
+        known = {o for p in commands[name].params for o in p.opts} if name in commands else {"--help"}
+        assert {o for o in options if o.startswith("-")} <= known
+        assert name in commands or name == "--help"
+
+
+def test_no_paths_of_a_machine():
+    assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users|usr)/", README)
