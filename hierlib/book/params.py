@@ -1,0 +1,271 @@
+"""The parameters of a chapter: what its `parameters` cell declares, and what a reader may set.
+
+A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
+arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. Nothing
+here runs code of a chapter: constraints go through a small evaluator of their own.
+"""
+
+import ast
+import difflib
+import io
+import math
+import operator
+import re
+import tokenize
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+TYPES = {"int": int, "float": float, "str": str, "bool": bool}
+Value = int | float | str | bool
+
+
+class BadRequest(ValueError):
+    """What was asked for cannot be done; the message says why and what can be."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter: its name, type name, default, meaning with unit, and constraints (maybe none)."""
+
+    name: str
+    type: str
+    default: Value
+    meaning: str
+    constraints: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rule = f"; {'; '.join(self.constraints)}" if self.constraints else ""
+        return f"{self.name}: {self.type} = {self.default!r}  # {self.meaning}{rule}"
+
+    def parse(self, text: str) -> Value:
+        """The value that a reader wrote on the command line, by the declared type and strictly."""
+        number = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+        if self.type == "int" and re.fullmatch(r"[+-]?\d{1,19}", text, re.A):
+            return self.check(int(text))
+        if self.type == "float" and re.fullmatch(number, text, re.A):
+            return self.check(float(text))
+        if self.type == "bool" and text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        if self.type == "str":
+            return self.check(text)
+        raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {text!r}")
+
+    def check(self, value) -> Value:
+        """`value` itself if it has the declared type (an int will do for a float), else an error."""
+        if self.type == "float" and type(value) is int:
+            value = float(value)
+        if (
+            type(value) is not TYPES[self.type]
+            or (self.type == "int" and abs(value) >= 2**63)
+            or (self.type == "float" and not math.isfinite(value))
+            or (self.type == "str" and (len(value) > 1000 or not value.isprintable()))
+        ):
+            raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {value!r}")
+        return value
+
+
+_WANTED = {
+    "int": "an integer below 2**63",
+    "float": "a finite number",
+    "bool": "true or false",
+    "str": "printable text of at most 1000 characters",
+}
+
+
+def parse_parameters(source: str, where: str = "parameters", first_line: int = 1) -> dict[str, Parameter]:
+    """The parameters that a cell declares, by name, in order.
+
+    Args:
+        source: the cell's code.
+        where, first_line: file and line of its first line, for messages.
+
+    Raises:
+        BadRequest: a line is not of the form, or the defaults break a constraint; names file and line.
+    """
+
+    def wrong(line: int, why: str) -> BadRequest:
+        form = "write `name: type = default  # meaning, unit; constraint`, one a line"
+        return BadRequest(f"{where}:{first_line + line - 1}: {why}; {form}")
+
+    try:
+        tree = ast.parse(source)
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise wrong(getattr(error, "lineno", 1) or 1, f"the parameters cell is not Python ({error})") from None
+    comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+    found: dict[str, Parameter] = {}
+    for node in tree.body:
+        line = node.lineno
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
+            raise wrong(line, f"not a parameter: {ast.unparse(node).splitlines()[0]!r}")
+        name, kind = node.target.id, ast.unparse(node.annotation)
+        if name in found:
+            raise wrong(line, f"{name} is declared twice")
+        if kind not in TYPES:
+            raise wrong(line, f"{name}: the type is one of {', '.join(TYPES)}, not {kind}")
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError:
+            raise wrong(line, f"{name}: the default must be a plain value, not {ast.unparse(node.value)}") from None
+        if type(default) is not TYPES[kind]:
+            raise wrong(line, f"{name}: the default {default!r} is no {kind}")
+        meaning, *constraints = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
+        if not meaning or not all(constraints):
+            raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
+        found[name] = Parameter(name, kind, default, meaning, tuple(constraints))
+    for name, parameter in found.items():
+        for constraint in parameter.constraints:
+            try:
+                compile_constraint(constraint, found)
+            except BadRequest as error:
+                line = next(n.lineno for n in tree.body if n.target.id == name)
+                raise wrong(line, f"{name}: {error}") from None
+    try:
+        check_constraints(found, {p.name: p.check(p.default) for p in found.values()})
+    except BadRequest as error:
+        raise BadRequest(f"{where}:{first_line}: the defaults are refused: {error}") from None
+    return found
+
+
+def resolve(
+    parameters: Mapping[str, Parameter], given: Mapping[str, Value | str], *, chapter: str = "the chapter"
+) -> dict[str, Value]:
+    """The defaults with what is `given` put over them, checked.
+
+    Args:
+        given: by name, values of the declared type, or text as it was written on a command line.
+
+    Returns:
+        dict: a value for every declared parameter.
+
+    Raises:
+        BadRequest: unknown name, wrong type or broken constraint; the message lists what the chapter takes.
+    """
+    try:
+        values = {}
+        for name, value in given.items():
+            if name not in parameters:
+                near = difflib.get_close_matches(name, parameters, 1)
+                hint = f" (did you mean {near[0]!r}?)" if near else ""
+                raise BadRequest(f"{chapter} takes no parameter {name!r}{hint}")
+            parameter = parameters[name]
+            values[name] = parameter.parse(value) if isinstance(value, str) else parameter.check(value)
+        values = {name: values.get(name, p.default) for name, p in parameters.items()}
+        check_constraints(parameters, values)
+        return values
+    except BadRequest as error:
+        raise BadRequest(f"{error}\n{describe(parameters, chapter)}") from None
+
+
+def describe(parameters: Mapping[str, Parameter], chapter: str = "the chapter") -> str:
+    """What a chapter takes, one parameter a line."""
+    if not parameters:
+        return f"{chapter} takes no parameters."
+    return f"{chapter} takes:\n" + "\n".join(f"  {p}" for p in parameters.values())
+
+
+def check_constraints(parameters: Mapping[str, Parameter], values: Mapping[str, Value]) -> None:
+    """Raises at the first constraint, in the order of declaration, that `values` break."""
+    for parameter in parameters.values():
+        for constraint in parameter.constraints:
+            try:
+                holds = compile_constraint(constraint, values)(values)
+            except (ArithmeticError, TypeError) as error:
+                why = f"{parameter.name}: cannot check {constraint} ({error}){_used(constraint, values)}"
+                raise BadRequest(why) from None
+            if not holds:
+                raise BadRequest(f"{parameter.name}: {constraint} does not hold{_used(constraint, values)}")
+
+
+def _used(constraint: str, values: Mapping[str, Value]) -> str:
+    names = {n.id for n in ast.walk(ast.parse(constraint, mode="eval")) if isinstance(n, ast.Name)}
+    return f" for {', '.join(f'{n} = {values[n]!r}' for n in values if n in names)}"
+
+
+def _power(a, b):
+    """a**b, but never a number of more than 10^5 bits: v**(s-1) must not stop the machine."""
+    if isinstance(a, int) and isinstance(b, int) and a.bit_length() * abs(b) > 100_000:
+        raise OverflowError(f"{a}**{b} is too large")
+    return a**b
+
+
+_ARITHMETIC: dict[type, Callable] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: _power,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+_COMPARISON: dict[type, Callable] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+
+
+def compile_constraint(text: str, names: Mapping) -> Callable[[Mapping[str, Value]], bool]:
+    """A function of the parameters' values that says whether the constraint holds.
+
+    Raises:
+        BadRequest: the text is more than comparisons of arithmetic over `names`.
+    """
+
+    def refuse(what: str):
+        return BadRequest(f"the constraint {text!r} has {what}; it may compare arithmetic over the parameters")
+
+    def number(x) -> int | float:
+        if isinstance(x, (int, float)) and not isinstance(x, bool):
+            return x
+        raise TypeError(f"{x!r} is no number")
+
+    def build(node) -> Callable:
+        match node:
+            case ast.Constant(value=int() | float() | str() as value):
+                return lambda _: value
+            case ast.Name(id=name) if name in names:
+                return lambda values: values[name]
+            case ast.Name(id=name):
+                raise refuse(f"an unknown name {name!r}")
+            case ast.Tuple(elts=items):
+                parts = [build(item) for item in items]
+                return lambda values: tuple(part(values) for part in parts)
+            case ast.UnaryOp(op=ast.Not(), operand=a):
+                inner = build(a)
+                return lambda values: not inner(values)
+            case ast.UnaryOp(op=op, operand=a) if type(op) in _ARITHMETIC:
+                f, inner = _ARITHMETIC[type(op)], build(a)
+                return lambda values: f(number(inner(values)))
+            case ast.BinOp(left=a, op=op, right=b) if type(op) in _ARITHMETIC:
+                f, left, right = _ARITHMETIC[type(op)], build(a), build(b)
+                return lambda values: f(number(left(values)), number(right(values)))
+            case ast.BoolOp(op=op, values=items):
+                parts, join = [build(item) for item in items], all if isinstance(op, ast.And) else any
+                return lambda values: join(part(values) for part in parts)
+            case ast.Compare(left=first, ops=ops, comparators=rest) if all(type(op) in _COMPARISON for op in ops):
+                if any(isinstance(op, ast.In | ast.NotIn) != isinstance(b, ast.Tuple) for op, b in zip(ops, rest)):
+                    raise refuse("`in` without a list of values, or a list without `in`")
+                parts, tests = [build(part) for part in (first, *rest)], [_COMPARISON[type(op)] for op in ops]
+
+                def compare(values):
+                    terms = [part(values) for part in parts]
+                    return all(test(a, b) for test, a, b in zip(tests, terms, terms[1:]))
+
+                return compare
+        raise refuse(f"`{ast.unparse(node)}`")
+
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError):
+        raise refuse("a syntax error") from None
+    if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+        raise refuse("no comparison")
+    return build(tree)
