@@ -158,8 +158,6 @@ def _paste(key: str, bundle: Bundle) -> None:
     if not re.fullmatch(r"[A-Za-z][\w-]*", key):
         raise ValueError(f"key {key!r}: letters, digits, - and _ only, a letter first")
     if key in _keys:
-        raise ValueError(
-            f"key {key!r} is already used in this chapter; to run a cell again, run the set-up cell"
-        )
+        raise ValueError(f"key {key!r} is already used in this chapter; to run a cell again, run the set-up cell")
     _keys.add(key)
     _glue(key, bundle, display=False)

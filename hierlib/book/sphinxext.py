@@ -11,9 +11,7 @@ from markupsafe import Markup, escape
 
 
 def setup(app) -> dict:
-    app.connect(
-        "html-page-context", _offer_notebook, priority=400
-    )  # before the theme makes its buttons, at 500
+    app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
@@ -61,11 +59,18 @@ def build_stamp(folder: str | Path) -> str:
 
 
 def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
-    """Keeps each script once: Jupyter Book adds sphinx-thebe's inline script twice, an error in the console."""
+    """Keeps each script once, and none of sphinx-thebe's.
+
+    Jupyter Book adds thebe's inline script twice (an error in the console); the book has no kernel to offer.
+    """
     seen, keep = set(), []
     for script in context.get("script_files", []):
-        key = (str(getattr(script, "filename", script) or ""), getattr(script, "attributes", {}).get("body"))
-        if key not in seen:
-            seen.add(key)
+        name, body = (
+            str(getattr(script, "filename", script) or ""),
+            getattr(script, "attributes", {}).get("body"),
+        )
+        if (name, body) not in seen and "thebe" not in name + (body or ""):
             keep.append(script)
+        seen.add((name, body))
     context["script_files"] = keep
+    context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]

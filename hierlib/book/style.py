@@ -214,9 +214,7 @@ def level_bar(fig: Figure, axes, L: int, label: str = "level $\\ell$"):
     scale = mpl.cm.ScalarMappable(
         mpl.colors.BoundaryNorm(np.arange(-0.5, L + 1), L + 1), mpl.colors.ListedColormap(palette(L))
     )
-    bar = fig.colorbar(
-        scale, ax=axes, ticks=range(0, L + 1, max(1, L // 5)), aspect=30, pad=0.02, label=label
-    )
+    bar = fig.colorbar(scale, ax=axes, ticks=range(0, L + 1, max(1, L // 5)), aspect=30, pad=0.02, label=label)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
     bar.ax.set_title("class", fontsize=9, loc="left", pad=4)
