@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hierlib.grammar import Grammar
+from hierlib.grammar import Grammar, sample
 
 
 def leaf_pairs(s: int, L: int, level: int) -> Tensor:
@@ -55,15 +55,13 @@ def _step(g: Grammar, level: int, child: int) -> Tensor:
     return out.scatter_add_(1, rule, torch.full(rule.shape, 1 / g.m, dtype=torch.float64, device=g.device))
 
 
-def leaf_pair_frequencies(leaves: Tensor, i: int, j: int, v: int) -> Tensor:
-    """The same as `leaf_pair_distribution`, but counted in data: leaves (n, d) to (v, v), float64."""
-    counts = torch.bincount(leaves[:, i] * v + leaves[:, j], minlength=v * v)
+def leaf_pair_frequencies(leaves: Tensor, others: Tensor, i: int, j: int, v: int) -> Tensor:
+    """How often leaf i of one datum and leaf j of the other are each pair of symbols: two (n, d) to (v, v), float64.
+
+    With the same data twice it is `leaf_pair_distribution`, counted.
+    """
+    counts = torch.bincount(leaves[:, i] * v + others[:, j], minlength=v * v)
     return counts.reshape(v, v).double() / len(leaves)
-
-
-def total_variation(joint: Tensor) -> Tensor:
-    """Distance of a joint distribution, (…, v, w), from the product of its marginals: ½ Σ |p(a,b) - p(a)p(b)|."""
-    return (joint - joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)).abs().sum((-1, -2)) / 2
 
 
 def mutual_information(joint: Tensor) -> Tensor:
@@ -71,3 +69,37 @@ def mutual_information(joint: Tensor) -> Tensor:
     about (v-1)(w-1)/2n."""
     product = joint.sum(-1, keepdim=True) * joint.sum(-2, keepdim=True)
     return torch.xlogy(joint, joint / product.clamp_min(torch.finfo(joint.dtype).tiny)).sum((-1, -2)).clamp_min(0)
+
+
+def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Mutual information of two leaves by the level of their common ancestor, exact and counted in data.
+
+    Args:
+        g: a grammar of moderate size; all pairs of leaves are visited.
+        n: number of data that are drawn, at least 2.
+        generator: source of randomness.
+
+    Returns:
+        Three tensors (L,) in nats, entry l-1 for pairs that meet at level l, averaged over these pairs: the exact
+        value; the value counted in n data; its floor, counted in as many pairs whose leaves are of different data
+        and so independent.
+
+    Raises:
+        ValueError: n is below 2.
+    """
+    if n < 2:
+        raise ValueError(f"n: expected at least 2 data, got {n}")
+    leaves = sample(g, n, generator=generator)[0]
+    others = leaves.roll(1, 0)
+    means = []
+    for level in range(1, g.L + 1):
+        joints = [
+            (
+                leaf_pair_distribution(g, i, j),
+                leaf_pair_frequencies(leaves, leaves, i, j, g.v),
+                leaf_pair_frequencies(leaves, others, i, j, g.v),
+            )
+            for i, j in leaf_pairs(g.s, g.L, level).tolist()
+        ]
+        means.append(torch.stack([mutual_information(torch.stack(kind)).mean() for kind in zip(*joints)]))
+    return tuple(torch.stack(means, -1))

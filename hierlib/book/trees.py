@@ -3,6 +3,7 @@
 The class is on top. Coordinates are those of the data: x counts leaves, y is the level.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
+from hierlib import Grammar
 from hierlib.book.style import CHANCE, CHANGED, INK, PAPER, palette
 
 BAR, HEIGHT, GAP = 0.085, 0.46, 0.025  # of a belief: width and height of a bar, space between two
@@ -71,6 +73,28 @@ def disc(
             x, y, str(int(symbol)), color=ink, ha="center", va="center", fontsize=1.15 * radius,
 zorder=z + 1,
         )  # fmt: skip
+
+
+def rules(ax: Axes, g: Grammar) -> None:
+    """Writes the rules of a small grammar: a column a level, the class first; "2 → 01 13" is both rules of 2."""
+    ax.set(xlim=(0, g.L), ylim=(max(g.v, g.num_classes) + 0.5, -1.2))
+    ax.set_axis_off()
+    names, colours = _names(g.L), palette(g.L)
+    for column, level in enumerate(range(g.L, 0, -1)):
+        ax.text(column, -0.6, f"{names[level]} → {names[level - 1]}", va="center", fontsize=9, color=INK)
+        ax.plot([column, column + 0.8], [-0.05] * 2, color=colours[level], lw=2)
+        for symbol, ways in enumerate(g.rules[level - 1].tolist()):
+            right = "   ".join(" ".join(map(str, way)) for way in ways)
+            ax.text(column, symbol + 0.5, f"{symbol} → {right}", va="center", fontsize=9)
+
+
+def stage(figure: str, g: Grammar, **data) -> str:
+    """The markup of a live figure that knows a grammar: the element that book/_assets/js/live.js looks for."""
+    colours = palette(g.L)
+    about = {name: getattr(g, name) for name in ("v", "m", "s", "L")}
+    about |= {"rules": [rule.tolist() for rule in g.rules], "colours": colours, "inks": [_ink_on(c) for c in colours]}
+    script = f'<script type="application/json">{json.dumps(about | data)}</script>'
+    return f'<div class="live-stage" data-live="{figure}">{script}</div>'
 
 
 def factor_graph(ax: Axes, x: Sequence, *, highlight: tuple[int, int] | None = None, radius: float = 8.5) -> None:
