@@ -24,6 +24,7 @@ class MessageCurves(NamedTuple):
     up: Tensor  #: (draws, T, L+1) upward, to be compared with p of `meanfield.solve`
     down: Tensor  #: (draws, T, L+1) downward, with q
     marginal: Tensor  #: (draws, T, L+1) posterior, with P
+    sd: Tensor  #: (3, T, L+1) standard deviation over all nodes, data and draws of the three, in this order
 
 
 def message_curves(
@@ -60,7 +61,7 @@ def message_curves(
     """
     eps = torch.as_tensor(eps, dtype=torch.float64).reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
-    out = []
+    first, second = [], []
     for _ in range(draws):
         g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
         x = sample(g, data, generator=generator)
@@ -69,12 +70,16 @@ def message_curves(
             again = [y.repeat(len(part), 1) for y in x]
             noise = part.to(g.device).repeat_interleave(data)
             b = infer(g, epsilon_evidence(again[0], eps=noise, v=v), backend=backend)
-            means = [[belief_in(z, y).mean(1) for z, y in zip(kind, again, strict=True)] for kind in b[:3]]
-            rows.append(
-                torch.stack([torch.stack(m_, -1) for m_ in means]).unflatten(1, (len(part), data)).mean(2)
-            )
-        out.append(torch.cat(rows, 1))
-    return MessageCurves(eps, *torch.stack(out, 1).double().cpu())
+            beliefs = [[belief_in(z, y).double() for z, y in zip(kind, again, strict=True)] for kind in b[:3]]
+            moments = [[[z.pow(k).mean(1) for z in kind] for kind in beliefs] for k in (1, 2)]
+            moments = torch.stack([torch.stack([torch.stack(z, -1) for z in kinds]) for kinds in moments])
+            rows.append(moments.unflatten(2, (len(part), data)).mean(3))  # (2, 3, levels of noise, L+1)
+        mean, square = torch.cat(rows, 2).cpu()
+        first.append(mean)
+        second.append(square)
+    means = torch.stack(first, 1)  # (3, draws, T, L+1)
+    variance = torch.stack(second, 1).mean(1) - means.mean(1).square()
+    return MessageCurves(eps, *means, variance.clamp_min(0).sqrt())
 
 
 def belief_in(belief: Tensor, symbols: Tensor) -> Tensor:
