@@ -1,16 +1,23 @@
 """What the book adds to Sphinx: executed notebooks to download, a stamp in every footer, one copy of a script."""
 
+import hashlib
+import json
 import shutil
-import subprocess
 import time
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from markupsafe import Markup, escape
 
+import hierlib
+from hierlib.book.provenance import commit
+
+SOURCES = ".sources.json"  # in the site's folder
+_MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
+
 
 def setup(app) -> dict:
+    app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
+    app.connect("builder-inited", _note_sources)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
@@ -39,23 +46,30 @@ def _stamp(app, page: str, template, context: dict, doctree) -> None:
         made.append((depth(f"_sources/{context['ipynb_source']}", 1), "executed notebook"))
     how = " and ".join(f'<a href="{escape(url)}" download>{name}</a>' for url, name in made)
     how = f"<span>How this page was made: {how}</span>" if how else ""
-    build = f'<span class="hier-stamp">{escape(build_stamp(app.srcdir))}</span>'
+    build = f'<span class="hier-stamp">{escape(app.config.hier_stamp)}</span>'
     context["theme_extra_footer"] = Markup(build + how)
 
 
-@cache
-def build_stamp(folder: str | Path) -> str:
+def build_stamp(root: Path) -> str:
     """Version, commit and day of this build."""
-    try:
-        release = version("hierlib")
-    except PackageNotFoundError:
-        release = "from source"
-    ask = ["git", "-C", str(folder), "describe", "--always", "--dirty=, with changes", "--exclude=*"]
-    try:
-        commit = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = "unknown"
-    return f"hierlib {release} · commit {commit} · built {time.strftime('%Y-%m-%d', time.gmtime())}"
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"hierlib {hierlib.__version__} · commit {commit(root)} · built {day}"
+
+
+def sources(root: Path) -> dict[str, str]:
+    """Digest of every file that the site is made of, by its path: what tells an old site from a new one."""
+    paths = [root / "_config.yml", root / "_toc.yml"]
+    for folder in (root / "book", root / "hierlib"):
+        paths += [p for p in folder.rglob("*") if p.suffix in _MADE_OF]
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(paths) if p.is_file()
+    }
+
+
+def _note_sources(app) -> None:
+    app.config.hier_stamp = app.config.hier_stamp or build_stamp(Path(app.srcdir))
+    if app.builder.format == "html":  # at the start: a file that is edited meanwhile counts as newer
+        (Path(app.outdir) / SOURCES).write_text(json.dumps(sources(Path(app.srcdir))))
 
 
 def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
@@ -65,12 +79,10 @@ def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
     """
     seen, keep = set(), []
     for script in context.get("script_files", []):
-        name, body = (
-            str(getattr(script, "filename", script) or ""),
-            getattr(script, "attributes", {}).get("body"),
-        )
-        if (name, body) not in seen and "thebe" not in name + (body or ""):
+        body = getattr(script, "attributes", {}).get("body") or ""
+        key = (str(getattr(script, "filename", script) or ""), body)
+        if key not in seen and "thebe" not in key[0] + body:
             keep.append(script)
-        seen.add((name, body))
+        seen.add(key)
     context["script_files"] = keep
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]

@@ -1,0 +1,194 @@
+"""The site in a headless browser: every page, over http and from the disk. It must have been built before."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from hierlib.book import sphinxext
+
+from . import browser as b
+
+LIMIT = 3_000_000  # bytes that a page may load
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with b.chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def site(browser):
+    """The built site; refuses one that is not made of what is in the checkout now."""
+    noted = b.SITE / sphinxext.SOURCES
+    if not noted.exists():
+        pytest.fail("there is no site in _build/html: run `make book` first")
+    was, now = json.loads(noted.read_text()), sphinxext.sources(b.ROOT)
+    changed = sorted(k for k in was.keys() | now.keys() if was.get(k) != now.get(k))
+    if changed:
+        pytest.fail(f"the site is older than {', '.join(changed[:3])} (of {len(changed)}): run `make book` first")
+    return b.SITE
+
+
+@pytest.fixture(scope="module")
+def http(site):
+    with b.serve(site) as address:
+        yield address
+
+
+def read(site: Path) -> list[Path]:
+    """The pages to read: without the redirect at the top."""
+    return [p for p in b.pages(site) if p != Path("index.html")]
+
+
+def report(findings: dict) -> str:
+    return "\n".join(f"{where}: {what}" for where, bad in findings.items() for what in bad)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_over_http(browser, site, http, scheme):
+    found, sizes = {}, {}
+    for path in read(site):
+        with b.visit(browser, f"{http}/{path}", scheme=scheme) as seen:
+            reader = path.parent != Path(".")  # search and index are the theme's own pages
+            checks = [b.maths, b.figures, b.contrast] + ([b.structure] if reader else [])
+            found[path] = seen.complaints + [bad for check in checks for bad in check(seen.page)]
+            sizes[path] = sum(seen.transfers)
+            shown = seen.page.evaluate("document.documentElement.dataset.theme")
+            if shown != scheme:
+                found[path].append(f"asked for {scheme}, got {shown}")
+    table = "\n".join(f"{size / 1e6:6.2f} MB  {path}" for path, size in sizes.items())
+    (b.ROOT / "_build" / "page-sizes.txt").write_text(table + "\n")
+    assert not any(found.values()), report(found)
+    assert min(sizes.values()) > 100_000, f"sizes were not measured\n{table}"
+    assert max(sizes.values()) < LIMIT, f"too much to load:\n{table}"
+
+
+@pytest.mark.timeout(600)
+def test_every_page_from_the_disk(browser, site):
+    found = {}
+    for path in read(site):
+        with b.visit(browser, (site / path).as_uri()) as seen:
+            found[path] = seen.complaints + b.maths(seen.page)
+    assert not any(found.values()), report(found)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("width", [360, 390])
+def test_no_page_scrolls_sideways_on_a_phone(browser, site, http, width):
+    found = {}
+    for path in read(site):
+        with b.visit(browser, f"{http}/{path}", width=width) as seen:
+            found[path] = b.overflow(seen.page)
+    assert not any(found.values()), report(found)
+
+
+def test_every_link_leads_somewhere(site):
+    assert not b.links(site)
+
+
+def test_every_notebook_can_be_downloaded_as_it_was_executed(browser, site, http):
+    notebooks = [p for p in sorted((b.ROOT / "book").glob("*.md")) if "```{code-cell}" in p.read_text()]
+    notebooks = [p for p in notebooks if (site / "book" / f"{p.stem}.html").exists()]
+    assert notebooks
+    for source in notebooks:
+        with b.visit(browser, f"{http}/book/{source.stem}.html") as seen:
+            link = seen.page.locator("footer a", has_text="executed notebook")
+            with seen.page.expect_download() as download:
+                link.click()
+            cells = json.loads(Path(download.value.path()).read_text())["cells"]
+            code = [c for c in cells if c["cell_type"] == "code"]
+            assert code and all(c["execution_count"] for c in code), source.name
+            assert seen.page.locator(".btn-download-notebook-button").count() == 1, source.name
+
+
+@pytest.mark.parametrize("place", ["http", "file"])
+def test_search_finds_a_word_of_a_chapter(browser, site, http, place):
+    chapter = next(p for p in sorted((site / "book").glob("[0-9]*.html")))
+    title = re.search(r"<title>(.*?)(&#8212;|—)", chapter.read_text("utf-8"), re.S)[1]
+    word = max(re.findall(r"[A-Za-z]+", title), key=len).lower()
+    base = http if place == "http" else site.as_uri()
+    with b.visit(browser, f"{base}/search.html?q={quote(word)}") as seen:
+        hit = seen.page.locator(f"#search-results a[href*='{chapter.stem}']").first
+        hit.wait_for(timeout=10_000)
+        hit.click()
+        seen.page.wait_for_load_state("load")
+        assert word in seen.page.locator("h1").inner_text().lower()
+        assert not seen.complaints
+
+
+def test_the_reader_can_switch_to_dark_and_back(browser, site, http):
+    with b.visit(browser, f"{http}/book/index.html") as seen:
+        theme = "document.documentElement.dataset.theme"
+        shown = {seen.page.evaluate(theme)}
+        for _ in range(3):
+            seen.page.locator(".theme-switch-button").first.click()
+            shown.add(seen.page.evaluate(theme))
+        assert shown == {"light", "dark"}
+
+
+# ---- each checker can fail -------------------------------------------------------------------------
+
+GOOD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>t</title><link rel="icon" href="data:,">
+<style>body {{ color: #111; background: #fff }}</style></head><body>
+<a href="#main-content">Skip</a><main id="main-content"><article><h1>Title</h1>{body}</article></main>
+<footer><span class="hier-stamp">hierlib 0.1.0 · commit abc · built 2026-01-01</span></footer></body></html>"""
+
+BROKEN = [
+    (b.maths, r'<span class="math">\(x\)</span>', "not typeset"),
+    (b.maths, r"<p>where \(x\) is</p>", "raw LaTeX"),
+    (b.maths, "<mjx-merror>oops</mjx-merror>", "error in maths"),
+    (b.figures, '<img src="data:," alt="../_images/a.png">', "without words"),
+    (b.figures, '<svg role="img"></svg>', "without words"),
+    (b.figures, "<figure><figcaption>A caption</figcaption></figure>", "without a number"),
+    (b.structure, "<h1>Another</h1>", "2 first headings"),
+    (b.structure, '<i id="a"></i><i id="a"></i>', "the id a twice"),
+    (b.structure, "<button></button>", "without a name"),
+    (b.structure, "<script>onload = () => document.querySelector('.hier-stamp').remove()</script>", "no stamp"),
+    (b.overflow, '<div style="width: 2000px">wide</div>', "px wide in"),
+    (b.contrast, '<p style="color: #999">grey</p>', "< 4.5"),
+    (b.contrast, '<p style="background: #123">on dark</p>', "< 4.5"),
+]
+
+
+@pytest.mark.parametrize("check, body, finding", BROKEN)
+def test_a_broken_page_is_caught(browser, tmp_path, check, body, finding):
+    (tmp_path / "good.html").write_text(GOOD.format(body="<p>Fine</p>"))
+    (tmp_path / "bad.html").write_text(GOOD.format(body=body))
+    with b.visit(browser, (tmp_path / "good.html").as_uri()) as seen:
+        assert check(seen.page) == []
+    with b.visit(browser, (tmp_path / "bad.html").as_uri()) as seen:
+        assert any(finding in bad for bad in check(seen.page))
+
+
+@pytest.mark.parametrize(
+    "body, finding",
+    [
+        ('<img src="http://127.0.0.2:9/a.png" alt="">', "another host"),
+        ("<script>console.error('oops')</script>", "console error"),
+        ("<script>console.warn('hm')</script>", "console warning"),
+        ("<script>throw new Error('oops')</script>", "uncaught"),
+        ('<script src="missing.js"></script>', "console error"),
+    ],
+)
+def test_a_noisy_page_is_caught(browser, tmp_path, body, finding):
+    (tmp_path / "good.html").write_text(GOOD.format(body=""))
+    (tmp_path / "bad.html").write_text(GOOD.format(body=body))
+    with b.serve(tmp_path) as address:
+        with b.visit(browser, f"{address}/good.html") as seen:
+            assert seen.complaints == []
+            assert sum(seen.transfers) > len(GOOD) // 2
+        with b.visit(browser, f"{address}/bad.html") as seen:
+            assert any(finding in bad for bad in seen.complaints)
+
+
+def test_a_dead_link_is_caught(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#x">1</a><a href="#y">2</a><img src="c.png"><a href="b.html">3</a>'
+    )
+    (tmp_path / "b.html").write_text("<p>no anchor</p>")
+    assert [bad.split(": ")[1] for bad in b.links(tmp_path)] == ["no anchor b.html#x", "no anchor #y", "no file c.png"]
