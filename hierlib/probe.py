@@ -1,0 +1,102 @@
+"""The layer probe: how alike two inputs look to each layer of a network (sections 2.3 and 5, figures 2, 8, 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Activations = Mapping[str, Tensor]
+
+
+class Moments(NamedTuple):
+    """Mean and second moment of each channel of one layer, float64, (channels,) or () for a vector layer."""
+
+    mean: Tensor
+    second: Tensor
+
+    def scale(self, raw_second_moment: bool) -> Tensor:
+        """What activations are divided by: the standard deviation, or the root of the second moment."""
+        variance = self.second if raw_second_moment else self.second - self.mean**2
+        return variance.clamp_min(0).sqrt()
+
+
+class Similarity(NamedTuple):
+    """Cosine similarity of each pair in each layer; the keys are the layers in order."""
+
+    cosine: dict[str, Tensor]  #: layer → (n,) float64
+
+    def mean(self) -> Tensor:
+        """(layers,) mean over the pairs."""
+        return torch.stack([c.mean() for c in self.cosine.values()])
+
+    def standard_error(self) -> Tensor:
+        """(layers,) standard error of the mean."""
+        return torch.stack([c.std() / len(c) ** 0.5 for c in self.cosine.values()])
+
+
+def moments(activations: Callable[[Tensor], Activations], batches: Iterable[Tensor]) -> dict[str, Moments]:
+    """Streaming statistics of every layer over a set of inputs.
+
+    Args:
+        activations: from a batch of inputs to one tensor a layer: (n, channels, …) for maps, whose statistics are
+            taken per channel over inputs and positions, or (n, units) for vectors (logits), which get one number.
+        batches: the inputs.
+
+    Returns:
+        Layer → `Moments`, accumulated in float64.
+
+    Raises:
+        ValueError: there are no inputs.
+    """
+    sums: dict[str, list] = {}
+    for batch in batches:
+        for name, a in activations(batch).items():
+            a = a.detach().double()
+            axes = [i for i in range(a.ndim) if i != 1] if a.ndim > 2 else [0, 1]
+            total = sums.setdefault(name, [0, 0, 0])
+            total[0] += a.numel() // (a.shape[1] if a.ndim > 2 else 1)
+            total[1] = total[1] + a.sum(axes)
+            total[2] = total[2] + (a * a).sum(axes)
+    if not sums:
+        raise ValueError("batches: expected at least one batch of inputs, got none")
+    return {name: Moments(total / n, square / n) for name, (n, total, square) in sums.items()}
+
+
+def similarity(
+    a: Activations, b: Activations, statistics: Mapping[str, Moments], *, raw_second_moment: bool = False
+) -> Similarity:
+    """Cosine similarity of the standardised activations of pairs of inputs, layer by layer.
+
+    Args:
+        a, b: activations of the two inputs of each pair, layer → (n, …).
+        statistics: from `moments`, over a set of inputs that stands for the data.
+        raw_second_moment: divide by √E[a²] as the authors' code does, instead of by the standard deviation.
+
+    Returns:
+        `Similarity`. Channels that never vary are left out; a pair of which one vanishes has cosine 0.
+
+    Raises:
+        ValueError: the layers or shapes differ.
+    """
+    if list(a) != list(b) or not set(a) <= set(statistics):
+        raise ValueError(f"expected the same layers, got {list(a)}, {list(b)} and statistics of {list(statistics)}")
+    cosine = {}
+    for name in a:
+        if a[name].shape != b[name].shape:
+            raise ValueError(f"layer {name}: expected equal shapes, got {tuple(a[name].shape)}, {tuple(b[name].shape)}")
+        x, y = (_standardise(z[name], statistics[name], raw_second_moment) for z in (a, b))
+        norm = (x.square().sum(1) * y.square().sum(1)).sqrt()
+        cosine[name] = (x * y).sum(1) / torch.where(norm > 0, norm, 1)
+    return Similarity(cosine)
+
+
+def _standardise(a: Tensor, moment: Moments, raw_second_moment: bool) -> Tensor:
+    """(n, units) float64 with mean zero and scale one over the set that the statistics come from."""
+    shape = (1, -1, *[1] * (a.ndim - 2)) if a.ndim > 2 else (1, 1)
+    scale = moment.scale(raw_second_moment)
+    constant = scale <= 1e-7 * moment.second.sqrt()
+    scale = torch.where(constant, torch.inf, scale)
+    return ((a.detach().double() - moment.mean.reshape(shape)) / scale.reshape(shape)).flatten(1)

@@ -1,0 +1,150 @@
+"""The network that matches the tree: it learns, resumes, is stored safely; the probe against its definition."""
+
+import pytest
+import torch
+
+import hierlib as hl
+from hierlib.networks import Classifier, Training, TreeCNN, layer_uturns, train_classifier
+from hierlib.probe import Moments, moments, similarity
+
+SMALL = dict(v=4, m=2, s=2, L=3)
+TRAINING = Training(num_data=500, width=32, learning_rate=3e-3, batch=50, max_epochs=40, interpolation=1.0)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    torch.set_num_threads(1)
+    return train_classifier(**SMALL, training=TRAINING)
+
+
+def test_a_unit_sees_one_subtree_and_no_more():
+    net = TreeCNN(v=4, s=2, L=3, width=8, num_classes=4).reset_parameters(rng())
+    leaves = torch.randint(4, (1, 8), generator=rng())
+    other = leaves.clone()
+    other[0, 5] = (other[0, 5] + 1) % 4
+    a, b = net.activations(leaves), net.activations(other)
+    for k in (1, 2, 3):
+        changed = (a[f"layer {k}"] != b[f"layer {k}"]).any(1)[0]
+        assert changed.nonzero().flatten().tolist() == [5 // 2**k]
+    assert a["layer 2"].shape == (1, 8, 2) and a["logits"].shape == (1, 4)
+    torch.testing.assert_close(net(leaves), a["logits"])
+
+
+def test_layers_are_strided_convolutions():
+    net = TreeCNN(v=3, s=2, L=2, width=5, num_classes=3).reset_parameters(rng())
+    leaves = torch.randint(3, (4, 4), generator=rng())
+    one_hot = torch.nn.functional.one_hot(leaves, 3).float().transpose(1, 2)
+    kernel = net.layers[0].weight.reshape(5, 2, 3).transpose(1, 2)
+    expected = torch.relu(torch.nn.functional.conv1d(one_hot, kernel, net.layers[0].bias, stride=2))
+    torch.testing.assert_close(net.activations(leaves)["layer 1"], expected)
+
+
+def test_it_interpolates_and_generalises(trained):
+    last = trained.history[-1]
+    assert last["train"] == 1 and last["test"] > 0.95
+    assert len(trained.history) < TRAINING.max_epochs, "it must stop at interpolation"
+
+
+def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path):
+    class Killed(Exception):
+        pass
+
+    def kill(progress):
+        if progress["epoch"] == 3 and progress["fraction"] > 0:
+            raise Killed
+
+    checkpoint = tmp_path / "run.safetensors"
+    slow = Training(
+        **{**vars(TRAINING), "batch": 2, "learning_rate": 3e-4}
+    )  # reports often enough to be killed inside a pass
+    whole = train_classifier(**SMALL, training=slow)
+    assert len(whole.history) >= 3
+    with pytest.raises(Killed):
+        train_classifier(**SMALL, training=slow, checkpoint=checkpoint, report=kill)
+    again = train_classifier(**SMALL, training=slow, checkpoint=checkpoint)
+    assert again.history == whole.history
+    for a, b in zip(again.net.parameters(), whole.net.parameters(), strict=True):
+        assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="expected a checkpoint of"):
+        train_classifier(**SMALL, training=TRAINING, checkpoint=checkpoint)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_saved_and_loaded_is_the_same(trained, tmp_path):
+    trained.save(tmp_path / "net.safetensors")
+    other = Classifier.load(tmp_path / "net.safetensors")
+    leaves = hl.sample(trained.g, 20, generator=rng())[0]
+    assert torch.equal(trained.net(leaves), other.net(leaves))
+    assert other.training == trained.training and other.history == trained.history
+    assert all(torch.equal(a, b) for a, b in zip(other.g.rules, trained.g.rules, strict=True))
+    trained.save(tmp_path / "half.safetensors", torch.float16)
+    half = Classifier.load(tmp_path / "half.safetensors")
+    torch.testing.assert_close(half.net(leaves), trained.net(leaves), rtol=0.02, atol=0.02)
+
+
+def test_a_pickle_or_another_file_is_refused(trained, tmp_path):
+    pickle = tmp_path / "weights.pt"
+    torch.save({"net": torch.zeros(1)}, pickle)
+    (tmp_path / "empty").write_bytes(b"")
+    trained.save(tmp_path / "net.safetensors")
+    cut = (tmp_path / "net.safetensors").read_bytes()[:-100]
+    (tmp_path / "cut").write_bytes(cut)
+    for name in ("weights.pt", "empty", "cut"):
+        with pytest.raises(ValueError, match="expected a safetensors file"):
+            Classifier.load(tmp_path / name)
+
+
+def test_uturns_without_noise_change_nothing_and_with_all_noise_everything(trained):
+    u = layer_uturns(trained.net, trained.g, [0.0, 1.0], n=400, generator=rng())
+    assert u.layers == ["layer 1", "layer 2", "layer 3", "logits"]
+    torch.testing.assert_close(u.cosine[0], torch.ones(4, dtype=torch.float64))
+    assert (u.kept[0] == 1).all() and (u.recognised > 0.95).all()
+    error = u.standard_error[1] + 0.05  # the baseline is an estimate of the same number
+    assert ((u.cosine[1] - u.baseline).abs() < 4 * error).all()
+    assert abs(u.kept[1, -1] - 0.25) < 4 * (0.1875 / 400) ** 0.5
+    with pytest.raises(ValueError, match="expected a network for"):
+        layer_uturns(TreeCNN(4, 2, 2, 8, 4), trained.g, [0.5], n=5, generator=rng())
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_probe_is_its_definition(raw):
+    """Streaming over uneven batches equals the plain formula on all data at once."""
+    data = torch.randn(50, 3, 7, generator=rng()) * torch.tensor([1.0, 5, 0.1])[:, None] + 2
+    vectors = torch.randn(50, 4, generator=rng()) + 1
+
+    def activations(index):
+        return {"map": data[index], "logits": vectors[index]}
+
+    statistics = moments(activations, torch.arange(50).split(13))
+    pair = similarity(activations(slice(0, 20)), activations(slice(20, 40)), statistics, raw_second_moment=raw)
+    for name, full, axes in (("map", data, (0, 2)), ("logits", vectors, (0, 1))):
+        full = full.double()
+        mean = full.mean(axes, keepdim=True)
+        scale = full.square().mean(axes, keepdim=True).sqrt() if raw else full.std(axes, keepdim=True, correction=0)
+        z = ((full - mean) / scale).flatten(1)
+        expected = torch.nn.functional.cosine_similarity(z[:20], z[20:40])
+        torch.testing.assert_close(pair.cosine[name], expected, rtol=1e-9, atol=1e-12)
+    assert pair.mean().shape == (2,) and (pair.standard_error() > 0).all()
+
+
+def test_probe_leaves_out_channels_that_never_vary_and_refuses_other_layers():
+    a = torch.randn(5, 2, 3, generator=rng())
+    a[:, 1] = 7.0
+    statistics = moments(lambda x: {"map": x}, [a])
+    full, first = similarity({"map": a}, {"map": a.roll(1, 0)}, statistics), a[:, :1]
+    only = similarity(
+        {"map": first},
+        {"map": first.roll(1, 0)},
+        {"map": Moments(statistics["map"].mean[:1], statistics["map"].second[:1])},
+    )
+    torch.testing.assert_close(full.cosine["map"], only.cosine["map"])
+    with pytest.raises(ValueError, match="same layers"):
+        similarity({"map": a}, {"other": a}, statistics)
+    with pytest.raises(ValueError, match="layer map: expected equal shapes"):
+        similarity({"map": a}, {"map": a[:, :, :2]}, statistics)
+    with pytest.raises(ValueError, match="at least one batch"):
+        moments(lambda x: {"map": x}, [])
