@@ -68,7 +68,7 @@ def disc(
             ha="center", va="center", fontsize=max(7, 1.25 * radius), zorder=z + 1,
         )  # fmt: skip
     if symbol is not None and radius >= 6:
-        ink = _ink_on(colour) if kept else CHANGED
+        ink = ink_on(colour) if kept else CHANGED
         ax.text(
             x, y, str(int(symbol)), color=ink, ha="center", va="center", fontsize=1.15 * radius,
 zorder=z + 1,
@@ -92,7 +92,7 @@ def stage(figure: str, g: Grammar, **data) -> str:
     """The markup of a live figure that knows a grammar: the element that book/_assets/js/live.js looks for."""
     colours = palette(g.L)
     about = {name: getattr(g, name) for name in ("v", "m", "s", "L")}
-    about |= {"rules": [rule.tolist() for rule in g.rules], "colours": colours, "inks": [_ink_on(c) for c in colours]}
+    about |= {"rules": [rule.tolist() for rule in g.rules], "colours": colours, "inks": [ink_on(c) for c in colours]}
     script = f'<script type="application/json">{json.dumps(about | data)}</script>'
     return f'<div class="live-stage" data-live="{figure}">{script}</div>'
 
@@ -206,7 +206,7 @@ def factor(
         name = parent if k == 0 else children[k - 1]
         colour = colours[1 if k == 0 else 0]
         ax.plot(x, y, "o", ms=23, mfc=colour, mec=colour, zorder=3)
-        ax.text(x, y, name, color=_ink_on(colour), ha="center", va="center_baseline", fontsize=10.5, zorder=4)
+        ax.text(x, y, name, color=ink_on(colour), ha="center", va="center_baseline", fontsize=10.5, zorder=4)
     ax.plot(0, 0, "s", ms=15, mfc=PAPER, mec=INK, mew=1.5, zorder=3)
     ax.text(0, 0, r"$\psi$", ha="center", va="center_baseline", fontsize=11, zorder=4)
     ax.set(xlim=(-(s + 1) * 0.62, (s + 1) * 0.62), ylim=(-1.35, 1.35))
@@ -240,7 +240,7 @@ def _names(L: int) -> list[str]:
     return ["leaves", *(f"level {level}" for level in range(1, L)), "class"]
 
 
-def _ink_on(colour: str) -> str:
+def ink_on(colour: str) -> str:
     """Dark or light, whichever can be read on this colour (relative luminance, WCAG)."""
     channels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
