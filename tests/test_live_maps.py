@@ -1,0 +1,74 @@
+"""The formulas of the live figures of the map, run in node, against hierlib."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hierlib import meanfield as mf
+from hierlib.population import planted_rules
+
+JS = Path(__file__).parents[1] / "book" / "_assets" / "js"
+
+if shutil.which("node") is None and not os.environ.get("CI"):
+    pytest.skip("not tested: the live figures (install node)", allow_module_level=True)
+
+
+def node(file: str, script: str, data) -> object:
+    """Run a script in node; it sees the exports `T` of the file and the JSON `data`, and returns JSON."""
+    program = (
+        f"const T = require({str(JS / file)!r}), data = JSON.parse(require('fs').readFileSync(0));"
+        f"console.log(JSON.stringify({script}))"
+    )
+    done = subprocess.run(
+        ["node", "-e", program], input=json.dumps(data), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+CASES = [
+    (32, 8, 2),
+    (32, 1, 2),
+    (32, 31, 2),
+    (16, 4, 2),
+    (8, 2, 4),
+    (8, 4, 4),
+    (5, 25, 3),
+    (2, 2, 3),
+    (64, 300, 3),
+]
+
+
+def test_the_map_and_its_phases():
+    script = """data.map(([v, m, s]) => ({
+        F: [0, 0.1, 0.5, 0.9, 1].map((p) => T.F(p, v, m, s)), phase: T.phase(v, m, s), mKS: T.mKS(v, s),
+        mC: T.mC(v, s), star: Math.min(9, T.star(v, m, s)), noise: T.criticalNoise(v, m, s),
+        stairs: T.staircase(0.3, v, m, s, 7)}))"""
+    for (v, m, s), found in zip(CASES, node("map.js", script, CASES), strict=True):
+        assert found["F"] == pytest.approx(mf.upward_map([0, 0.1, 0.5, 0.9, 1], v, m, s).tolist(), abs=1e-12)
+        assert found["phase"] == mf.phase(v, m, s)
+        assert [found["mKS"], found["mC"]] == pytest.approx([mf.m_KS(v, s), mf.m_c(v, s)], rel=1e-12)
+        assert found["star"] == pytest.approx(min(9, mf.fixed_points(v, m, s)[1]), abs=1e-9)
+        assert found["noise"] == pytest.approx(mf.critical_noise(v, m, s), abs=1e-9)
+        assert found["stairs"] == pytest.approx(mf.solve(0.3, v, m, s, 7).p.tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("v, m, s", [(8, 3, 2), (5, 4, 3)])
+def test_the_cloud_of_rule_tables(v, m, s):
+    rules = planted_rules(20, v=v, m=m, s=s, generator=torch.Generator().manual_seed(0))
+    wrong = (rules != 0).sum(-1).numpy()
+    shells = np.stack([(wrong == k).sum(-1) for k in range(1, s + 1)], -1)  # (draws, v, s)
+    data = {"own": shells[:, 0].tolist(), "all": shells.sum(1).tolist()}
+    for p in (1 / v, 0.37, 1.0):
+        belief = p ** (s - wrong) * ((1 - p) / (v - 1)) ** wrong
+        expected = belief[:, 0].sum(-1) / belief.sum((1, 2))
+        found = node("cloud.js", f"T.messages({p}, {v}, {s}, data.own, data.all)", data)
+        assert found == pytest.approx(expected.tolist(), abs=1e-12)
+        annealed = node("cloud.js", f"T.F({p}, {v}, {m}, {s})", None)
+        assert annealed == pytest.approx(float(mf.upward_map(p, v, m, s)), abs=1e-12)
