@@ -113,11 +113,9 @@ def bootstrap(
     """
     arrays = [np.asarray(a, float) for a in per_draw]
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(num):
-        counts = {n: rng.multinomial(n, np.full(n, 1 / n)) / n for n in sorted({len(a) for a in arrays})}
-        found.append(statistic(*(np.tensordot(counts[len(a)], a, 1) for a in arrays)))
-    found = np.asarray(found, float)
+    weights = {n: rng.multinomial(n, np.full(n, 1 / n), size=num) / n for n in sorted({len(a) for a in arrays})}
+    means = [np.tensordot(weights[len(a)], a, 1) for a in arrays]  # (num, …): all resamplings in one product
+    found = np.asarray([statistic(*one) for one in zip(*means, strict=True)], float)
     tail = 50 * (1 - level)
     if np.isnan(found).all():
         return np.full(found.shape[1:], np.nan), np.full(found.shape[1:], np.nan)
