@@ -180,7 +180,7 @@ def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(part)
-        if report is not None and i // batch % 100 == 0:
+        if report is not None and i // batch % 20 == 0:
             report(dict(epoch=epoch, fraction=i / len(x), loss=float(loss.detach())))
     return float(total) / len(x)
 
