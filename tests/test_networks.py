@@ -1,5 +1,7 @@
 """The network that matches the tree: it learns, resumes, is stored safely; the probe against its definition."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -58,9 +60,7 @@ def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path):
             raise Killed
 
     checkpoint = tmp_path / "run.safetensors"
-    slow = Training(
-        **{**vars(TRAINING), "batch": 2, "learning_rate": 3e-4}
-    )  # reports often enough to be killed inside a pass
+    slow = replace(TRAINING, batch=10, learning_rate=3e-4, max_epochs=5)  # reports often: it is killed inside a pass
     whole = train_classifier(**SMALL, training=slow)
     assert len(whole.history) >= 3
     with pytest.raises(Killed):
