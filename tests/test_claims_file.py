@@ -42,12 +42,18 @@ def chapters():
     return {slug(p): p.read_text(encoding="utf-8") for p in toc_files() if p.exists()}
 
 
-def strings(source):
-    """Every string that stands in the code cells of a chapter: an id among them is recorded there."""
+def named_ids(source):
+    """The ids that the code cells of a chapter name: in a string, or in an f-string that can be nothing else."""
     code = "\n".join(re.sub(r"^:.*$", "", cell, flags=re.M) for cell in CODE_CELL.findall(source))
-    return {
-        n.value for n in ast.walk(ast.parse(code)) if isinstance(n, ast.Constant) and isinstance(n.value, str)
-    }
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in BY_ID:
+            found.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            parts = [re.escape(v.value) if isinstance(v, ast.Constant) else "[a-z0-9]+" for v in node.values]
+            if sum(isinstance(v, ast.FormattedValue) for v in node.values) == 1 and len(parts) > 1:
+                found |= {i for i in BY_ID if re.fullmatch("".join(parts), i)}
+    return found
 
 
 def is_number(x):
@@ -121,6 +127,13 @@ def test_schema_can_fail(bad):
         check_expect(bad)
 
 
+def test_naming_an_id_is_told_from_not_naming_it():
+    cell = "```{code-cell} ipython3\n:tags: [x]\n%s\n```\n"
+    assert named_ids(cell % 'book.record("bp-is-exact", 1.0)') == {"bp-is-exact"}
+    assert named_ids(cell % 'claim(f"old-{what}-in-a-new-class", 1.0)') >= {"old-pairs-in-a-new-class"}
+    assert not named_ids(cell % 'record(f"{a}{b}")') | named_ids("bp-is-exact") | named_ids(cell % "x = 1")
+
+
 def test_ids_and_rows_are_unique():
     for names in ([c["id"] for c in CLAIMS], [r for c in CLAIMS for r in rows(c)]):
         assert sorted(names) == sorted(set(names))
@@ -143,7 +156,7 @@ def test_chapters_exist_or_are_to_come():
 @pytest.mark.parametrize("name", sorted({c["chapter"] for c in CLAIMS} - set(DATA["chapters_to_come"])))
 def test_every_claim_is_recorded_in_its_chapter(name):
     assert name in chapters(), f"_toc.yml names the chapter {name}, its file is missing"
-    recorded = strings(chapters()[name]) & set(BY_ID)
+    recorded = named_ids(chapters()[name])
     due = {c["id"] for c in CLAIMS if c["chapter"] == name and "expect" in c}
     assert due <= recorded, f"chapter {name} does not record {sorted(due - recorded)}"
     for id_ in recorded:
