@@ -135,7 +135,7 @@ def figures(page) -> list[str]:
         r"""() => {
           const bad = [];
           const words = (t) => t && t.trim().length >= 15 && !/_images\/|\.(png|svg|jpe?g|gif)$/i.test(t.trim());
-          for (const el of document.querySelectorAll("article img, article svg[role=img], article canvas"))
+          for (const el of document.querySelectorAll("article :is(img, svg[role=img], canvas):not(mjx-container *)"))
             if (!words(el.getAttribute("alt") ?? el.getAttribute("aria-label")))
               bad.push("a picture without words: " + el.outerHTML.slice(0, 90));
           for (const el of document.querySelectorAll("article figure"))

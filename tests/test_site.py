@@ -117,7 +117,7 @@ def test_search_finds_a_word_of_a_chapter(browser, site, http, place):
         hit.wait_for(timeout=10_000)
         hit.click()
         seen.page.wait_for_load_state("load")
-        assert word in seen.page.locator("h1").inner_text().lower()
+        assert word in seen.page.locator("article h1").inner_text().lower()
         assert not seen.complaints
 
 

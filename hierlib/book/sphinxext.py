@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-import shutil
 import time
 from pathlib import Path
 
+import nbformat
 from markupsafe import Markup, escape
 
 import hierlib
@@ -32,7 +32,11 @@ def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:
         return
     target = Path(app.outdir) / "_sources" / f"{page}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(executed, target)
+    notebook = nbformat.read(executed, as_version=4)
+    # Papermill runs the cells in order in a fresh kernel; jupyter-cache forgets the counts.
+    for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
+        cell.execution_count = count
+    nbformat.write(notebook, target)
     context["ipynb_source"] = f"{page}.ipynb"
 
 

@@ -123,8 +123,8 @@ _MARKUP = """<div class="live-stage strata" data-live="strata">
 <output>100 %</output><i style="--fraction:1"></i></div>
 </div>
 <div class="strata-noise">
-<label>noise <output class="strata-t"></output>
-<input type="range" min="0" max="{last}" step="1" value="0"></label>
+<span>noise <output class="strata-t"></output></span>
+<input type="range" min="0" max="{last}" step="1" value="0" aria-label="noise">
 <div class="strata-ruler" aria-hidden="true"><b class="strata-guess" hidden>your guess</b>
 <b class="strata-truth" hidden>half of the runs</b></div>
 </div>
