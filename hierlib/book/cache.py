@@ -33,9 +33,9 @@ def _ingredients(chapter: Chapter, values: Mapping) -> Iterable[bytes]:
     root = chapter.root
     yield f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode()
     yield json.dumps(dict(values), sort_keys=True).encode()
-    for _, source, tags in chapter.code:
+    for source, tags in chapter.code:
         yield json.dumps([source, sorted(_EXECUTION_TAGS.intersection(tags))]).encode()
-    sources = [source for _, source, _ in chapter.code]
+    sources = [source for source, _ in chapter.code]
     modules = reachable(sources, root)
     for path in (*modules, *named_files(sources, modules, root)):
         yield path.relative_to(root).as_posix().encode()

@@ -30,29 +30,31 @@ class Chapter:
         return read_myst_markdown_notebook(self.path.read_text("utf-8"), add_source_map=True, path=self.path)
 
     @cached_property
-    def code(self) -> list[tuple[int, str, tuple[str, ...]]]:
-        """(line in the file, source, tags) of every code cell."""
-        lines = self.notebook.metadata["source_map"]
-        return [
-            (line, cell.source, tuple(cell.metadata.get("tags", ())))
-            for line, cell in zip(lines, self.notebook.cells, strict=True)
-            if cell.cell_type == "code"
-        ]
+    def code(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Source and tags of every code cell."""
+        cells = [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+        return [(cell.source, tuple(cell.metadata.get("tags", ()))) for cell in cells]
+
+    @cached_property
+    def lines(self) -> list[int]:
+        """The line of the file where each code cell's source starts."""
+        text, found = self.path.read_text("utf-8").splitlines(), []
+        for fence, cell in zip(self.notebook.metadata["source_map"], self.notebook.cells, strict=True):
+            if cell.cell_type == "code":
+                first, line = cell.source.split("\n")[0], fence
+                while line < len(text) and text[line - 1] != first:  # past the fence and the cell's options
+                    line += 1
+                found.append(line)
+        return found
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """What the chapter takes, in the order of its cell tagged `parameters`."""
         where = self.path.relative_to(self.root).as_posix()
-        cells = [(line, source) for line, source, tags in self.code if "parameters" in tags]
+        cells = [(line, source) for line, (source, tags) in zip(self.lines, self.code) if "parameters" in tags]
         if len(cells) > 1:
             raise BadRequest(f"{where}:{cells[1][0]}: a second cell is tagged `parameters`; a chapter has one")
-        if not cells:
-            return {}
-        line, source = cells[0]
-        text = self.path.read_text("utf-8").splitlines()
-        while text[line - 1].strip() != source.splitlines()[0].strip():  # past the fence and the cell's options
-            line += 1
-        return parse_parameters(source, where, line)
+        return parse_parameters(cells[0][1], where, cells[0][0]) if cells else {}
 
 
 def find_checkout(start: Path | None = None) -> Path:
@@ -75,7 +77,7 @@ def chapters(root: Path) -> dict[str, Chapter]:
         path = root / (name if name.endswith(".md") else f"{name}.md")
         if not path.is_file() or not _is_notebook(path):
             continue
-        slug = re.sub(r"^\d+_", "", path.stem)
+        slug = _slug(path)
         if slug in found:
             raise BadRequest(f"_toc.yml: {path.name} and {found[slug].path.name} have one slug, {slug!r}")
         found[slug] = Chapter(slug, path, root)
@@ -87,10 +89,15 @@ def chapter(root: Path, slug: str) -> Chapter:
     known = chapters(root)
     if slug in known:
         return known[slug]
-    for each in known.values():
-        if slug in (each.path.stem, each.path.name, each.path.relative_to(root).as_posix()):
+    for path in sorted((root / "book").glob("*.md")):  # also one that the table of contents does not name yet
+        each = Chapter(_slug(path), path, root)
+        if slug in (each.slug, path.stem, path.name, f"book/{path.name}") and _is_notebook(path):
             return each
     raise BadRequest(f"there is no chapter {slug!r}; the chapters are:\n  " + "\n  ".join(known))
+
+
+def _slug(path: Path) -> str:
+    return re.sub(r"^\d+_", "", path.stem)
 
 
 def _files(toc) -> list[str]:

@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import threading
 import time
 import traceback
@@ -214,21 +215,24 @@ def prune(runs: Path, used: Iterable[Outcome]) -> None:
 
 def _papermill(job: Job, folder: Path) -> None:
     import papermill
+    from traitlets.config import Config
 
     root = job.chapter.root
-    scratch = folder / ".scratch"  # of IPython: no start-up files of the user, no history shared between kernels
-    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
+    # A socket's path has 104 characters at most, and temporary folders of macOS have long names.
+    scratch = tempfile.mkdtemp(prefix="hier-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
     settings = {
         **_ENVIRONMENT,
         RUN_DIR: str(folder),
-        "PYTHONPATH": path,
-        "IPYTHONDIR": str(scratch),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+        "IPYTHONDIR": scratch,  # no start-up files of the user, no history shared between kernels
+        "JUPYTER_RUNTIME_DIR": scratch,
         "MPLCONFIGDIR": str(root / "_build" / "matplotlib"),
     }
     notebook = copy.deepcopy(job.chapter.notebook)
     notebook.metadata.pop("source_map", None)
-    with _environment(settings):
-        try:
+    try:
+        with _environment(settings):
             papermill.execute_notebook(
                 notebook,
                 folder / f"{job.chapter.slug}.ipynb",
@@ -238,9 +242,10 @@ def _papermill(job: Job, folder: Path) -> None:
                 progress_bar=False,
                 start_timeout=180,
                 execution_timeout=job.timeout,
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
             )
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -136,27 +136,19 @@ def _feed(run: Outcome, folder: Path) -> None:
 
 
 def _jupyter_book(root: Path, work: Path, log: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "jupyter_book",
-        "build",
-        ".",
-        "--all",
-        "-W",
-        "--keep-going",
-        "--path-output",
-        str(work),
-    ]
+    program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     with log.open("w") as out:
         done = subprocess.run(words, cwd=root, env=settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8", "replace"))
+    log.write_text(text, "utf-8")
     bad = [line for line in text.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b|Error:", line)]
     executed = re.findall(r".*Executing notebook.*", text)
     if executed:
         bad.append(f"Jupyter Book executed a notebook itself, so the cache did not serve it: {executed[0].strip()}")
     if done.returncode or executed:
-        reasons = "\n".join(f"  {line.strip()}" for line in dict.fromkeys(bad)) or "  (no reason given)"
+        bad = bad or text.splitlines()[-5:]
+        reasons = "\n".join(f"  {line.strip()}" for line in dict.fromkeys(bad))
         raise SiteError(f"the site was not built; the whole log is in {log.relative_to(root)}\n{reasons}")

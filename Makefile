@@ -1,0 +1,62 @@
+# The book's targets; `make` alone lists them. VENV and PYTHON may be set: make book VENV=elsewhere PYTHON=python3.12
+VENV ?= .venv
+PYTHON ?= python3
+JOBS ?=
+PORT ?= 8000
+BIN = $(VENV)/bin
+READY = $(VENV)/.hierlib-ready
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help book test run list serve zip lint format lock clean
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: $(READY) ## run the chapters that have changed and build the site (JOBS=n: so many side by side)
+	@$(BIN)/hierlib build $(if $(JOBS),--jobs $(JOBS))
+
+test: $(READY) book ## the whole test suite, the site in a browser included
+	@$(BIN)/python -m pytest
+
+run: $(READY) ## one chapter with other parameters: make run CH=half-way-and-back P="m=4 seed=1" OUT=folder
+	@test -n "$(CH)" || { $(BIN)/hierlib list; echo 'Say which: make run CH=half-way-and-back P="m=4"'; exit 2; }
+	@$(BIN)/hierlib run $(CH) $(foreach p,$(P),-p $(p)) $(if $(OUT),--out $(OUT))
+
+list: $(READY) ## the chapters, and the parameters that each takes
+	@$(BIN)/hierlib list
+
+serve: book ## the site on this machine, at http://localhost:8000 (PORT=n)
+	@$(BIN)/python -m http.server --bind localhost --directory _build/html $(PORT)
+
+zip: book ## the site as one archive in dist/
+	@$(BIN)/hierlib zip
+
+lint: $(READY) ## ruff on the library, the tests and the chapters' code
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/python -m hierlib.book.lint
+
+format: $(READY) ## what lint can put right by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## write requirements.lock anew from pyproject.toml, in a fresh environment
+	@rm -rf _build/lock && mkdir -p _build && $(PYTHON) -m venv _build/lock
+	@_build/lock/bin/python -m pip install -q '.[book,test,cluster]' torch==2.13.0 torchvision==0.28.0
+	@{ sed -n '/^#/p' requirements.lock; \
+	   { _build/lock/bin/python -m pip freeze --all --exclude hierlib --exclude pip | grep -v -i '^nvidia\|^triton' | sed 's/+[a-z0-9.]*$$//'; \
+	     echo 'appnope==0.1.4; sys_platform == "darwin"'; } | LC_ALL=C sort -f; } > requirements.lock.new
+	@mv requirements.lock.new requirements.lock && rm -rf _build/lock
+
+clean: ## remove what was built; the environment stays
+	@rm -rf _build dist build *.egg-info .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'The book needs Python 3.11 or newer; say where it is: make book PYTHON=python3.12'; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'Installing requirements.lock into $(VENV); the first time this takes minutes.'
+	@$(PIP) install -q -r requirements.lock
+	@$(PIP) install -q --no-deps -e .
+	@touch $@
