@@ -9,12 +9,14 @@ import ast
 import fnmatch
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from hierlib.book.checkout import Chapter
+from hierlib.book.params import BadRequest
 
 FORMAT = 1  # raise it when the runner changes what a run's folder holds
 _EXECUTION_TAGS = {"parameters", "raises-exception", "skip-execution"}
@@ -35,16 +37,28 @@ def _ingredients(chapter: Chapter, values: Mapping) -> Iterable[bytes]:
     yield json.dumps(dict(values), sort_keys=True).encode()
     for source, tags in chapter.code:
         yield json.dumps([source, sorted(_EXECUTION_TAGS.intersection(tags))]).encode()
-    sources = [source for source, _ in chapter.code]
-    modules = reachable(sources, root)
-    for path in (*modules, *named_files(sources, modules, root)):
+    code = chapter_code(chapter)
+    modules = reachable(code, root)
+    for path in (*modules, *named_files(code, modules, root)):
         yield path.relative_to(root).as_posix().encode()
         yield path.read_bytes()
     lock = root / "requirements.lock"
     yield lock.read_bytes() if lock.is_file() else b""
 
 
-def reachable(sources: Iterable[str], root: Path) -> list[Path]:
+def chapter_code(chapter: Chapter) -> ast.Module:
+    """All code cells as one syntax tree: what one cell imports the next ones use."""
+    body: list[ast.stmt] = []
+    for line, (source, _) in zip(chapter.lines, chapter.code):
+        try:
+            body += ast.parse(_without_magics(source)).body
+        except SyntaxError as error:
+            where = f"{chapter.path.relative_to(chapter.root).as_posix()}:{line + (error.lineno or 1) - 1}"
+            raise BadRequest(f"{where}: {error.msg}") from None
+    return ast.Module(body, [])
+
+
+def reachable(code: ast.Module, root: Path) -> list[Path]:
     """The checkout's own modules that code can import, directly or through others, sorted.
 
     A package's lazy attributes count as far as they are used: of ``hl.meanfield.solve`` hierlib/meanfield.py,
@@ -52,7 +66,7 @@ def reachable(sources: Iterable[str], root: Path) -> list[Path]:
     package that is used in another way than by its attributes counts whole.
     """
     imports = _Imports(root)
-    todo = [(ast.parse(_python_only(source)), "") for source in sources]
+    todo = [(code, "")]
     while todo:
         tree, package = todo.pop()
         for name in imports.of(tree, package):
@@ -149,24 +163,29 @@ class _Imports:
         return {".".join([package, *p]).removesuffix(".__init__") for p in parts}
 
 
-def named_files(sources: Iterable[str], modules: Iterable[Path], root: Path) -> list[Path]:
-    """Files that are no modules and that the code can open: those under book/ that a string of it names, and
-    those beside a module it reaches (a kernel's C++ source)."""
+def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[Path]:
+    """The files, other than modules, that the code can open.
+
+    Those are the files under book/ whose name, with its suffix, a string of the code holds (``*`` and the
+    braces of an f-string stand for anything); those under book/data/ also by their stem or their folder's
+    name alone; and whatever lies beside a module that it reaches, such as a kernel's C++ source.
+    """
     words = set()
-    for tree in (*(ast.parse(_python_only(s)) for s in sources), *map(_tree, modules)):
+    for tree in (code, *map(_tree, modules)):
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 words.add("".join(_text(part) or "*" for part in node.values))
             elif text := _text(node):
                 words.add(text)
-    patterns = {w.rstrip("/").rpartition("/")[2] for w in words if len(w) < 200 and any(c.isalnum() for c in w)}
-    found = set()
-    for path in (root / "book").rglob("*"):
-        inside = path.relative_to(root / "book")
-        if path.suffix not in _PROSE and path.is_file() and not any(p.startswith(("__", ".")) for p in inside.parts):
-            names = {*inside.parts, path.stem}
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names):
-                found.add(path)
+    names = {part for word in words if len(word) < 200 for part in word.split("/") if part}
+    patterns = [name for name in names if re.search(r"\.\w+$", name)]
+    book, found = root / "book", set()
+    for path in book.rglob("*"):
+        if path.suffix in _PROSE or not path.is_file() or "__pycache__" in path.parts:
+            continue
+        short = {path.stem, *path.relative_to(book).parts[1:-1]} if path.is_relative_to(book / "data") else set()
+        if short & names or any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns):
+            found.add(path)
     for folder in {module.parent for module in modules}:
         found |= {p for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc", *_PROSE)}
     return sorted(found)
@@ -182,7 +201,7 @@ def _tree(path: Path) -> ast.Module:
     return _parsed(path, (status.st_mtime_ns, status.st_size))
 
 
-def _python_only(source: str) -> str:
+def _without_magics(source: str) -> str:
     """A cell without IPython's magics, which ast cannot read."""
     return "\n".join(
         "pass" if line.startswith(("%", "!")) else line for line in source.splitlines() if not line.startswith("%%")
