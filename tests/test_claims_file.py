@@ -1,4 +1,4 @@
-"""book/claims.yaml: its schema, that no row of the paper is missing, and that chapters answer their claims."""
+"""book/claims.yaml: its schema, that no row of the paper is missing, that chapters answer their claims."""
 
 import ast
 import math
@@ -43,7 +43,7 @@ def chapters():
 
 
 def named_ids(source):
-    """The ids that the code cells of a chapter name: in a string, or in an f-string that can be nothing else."""
+    """The ids that a chapter's code names: in a string, or in an f-string that can be nothing else."""
     code = "\n".join(re.sub(r"^:.*$", "", cell, flags=re.M) for cell in CODE_CELL.findall(source))
     found = set()
     for node in ast.walk(ast.parse(code)):
