@@ -220,7 +220,7 @@ def _frame(ax: Axes, x: list[np.ndarray], *, low: float = -0.4, high: float = 0.
     if [len(level) for level in x] != [s ** (L - l) for l in range(L + 1)]:
         raise ValueError(f"expected s^(L-l) nodes at each level, leaves first, got {[len(level) for level in x]}")
     d = len(x[0])
-    ax.set(xlim=(-0.6, d - 0.4), ylim=(low, L + high))
+    ax.set(xlim=(-0.6, d - 0.3), ylim=(low, L + high))
     ax.set_axis_off()
     return L, s, positions(s, L)
 
