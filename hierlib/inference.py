@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import NamedTuple
 
@@ -48,7 +50,8 @@ def infer(
         class_prior: prior of the class, (num_classes,) or (batch, num_classes), non-negative; uniform if not
             given (footnote 1). A one-hot row makes the inference class-conditional.
         messages: False returns the marginals only, which needs less memory.
-        backend: "auto" chooses by device and size; or "torch", "cpu", "gpu".
+        backend: "torch" (any device and type, differentiable), "cpu" (compiled for this machine), "gpu" (Triton);
+            "auto" takes the fastest that can do it.
 
     Returns:
         `Beliefs`, in the evidence's floating type and on its device.
@@ -67,9 +70,9 @@ def infer(
     """
     _check_evidence(g, evidence)
     prior = _class_prior(g, evidence, class_prior)
-    kernel = _backend(backend, evidence)
+    kernel = _backend(backend, evidence, prior)
     up, down, marginals, log_evidence = kernel.infer(g, evidence.permute(1, 2, 0), prior, messages)
-    _check_possible(g, evidence, log_evidence)
+    _check_result(evidence.dtype, log_evidence)
 
     def outward(levels):
         return None if levels is None else tuple(x.permute(2, 0, 1) for x in levels)
@@ -108,10 +111,10 @@ def posterior_sample(
         raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
     _check_evidence(g, evidence)
     prior = _class_prior(g, evidence, class_prior)
-    kernel = _backend(backend, evidence)
+    kernel = _backend(backend, evidence, prior)
     with torch.no_grad():
         y, log_evidence = kernel.posterior_sample(g, evidence.permute(1, 2, 0), prior, num_samples, generator)
-    _check_possible(g, evidence, log_evidence)
+    _check_result(evidence.dtype, log_evidence)
     return tuple(y)
 
 
@@ -136,10 +139,26 @@ def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
     return torch.stack([m.gather(-1, y[..., None]).mean() for m, y in zip(beliefs.marginals, x, strict=True)])
 
 
-def _backend(name: str, evidence: Tensor) -> ModuleType:
-    if name in ("auto", "torch"):
+def _backend(name: str, evidence: Tensor, prior: Tensor) -> ModuleType:
+    if name not in ("auto", "torch", "cpu", "gpu"):
+        raise ValueError(f'backend: expected "auto", "torch", "cpu" or "gpu", got {name!r}')
+    device, dtype = evidence.device.type, evidence.dtype
+    gradient = torch.is_grad_enabled() and (evidence.requires_grad or prior.requires_grad)
+    compiled = dtype in (torch.float32, torch.float64) and not gradient
+    if name == "auto":
+        name = {"cpu": "cpu", "cuda": "gpu"}.get(device, "torch") if compiled else "torch"
+        if name == "gpu" and find_spec("triton") is None:
+            name = "torch"
+    if name == "torch":
         return _reference
-    raise ValueError(f'backend: expected "auto" or "torch", got {name!r}')
+    if not compiled:
+        raise ValueError(
+            f"backend {name!r}: expected float32 or float64 evidence that needs no gradient, got {dtype}"
+            f'{" with a gradient" if gradient else ""}: use backend="torch"'
+        )
+    if name == "cpu" and device != "cpu":
+        raise ValueError(f'backend "cpu": expected evidence on the CPU, got {evidence.device}')
+    return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second
 
 
 def _check_evidence(g: Grammar, evidence: Tensor) -> None:
@@ -151,9 +170,6 @@ def _check_evidence(g: Grammar, evidence: Tensor) -> None:
         raise ValueError(f"evidence: expected shape (batch ≥ 1, {g.d}, {g.v}), got {tuple(evidence.shape)}")
     if evidence.device.type != g.device.type:
         raise ValueError(f"evidence is on {evidence.device}, the grammar on {g.device}: use g.to(evidence.device)")
-    bad = ~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1)
-    if bad.any():
-        raise ValueError(f"evidence: expected finite non-negative numbers; datum {_which(bad)} has others")
 
 
 def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] | None) -> Tensor:
@@ -173,10 +189,13 @@ def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] |
     return (prior / prior.sum(1, keepdim=True)).T
 
 
-def _check_possible(g: Grammar, evidence: Tensor, log_evidence: Tensor) -> None:
+def _check_result(dtype: torch.dtype, log_evidence: Tensor) -> None:
+    bad = torch.isnan(log_evidence)
+    if bad.any():
+        raise ValueError(f"evidence: expected finite non-negative numbers; datum {_which(bad)} has others")
     bad = ~torch.isfinite(log_evidence)
     if bad.any():
-        hint = "" if evidence.dtype == torch.float64 else ", or it underflows: try float64"
+        hint = "" if dtype == torch.float64 else ", or it underflows: try float64"
         raise ValueError(
             f"evidence: datum {_which(bad)} is impossible, no string of the grammar (and class_prior) has non-zero "
             f"evidence at every leaf{hint}"

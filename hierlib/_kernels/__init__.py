@@ -1,6 +1,6 @@
-"""Backends of inference. A backend is a module with two functions, `infer` and `posterior_sample`.
+"""Backends of inference: a module each, with the functions `infer`, `posterior_sample` and `root`.
 
-Messages travel as tensors of shape (nodes, symbols, batch), the batch innermost in memory. A backend returns
-what it computed and, for a datum whose evidence the grammar cannot produce, log evidence -inf; `hierlib.inference`
-turns that into an error, so that no NaN leaves the library.
+Messages travel as tensors of shape (nodes, symbols, batch), the batch innermost in memory. A backend returns what
+it computed and each datum's log evidence: -inf where the grammar cannot produce the evidence, NaN where the
+evidence is negative or not finite. `hierlib.inference` turns these into errors, so that no NaN leaves the library.
 """

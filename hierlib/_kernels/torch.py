@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor
 
+from hierlib._kernels import memory
 from hierlib.grammar import Grammar
 
 BLOCK = 2**18  # numbers gathered at once; 1 MiB in float32
@@ -26,8 +27,10 @@ def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor]:
     Returns:
         up: ``up[l]`` of shape (nodes, symbols, batch); normalised over the symbols, the leaves to maximum one
             (so that no product of evidence over- or underflows).
-        log_z: (batch,), with the factors 1/m of the rules; -inf where no datum of the grammar has evidence.
+        log_z: (batch,), with the factors 1/m of the rules; -inf where no datum of the grammar has evidence, NaN
+            where the evidence is negative or not finite.
     """
+    valid = ((evidence >= 0) & (evidence < torch.inf)).all(0).all(0)
     leaves, total = _scale(evidence, evidence.amax(1, keepdim=True))
     num_rules_used = (g.d - 1) // (g.s - 1)
     up, log_z = [leaves], total.log().sum((0, 1)) - num_rules_used * math.log(g.m)
@@ -36,7 +39,7 @@ def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor]:
         message, total = _scale(message, message.sum(1, keepdim=True))
         log_z = log_z + total.log().sum((0, 1))
         up.append(message)
-    return up, log_z
+    return up, torch.where(valid, log_z, torch.nan)
 
 
 def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
@@ -50,8 +53,10 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
 
     Returns:
         up, down, marginals: lists over levels of (nodes, symbols, batch); up and down are None without messages.
-        log_evidence: (batch,), -inf where the evidence is impossible.
+        log_evidence: (batch,), -inf where the evidence is impossible, NaN where it is negative or not finite.
     """
+    numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
+    memory.demand((2 + 2 * messages) * numbers * evidence.element_size(), evidence.shape[-1], 0, evidence.device)
     up, log_z = upward(g, evidence)
     down = class_prior[None]
     marginal, total = _normalise(up[-1] * down)
@@ -73,6 +78,13 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
 
 
+def root(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
+    """The marginal of the class, (num_classes, batch), and log evidence, (batch,): the way up alone."""
+    up, log_z = upward(g, evidence)
+    marginal, total = _normalise(up[-1] * class_prior[None])
+    return marginal[0], log_z + total[0, 0].log()
+
+
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
     """Draw whole trees from the posterior, from the root down; see `hierlib.inference.posterior_sample`.
 
@@ -84,12 +96,12 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
         generator: source of randomness.
 
     Returns:
-        y: list over levels of (batch, num_samples, nodes) int64; (batch,) log evidence, -inf where impossible.
+        y: list over levels of (batch, num_samples, nodes) int64; (batch,) log evidence as from `infer`.
     """
     up, log_z = upward(g, evidence)
     root, total = _normalise(up[-1] * class_prior[None])
     log_evidence = log_z + total[0, 0].log()
-    if torch.isneginf(log_evidence).any():
+    if not torch.isfinite(log_evidence).all():
         return None, log_evidence
     batch = evidence.shape[-1]
     y = [torch.multinomial(root[0].T, num_samples, replacement=True, generator=generator)[..., None]]

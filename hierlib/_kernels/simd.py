@@ -1,0 +1,238 @@
+"""Vectors for numba: what the CPU kernel needs of SIMD, as a type whose lanes LLVM keeps in registers.
+
+A vector is LANE_BYTES bytes of float32 or float64, one lane a datum. LLVM splits it into whatever registers the
+machine has, so the same source serves AVX-512, AVX2 and NEON. Memory is addressed by plain integers, which cost
+neither reference counts nor tests for negative indices; `real`, a number of the floating type, says which type.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, models, overload, register_model
+
+LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 128 if llvm.get_host_cpu_features().get("avx512f") else 64))
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+class Vector(types.Type):
+    """LANE_BYTES bytes of a floating type."""
+
+    def __init__(self, dtype):
+        self.dtype = dtype
+        self.lanes = LANE_BYTES * 8 // dtype.bitwidth
+        super().__init__(f"Vector({dtype} x {self.lanes})")
+
+    @property
+    def llvm(self):
+        return ir.VectorType(ir.FloatType() if self.dtype == types.float32 else ir.DoubleType(), self.lanes)
+
+    def constant(self, bits: int):
+        """The same integer in every lane."""
+        return ir.Constant(self.llvm_int, [bits] * self.lanes)
+
+    @property
+    def llvm_int(self):
+        return ir.VectorType(ir.IntType(self.dtype.bitwidth), self.lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, vector.llvm)
+
+
+def _reader(result_of, llvm_type, align):
+    """An intrinsic (real, address) → what stands there."""
+
+    @intrinsic
+    def read(typing, real, address):
+        result = result_of(real)
+
+        def codegen(context, builder, signature, args):
+            pointer = builder.inttoptr(args[1], llvm_type(real).as_pointer())
+            value = builder.load(pointer, align=align(real))
+            return value if result != types.intp else builder.zext(value, I64)
+
+        return result(real, types.intp), codegen
+
+    return read
+
+
+def _scalar(real):
+    return Vector(real).llvm.element
+
+
+def _bytes(real):
+    return real.bitwidth // 8
+
+
+load = _reader(Vector, lambda real: Vector(real).llvm, lambda real: 64)  # aligned, as the workspace is
+load_anywhere = _reader(Vector, lambda real: Vector(real).llvm, _bytes)
+get = _reader(lambda real: real, _scalar, _bytes)
+
+
+def _integer_reader(bits):
+    @intrinsic
+    def read(typing, address, i):
+        def codegen(context, builder, signature, args):
+            pointer = builder.gep(builder.inttoptr(args[0], ir.IntType(bits).as_pointer()), [args[1]])
+            return builder.zext(builder.load(pointer), I64) if bits < 64 else builder.load(pointer)
+
+        return types.intp(types.intp, types.intp), codegen
+
+    return read
+
+
+offset_at = _integer_reader(32)  # the i-th number of a uint32 table at an address
+int_at = _integer_reader(64)
+
+
+@intrinsic
+def put(typing, address, x):
+    """Write a number or a vector, aligned to its elements."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], args[1].type.as_pointer())
+        builder.store(args[1], pointer, align=8 if isinstance(x, types.Integer) else _bytes(getattr(x, "dtype", x)))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, x), codegen
+
+
+@intrinsic
+def put_as(typing, real, address, x):
+    """Write a number, converted to the type of real."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(context.cast(builder, args[2], x, real), builder.inttoptr(args[1], _scalar(real).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(real, types.intp, x), codegen
+
+
+@intrinsic
+def stream(typing, address, x):
+    """Write a vector to an aligned address, past the caches: nothing here will read it again."""
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], args[1].type.as_pointer())
+        written = builder.store(args[1], pointer, align=64)
+        written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, x), codegen
+
+
+@intrinsic
+def itemsize(typing, real):
+    """Bytes of a number."""
+
+    def codegen(context, builder, signature, args):
+        return ir.Constant(I64, _bytes(real))
+
+    return types.intp(real), codegen
+
+
+@intrinsic
+def splat(typing, real, x):
+    """A vector with the number x in every lane."""
+
+    def codegen(context, builder, signature, args):
+        number = context.cast(builder, args[1], x, real)
+        kind = signature.return_type.llvm
+        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(I32, 0))
+        zeros = ir.Constant(ir.VectorType(I32, kind.count), None)
+        return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+
+    return Vector(real)(real, x), codegen
+
+
+def _operator(symbol, instruction):
+    @intrinsic
+    def apply(typing, x, y):
+        def codegen(context, builder, signature, args):
+            return getattr(builder, instruction)(*args)
+
+        return x(x, x), codegen
+
+    @overload(symbol)
+    def vector_operator(x, y):
+        if isinstance(x, Vector) and x == y:
+            return lambda x, y: apply(x, y)
+
+
+_operator(operator.add, "fadd")
+_operator(operator.mul, "fmul")
+_operator(operator.truediv, "fdiv")
+
+
+@intrinsic
+def fma(typing, x, y, z):
+    """x·y + z, in one instruction where there is one."""
+
+    def codegen(context, builder, signature, args):
+        name = f"llvm.fmuladd.v{x.lanes}f{x.dtype.bitwidth}"
+        kind = ir.FunctionType(x.llvm, [x.llvm] * 3)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+    return x(x, x, x), codegen
+
+
+def _extreme(order):
+    @intrinsic
+    def apply(typing, x, y):
+        def codegen(context, builder, signature, args):
+            a, b = (builder.bitcast(arg, x.llvm_int) for arg in args)
+            return builder.bitcast(builder.select(builder.icmp_unsigned(order, a, b), a, b), x.llvm)
+
+        return x(x, x), codegen
+
+    return apply
+
+
+# Compared as unsigned integers, non-negative floats keep their order, and infinity, NaN and all negative numbers
+# are larger than every finite number: one maximum finds the scale and what is no evidence.
+largest = _extreme(">")
+smallest = _extreme("<")
+
+
+@intrinsic
+def power_of_two(typing, x):
+    """The largest power of two up to x, in each lane, but at most an eighth of the largest there is."""
+
+    def codegen(context, builder, signature, args):
+        digits, top = (23, 252) if x.dtype == types.float32 else (52, 2044)
+        bits = builder.and_(builder.bitcast(args[0], x.llvm_int), x.constant(top + 3 << digits))
+        cap = x.constant(top << digits)
+        return builder.bitcast(builder.select(builder.icmp_unsigned("<", bits, cap), bits, cap), x.llvm)
+
+    return x(x), codegen
+
+
+@intrinsic
+def multiply_log(typing, mantissa, exponent, x):
+    """Multiply running products, float64 in [1, 2) and int64 powers of two at two addresses, by the lanes of x > 0."""
+
+    def codegen(context, builder, signature, args):
+        double, whole = Vector(types.float64), ir.VectorType(I64, x.lanes)
+        wide = ir.VectorType(ir.DoubleType(), x.lanes)
+        m_at = builder.inttoptr(args[0], wide.as_pointer())
+        e_at = builder.inttoptr(args[1], whole.as_pointer())
+
+        def constant(bits):
+            return ir.Constant(whole, [bits] * x.lanes)
+
+        factor = args[2] if x == double else builder.fpext(args[2], wide)
+        bits = builder.bitcast(builder.fmul(builder.load(m_at, align=8), factor), whole)
+        power = builder.sub(builder.lshr(bits, constant(52)), constant(1023))
+        fraction = builder.or_(builder.and_(bits, constant(2**52 - 1)), constant(1023 << 52))
+        builder.store(builder.bitcast(fraction, wide), m_at, align=8)
+        builder.store(builder.add(builder.load(e_at, align=8), power), e_at, align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, x), codegen
