@@ -66,5 +66,5 @@ _MARKUP = """<div class="live-stage" data-live="level-curves">
 <div class="level-picture" style="min-height:calc({rows} * 13px + 260px)"></div>
 <label class="live-range" style="margin:0 0 0 33px">
 <input type="range" min="0" max="{last}" step="1" value="{start}" aria-label="noise t"></label>
-<p style="margin:0.3rem 0 0 44px;min-height:4.2em">noise <output></output></p>
+<p style="margin:0.3rem 0 0 44px;min-height:4.2em"><output style="font-weight:400"></output></p>
 </div>"""

@@ -68,7 +68,7 @@ Live.figure("level-curves", (stage, data) => {
       dots.join("") + grid.join("") + ticks.join("") + "</svg>";
     const fate = runs[i][0] & 128 ? "kept" : "changed";
     const text =
-      `t = ${data.t[i]}, ${percent(data.alpha_bar[i])} of the signal: on average class kept ${percent(data.now[L][i])}, ` +
+      `Noise t = ${data.t[i]}, ${percent(data.alpha_bar[i])} of the signal: on average class kept ${percent(data.now[L][i])}, ` +
       `leaves kept ${percent(data.now[0][i])}; in this run the class is ${fate}`;
     say.textContent = text;
     slider.setAttribute("aria-valuetext", text);
