@@ -38,10 +38,10 @@ class _Block:
         }
 
     def __del__(self):
-        with _lock:
+        # Without the lock: the garbage collector may call this anywhere, inside a locked section too. An append is
+        # atomic, and two at once can only keep one block too many.
+        if sum(raw.nbytes for raw in list(_free)) + self.raw.nbytes <= KEPT:
             _free.append(self.raw)
-            while sum(raw.nbytes for raw in _free) > KEPT:
-                _free.pop(0)
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
