@@ -199,17 +199,17 @@ def factor(
         ax.plot([0, x], [0, y], color=CHANCE, lw=0.8, zorder=0)
         ax.add_patch(FancyArrowPatch(tail, head, lw=2.4 if k == out else 1.3, color=INK, **arrow))
         side = -1 if x < 0 else 1
-        ax.text(
-            x / 2 + side * 0.16, y / 2, label, ha="right" if side < 0 else "left", va="center",
-            fontsize=10.5,
-        )  # fmt: skip
+        beside = (x / 2 + side * 0.16, y / 2), "right" if side < 0 else "left"
+        below = (x, y - 0.34), "center"  # many children leave no room beside their lines
+        at, align = beside if k == 0 or s == 2 else below
+        ax.text(*at, label, ha=align, va="center", fontsize=10.5)
         name = parent if k == 0 else children[k - 1]
         colour = colours[1 if k == 0 else 0]
         ax.plot(x, y, "o", ms=23, mfc=colour, mec=colour, zorder=3)
         ax.text(x, y, name, color=ink_on(colour), ha="center", va="center_baseline", fontsize=10.5, zorder=4)
     ax.plot(0, 0, "s", ms=15, mfc=PAPER, mec=INK, mew=1.5, zorder=3)
     ax.text(0, 0, r"$\psi$", ha="center", va="center_baseline", fontsize=11, zorder=4)
-    ax.set(xlim=(-(s + 1) * 0.62, (s + 1) * 0.62), ylim=(-1.35, 1.35))
+    ax.set(xlim=(-(s + 1) * 0.62, (s + 1) * 0.62), ylim=(-1.35 if s == 2 else -1.55, 1.35))
     ax.set_axis_off()
 
 
