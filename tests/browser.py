@@ -116,7 +116,7 @@ def maths(page) -> list[str]:
         r"""() => {
           const bad = [];
           for (const el of document.querySelectorAll(".math"))
-            if (!el.querySelector("mjx-container svg path, mjx-container svg use"))
+            if (!el.querySelector("mjx-container mjx-math mjx-c"))
               bad.push("not typeset: " + el.textContent.slice(0, 60));
           for (const el of document.querySelectorAll("mjx-merror, [data-mml-node=merror]"))
             bad.push("an error in maths: " + (el.getAttribute("title") ?? el.textContent).slice(0, 80));
@@ -135,7 +135,7 @@ def figures(page) -> list[str]:
         r"""() => {
           const bad = [];
           const words = (t) => t && t.trim().length >= 15 && !/_images\/|\.(png|svg|jpe?g|gif)$/i.test(t.trim());
-          for (const el of document.querySelectorAll("article :is(img, svg[role=img], canvas):not(mjx-container *)"))
+          for (const el of document.querySelectorAll("article :is(img, svg[role=img], canvas)"))
             if (!words(el.getAttribute("alt") ?? el.getAttribute("aria-label")))
               bad.push("a picture without words: " + el.outerHTML.slice(0, 90));
           for (const el of document.querySelectorAll("article figure"))

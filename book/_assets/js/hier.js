@@ -10,3 +10,7 @@
   addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(mark));
   addEventListener("resize", mark);
 })();
+
+// From the disk a page cannot fetch another, so search shows its finds without the lines around them.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
