@@ -64,6 +64,7 @@ if (typeof Live !== "undefined")
     const table = make(stage, "div");
     table.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;font:.85rem var(--hier-sans)";
     const row = make(stage, "p");
+    row.style.margin = ".6rem 0 0";
     const button = make(row, "button", { type: "button" }, "Back to the first datum");
     button.addEventListener("click", () => {
       choices = choicesOf(g, g.start);
