@@ -68,7 +68,7 @@ def build(
 
 @commands.command()
 def run(
-    slug: Annotated[str, typer.Argument(help="The chapter, as `hierlib list` names it.")],
+    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The chapter, as `hierlib list` names it.")],
     parameters: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; may be given many times."),

@@ -190,8 +190,9 @@ def pool(workers: int) -> Iterator[Executor]:
     try:
         yield executor
     except BaseException:
+        processes = list(executor._processes.values())  # public only from Python 3.14 on
         executor.shutdown(wait=False, cancel_futures=True)
-        for process in list((executor._processes or {}).values()):  # public only from Python 3.14 on
+        for process in processes:
             process.terminate()
         raise
     executor.shutdown()

@@ -1,0 +1,196 @@
+"""What changes the key of a run, and what does not; nothing is executed here."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from hierlib.book.cache import chapter_code, named_files, reachable
+from hierlib.book.checkout import chapters, find_checkout
+from hierlib.book.params import BadRequest
+from hierlib.book.run import prepare
+from tests import tiny
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tiny.make(tmp_path)
+
+
+def key(root, **values) -> str:
+    return prepare(tiny.get(root), values).key
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def reached(root) -> set[str]:
+    return {p.relative_to(root).as_posix() for p in reachable(chapter_code(tiny.get(root)), root)}
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("Some prose.", "Other prose, and {glue:text}`a number`."),
+        ("# One", "# Another title"),
+        ("---\n\n# One", "---\n(label)=\n\n# One"),
+    ],
+)
+def test_prose_does_not_count(root, old, new):
+    before = key(root)
+    edit(root / "book/01_one.md", old, new)
+    assert key(root) == before
+
+
+def test_captions_and_other_pages_do_not_count(root):
+    path = root / "book/01_one.md"
+    edit(
+        path, "book.stamp()", "book.stamp()\n```\n\n```{glue:figure} a\n:name: b\nA caption.\n```\n\n```{code-cell}\n1"
+    )
+    before = key(root)
+    edit(path, "A caption.", "Another caption.")
+    (root / "book/index.md").write_text("# Another index\n")
+    (root / "book/claims.yaml").write_text("[]\n")
+    edit(path, "```{code-cell}\n1", "```{code-cell}\n:tags: [hide-input]\n\n1")
+    assert key(root) == before
+
+
+@pytest.mark.parametrize(
+    "name, old, new",
+    [
+        ("book/01_one.md", "print(", "print(1, "),
+        ("book/01_one.md", ":tags: [parameters]", ":tags: [parameters, raises-exception]"),
+        ("book/01_one.md", "m: int = 2", "m: int = 3"),
+        ("tinylib/near.py", "base.FACTOR * x", "base.FACTOR * x + 1"),
+        ("tinylib/base.py", "10", "11"),
+        ("tinylib/far.py", "x + 1", "x + 2"),
+        ("tinylib/__init__.py", "import importlib", "import importlib, os"),
+        ("requirements.lock", "2.13.0", "2.14.0"),
+    ],
+)
+def test_what_counts(root, name, old, new):
+    before = key(root)
+    edit(root / name, old, new)
+    assert key(root) != before
+
+
+def test_a_module_that_the_chapter_cannot_reach_does_not_count(root):
+    before = key(root)
+    edit(root / "tinylib/other.py", "True", "False")
+    assert key(root) == before
+
+
+def test_parameters_count_by_their_values(root):
+    assert key(root) == key(root, m=2) == key(root, m="2") == key(root, eps=0.5)
+    assert len({key(root), key(root, m=3), key(root, eps=0.25), key(root, seed=1)}) == 4
+
+
+def test_imports_are_followed_across_cells_and_lazily(root):
+    assert reached(root) == {f"tinylib/{name}.py" for name in ("__init__", "near", "base", "far")}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import tinylib.other",
+        "from tinylib import other",
+        "from tinylib import other as o",
+        "from tinylib.other import unused",
+        "def f():\n    import tinylib.other",
+        "tinylib.other.unused",
+        "import tinylib as t\nt.other.unused",
+        'import importlib\nimportlib.import_module("tinylib.other")',
+        "from tinylib import *",
+        "dir(tinylib)",
+        'getattr(tinylib, "other")',
+        "tinylib.not_in_the_table",
+        "%matplotlib inline\nimport tinylib.other",
+    ],
+)
+def test_every_way_to_import(root, cell):
+    assert "tinylib/other.py" not in reached(root)
+    edit(root / "book/01_one.md", "book.stamp()", cell)
+    assert "tinylib/other.py" in reached(root)
+
+
+def test_data_files_count_if_the_code_names_them(root):
+    data = root / "book" / "data"
+    (data / "runs").mkdir(parents=True)
+    for name in ("used.nc", "also.json", "runs/a.json", "unused.nc"):
+        (data / name).write_text("1")
+    (root / "book" / "claims.json").write_text("1")
+    code = 'open("data/used.nc"); load("also"); list(Path("data/runs").glob("*")); open("claims.json")'
+    edit(root / "book/01_one.md", "book.stamp()", code)
+    tree = chapter_code(tiny.get(root))
+    names = {p.name for p in named_files(tree, reachable(tree, root), root)}
+    assert names == {"used.nc", "also.json", "a.json", "claims.json"}
+    before = key(root)
+    (data / "unused.nc").write_text("2")
+    assert key(root) == before
+    (data / "used.nc").write_text("2")
+    assert key(root) != before
+
+
+def test_data_files_by_a_pattern_and_beside_a_module(root):
+    data = root / "book" / "data"
+    data.mkdir()
+    (data / "seed-1.nc").write_text("1")
+    (root / "tinylib" / "kernel.cpp").write_text("1")
+    before = key(root)
+    (root / "tinylib" / "kernel.cpp").write_text("2")
+    assert key(root) != before
+    edit(root / "book/01_one.md", "book.stamp()", 'open(f"data/seed-{seed}.nc")')
+    before = key(root)
+    (data / "seed-1.nc").write_text("2")
+    assert key(root) != before
+
+
+def test_code_that_is_no_python_names_its_line(root):
+    edit(root / "book/01_one.md", "import tinylib\n", "x = (\n")
+    line = (root / "book/01_one.md").read_text().splitlines().index("x = (") + 1
+    with pytest.raises(BadRequest, match=f"^book/01_one.md:{line}: "):
+        key(root)
+
+
+def test_lines_are_those_of_the_file(root):
+    each, text = tiny.get(root), (root / "book/01_one.md").read_text().splitlines()
+    for line, (source, _) in zip(each.lines, each.code, strict=True):
+        assert text[line - 1] == source.splitlines()[0]
+
+
+def test_two_parameter_cells(root):
+    edit(root / "book/01_one.md", "```{code-cell} ipython3\nimport", "```{code-cell}\n:tags: [parameters]\n\nimport")
+    with pytest.raises(BadRequest, match="a second cell is tagged"):
+        key(root)
+
+
+def test_checkout_is_found_from_below(root, tmp_path):
+    (root / "book" / "deep").mkdir()
+    assert find_checkout(root / "book" / "deep") == root.resolve()
+
+
+def test_slugs(tmp_path):
+    root = tiny.make(tmp_path, **{"02_one": tiny.page("Again")})
+    with pytest.raises(BadRequest, match="have one slug, 'one'"):
+        chapters(root)
+
+
+def test_the_books_own_chapters_reach_what_they_import():
+    """By another way: every module of the library that a chapter's code names is in its closure."""
+    root = find_checkout(Path(__file__).parent)
+    for slug, each in chapters(root).items():
+        tree = chapter_code(each)
+        found = {p.relative_to(root).as_posix() for p in reachable(tree, root)}
+        text = "\n".join(source for source, _ in each.code)
+        named = {
+            f"hierlib/{name}.py"
+            for name in re.findall(r"\bhl\.(\w+)\.|from hierlib\.(\w+) import", text)
+            for name in name
+        }
+        assert {name for name in named if (root / name).is_file()} <= found, slug
+        assert "hierlib/__init__.py" in found and "hierlib/inference.py" in found, slug
+        assert ("hierlib/book/results.py" in found) == ("book.record(" in text or "book.save(" in text), slug
+        assert "hierlib/book/commands.py" not in found, slug
