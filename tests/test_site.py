@@ -131,6 +131,54 @@ def test_the_reader_can_switch_to_dark_and_back(browser, site, http):
         assert shown == {"light", "dark"}
 
 
+def test_the_strata_take_a_guess_and_then_the_noise_by_keyboard(browser, site, http):
+    with b.visit(browser, f"{http}/book/index.html", width=390) as seen:
+        stage = seen.page.locator(".strata").first
+        data = json.loads(stage.locator("script").text_content())
+        slider, word = stage.locator("input"), stage.locator(".strata-word")
+        height = stage.bounding_box()["height"]
+
+        def erased():  # pixels of the class's row that have lost its colour, as a fraction
+            return stage.locator("canvas").evaluate(
+                """(c, colour) => {
+                  const row = c.getContext("2d").getImageData(0, Math.round(c.height / 40), c.width, 1).data;
+                  const [r, g, b] = [1, 3, 5].map((i) => parseInt(colour.slice(i, i + 2), 16));
+                  let n = 0;
+                  for (let i = 0; i < row.length; i += 4) n += row[i] !== r || row[i + 1] !== g || row[i + 2] !== b;
+                  return n / c.width;
+                }""",
+                data["colours"][-1],
+            )
+
+        slider.focus()
+        for _ in range(5):
+            seen.page.keyboard.press("ArrowRight")
+        assert erased() < 0.05, "a guess must not give the answer away"
+        stage.locator(".strata-go").press("Enter")
+        assert slider.input_value() == "0"
+        assert stage.locator(".strata-guess").is_visible() and not stage.locator(".strata-truth").is_visible()
+        seen.page.keyboard.press("End")
+        fraction = data["class_kept"][-1]
+        assert stage.locator("[data-meter=class] output").inner_text() == f"{fraction * 100:.0f} of 100 runs"
+        assert f"{data['leaves_kept'][-1] * 100:.0f} %" in stage.locator("[data-meter=leaves]").inner_text()
+        assert stage.locator(".strata-truth").is_visible()
+        assert f"You guessed t = {data['t'][5]}." in word.inner_text()
+        assert (erased() > 0.95) == ("the class is changed" in stage.locator("canvas").get_attribute("aria-label"))
+        assert abs(stage.bounding_box()["height"] - height) < 1, "the page jumps"
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_live_figure_shows_its_still_twin_without_scripts(browser, site, http, javascript):
+    context = browser.new_context(java_script_enabled=javascript)
+    page = context.new_page()
+    page.goto(f"{http}/book/index.html")
+    assert page.locator(".live-stage").first.is_visible() == javascript
+    assert page.locator(".live-still svg.hier-figure").first.is_visible() != javascript
+    page.emulate_media(media="print")
+    assert page.locator(".live-still svg.hier-figure").first.is_visible()
+    context.close()
+
+
 # ---- each checker can fail -------------------------------------------------------------------------
 
 GOOD = """<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>t</title><link rel="icon" href="data:,">

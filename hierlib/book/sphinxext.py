@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 import time
 from pathlib import Path
 
 import nbformat
+from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
@@ -18,11 +20,32 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 def setup(app) -> dict:
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
     app.connect("builder-inited", _note_sources)
+    app.connect("doctree-resolved", _keep_punctuation)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _keep_punctuation(app, doctree, page: str) -> None:
+    """Ties a formula to the bracket before it and the punctuation after: browsers may break a line there."""
+    for formula in list(doctree.findall(nodes.math)):
+        parent, at = formula.parent, formula.parent.index(formula)
+        before, after = parent[at - 1] if at else None, parent[at + 1] if at + 1 < len(parent) else None
+        opening = re.search(r"[(\[“‘]$", before.astext()) if isinstance(before, nodes.Text) else None
+        closing = re.match(r"[.,;:!?)\]”’]+", after.astext()) if isinstance(after, nodes.Text) else None
+        if not (opening or closing):
+            continue
+        together = nodes.inline(classes=["nobreak"])
+        parent.replace(formula, together)
+        if opening:
+            together += nodes.Text(opening[0])
+            parent.replace(before, nodes.Text(before.astext()[: opening.start()]))
+        together += formula
+        if closing:
+            together += nodes.Text(closing[0])
+            parent.replace(after, nodes.Text(after.astext()[closing.end() :]))
 
 
 def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:

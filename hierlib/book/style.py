@@ -140,7 +140,7 @@ def label_lines(
     labels: Sequence[str] | None = None,
     *,
     side: str = "right",
-    gap: float = 1.15,
+    gap: float = 1.3,
 ) -> list:
     """Names each curve at its end, in the margin; names that would touch are pushed apart.
 

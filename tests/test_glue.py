@@ -1,0 +1,178 @@
+"""What a chapter hands to its page, and the style of its figures."""
+
+import re
+from itertools import pairwise
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import sympy as sp
+
+from hierlib.book import glue, strata, style
+
+ALT = "A line that goes up from left to right."
+
+
+@pytest.fixture(autouse=True)
+def chapter():
+    """Each test is a chapter of its own, and leaves matplotlib as it was."""
+    with mpl.rc_context():
+        style.setup(0)
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def glued(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(glue, "_glue", lambda key, value, display: seen.update({key: value._repr_mimebundle_()}))
+    return seen
+
+
+def line(label="a line"):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], label=label)
+    ax.set_xlabel("noise $t$")
+    return fig
+
+
+def test_a_figure_is_inline_svg_in_the_ink_of_the_page(glued):
+    glue.figure(line(), "fig-a", alt='A line; "x" < 1 at its left end.')
+    page = glued["fig-a"]["text/html"]
+    assert page.startswith("<svg") and 'role="img"' in page
+    assert 'aria-label="A line; &quot;x&quot; &lt; 1 at its left end."' in page
+    assert "currentColor" in page and style.INK.lower() not in page.lower()
+    assert not re.search(r"<svg[^>]*\s(width|height)=", page)
+    assert glued["fig-a"]["image/png"].startswith("iVBOR")
+    assert not plt.get_fignums()
+
+
+def test_ids_carry_the_key_and_every_reference_finds_its_own():
+    page = glue.svg(line(), "fig-a", alt=ALT) + glue.svg(line(), "fig-b", alt=ALT)
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    used = {a or b for a, b in re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', page)}
+    assert ids and len(ids) == len(set(ids)) and set(ids) == used
+    assert all(name.startswith(("fig-a-", "fig-b-")) for name in ids)
+
+
+def test_the_same_figure_is_the_same_file():
+    assert glue.svg(line(), "fig-a", alt=ALT) == glue.svg(line(), "fig-a", alt=ALT)
+
+
+@pytest.mark.parametrize("alt", ["", "fig-a", "_images/a-picture-of-it.png", "short text"])
+def test_a_figure_without_words_is_refused(glued, alt):
+    with pytest.raises(ValueError, match="alt must say in a sentence"):
+        glue.figure(line(), "fig-a", alt=alt)
+
+
+def test_a_key_is_used_once_in_a_chapter(glued):
+    glue.text("word", "never")
+    with pytest.raises(ValueError, match="'word' is already used"):
+        glue.number("word", 1.0)
+    style.setup(0)
+    glue.text("word", "always")
+
+
+def test_a_heavy_figure_warns():
+    fig, ax = plt.subplots()
+    ax.scatter(*np.random.default_rng(0).random((2, 5000)))
+    with pytest.warns(UserWarning, match="rasterized=True"):
+        glue.svg(fig, "fig-a", alt=ALT)
+
+
+@pytest.mark.parametrize(
+    "value, fmt, interval, shown",
+    [
+        (0.0701, ".3f", None, "0.070"),
+        (0.0701, ".3f", (0.0691, 0.0711), "0.070 ± 0.001"),
+        (0.0701, ".3f", (0.0691, 0.0751), "0.070 [0.069, 0.075]"),
+        (-1.5, ".1f", None, "\N{MINUS SIGN}1.5"),
+        (2047, "d", None, "2047"),
+    ],
+)
+def test_numbers(glued, value, fmt, interval, shown):
+    glue.number("n", value, fmt, interval)
+    assert glued["n"]["text/plain"] == shown
+
+
+def test_a_number_outside_its_interval_is_refused(glued):
+    with pytest.raises(ValueError, match="outside its interval"):
+        glue.number("n", 1.0, interval=(2.0, 3.0))
+
+
+def test_equations(glued):
+    p = sp.Symbol("p")
+    glue.math("eq-a", sp.Eq(sp.Function("F")(p), p**2))
+    glue.math("eq-b", r"\nu = 1")
+    assert glued["eq-a"]["text/latex"] == r"$\displaystyle F{\left(p \right)} = p^{2}$"
+    assert glued["eq-b"]["text/latex"] == r"$\displaystyle \nu = 1$"
+
+
+def test_a_live_figure_brings_its_still_twin(glued):
+    glue.html("fig-a", '<div class="live-stage"></div>', alt=ALT, static=line())
+    page = glued["fig-a"]["text/html"]
+    assert page.index("live-stage") < page.index("live-still") < page.index("<svg")
+    assert 'id="fig-a-still-' in page
+
+
+def luminance(colour):
+    c = np.array(mpl.colors.to_rgb(colour))
+    return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(a, b):
+    dark, light = sorted((luminance(a), luminance(b)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("L", [1, 3, 4, 7, 10, 14])
+def test_every_level_can_be_seen_on_light_and_on_dark(L):
+    colours = style.palette(L)
+    assert len(set(colours)) == len(colours) == L + 1 == len(style.widths(L))
+    assert colours[0] == "#00A5AC" and colours[-1] == "#A73B6D"
+    assert min(contrast(c, ground) for c in colours for ground in ("#FFFFFF", "#121212")) >= 3
+
+
+def test_the_ten_levels_are_those_of_the_design():
+    assert style.palette(10) == list(style._STOPS)
+
+
+def test_names_of_curves_do_not_touch():
+    fig, ax = plt.subplots()
+    for k in range(5):
+        ax.plot([0, 1], [0, 0.01 * k], label=f"level {k}")
+    ax.set_ylim(0, 1)
+    texts = style.label_lines(ax)
+    fig.draw_without_rendering()
+    boxes = sorted((t.get_window_extent() for t in texts), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 + 1 for low, high in pairwise(boxes))
+    heights = [t.get_window_extent().y0 for t in texts]
+    assert heights == sorted(heights)
+
+
+def test_spread_is_the_nearest_order_with_gaps():
+    np.testing.assert_allclose(style._spread(np.array([0.5, 0.0, 0.5]), 0.2), [0.4, 0.0, 0.6])
+    np.testing.assert_allclose(style._spread(np.array([0.1, 0.9]), 0.2), [0.1, 0.9])
+
+
+def test_the_ruler_shows_the_signal_where_the_noise_is():
+    fig, ax = plt.subplots()
+    ax.plot([0, 0.4], [1, 0])
+    style.noise_ruler(ax, lambda t: np.exp(-2 * t), half=0.1, band=(0.09, 0.11), chance=0.03)
+    fig.draw_without_rendering()
+    [ruler] = ax.child_axes
+    ticks = {float(label.get_text()): x for x, label in zip(ruler.get_xticks(), ruler.get_xticklabels())}
+    assert ticks
+    for signal, t in ticks.items():
+        assert t == pytest.approx(-np.log(signal) / 2, abs=1e-4)
+
+
+def test_strata_refuse_what_is_no_tree():
+    kept = [np.ones((2, 3, n), bool) for n in (4, 2, 1)]
+    t = np.array([0.1, 0.2, 0.3])
+    assert '"s":2' in strata.strata_html(kept, t, t, t, t)
+    with pytest.raises(ValueError, match="one value per noise"):
+        strata.strata_html(kept, t, t[:2], t, t)
+    with pytest.raises(ValueError, match="expected the shape"):
+        strata.strata_html([kept[0], kept[1], kept[1]], t, t, t, t)
