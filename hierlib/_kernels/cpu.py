@@ -20,14 +20,16 @@ from hierlib._kernels.simd import LANE_BYTES
 from hierlib.grammar import Grammar
 
 Levels = list[Tensor | None]  # one entry a level; None where not wanted
+_TORCH = {np.float32: torch.float32, np.float64: torch.float64, np.int64: torch.int64}
+SHARED = 2**16  # results of a level with fewer numbers than this share their memory with those of other levels
 
 
 def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     """Once up and once down the tree; the contract is that of `hierlib._kernels.torch.infer`."""
     job = _Job(g, evidence.dtype, evidence.shape[-1], evidence=evidence)
     job.demand_memory(1 + 2 * messages)
-    marginals = [job.room(level) for level in range(g.L + 1)]
-    up, down = ([job.room(level) for level in range(g.L + 1)] if messages else job.nothing() for _ in range(2))
+    marginals = job.rooms()
+    up, down = (job.rooms() if messages else job.nothing() for _ in range(2))
     up[0] = None
     job.solve(class_prior, up, down, marginals)
     return (
@@ -48,7 +50,7 @@ def root(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Ten
 
 def epsilon_overlap(g: Grammar, x: Sequence[Tensor], eps: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """Marginal of the true symbol under ε evidence, summed over each level's nodes, (L+1, batch); log evidence."""
-    job = _Job(g, eps.dtype, len(eps), x=[level.contiguous() for level in x], eps=eps.double().numpy())
+    job = _Job(g, eps.dtype, len(eps), x=[level.T.contiguous() for level in x], eps=eps)
     job.solve(class_prior, job.nothing(), job.nothing(), job.nothing())
     return torch.from_numpy(job.overlap), job.log_evidence()
 
@@ -57,22 +59,23 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
     """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
     n = evidence.shape[-1]
     job = _Job(g, evidence.dtype, n, evidence=evidence)
-    job.y = [torch.zeros(n, num_samples, g.num_nodes(level), dtype=torch.int64) for level in range(g.L + 1)]
-    job.num_samples = num_samples
-    job.seed = np.uint64(torch.randint(2**62, (), generator=generator).item())
+    job.keys = torch.randint(-(2**63), 2**63 - 1, (n, num_samples), generator=generator)
+    job.y = [torch.zeros(g.num_nodes(level), n, num_samples, dtype=torch.int64) for level in range(g.L + 1)]
     job.solve(class_prior, job.nothing(), job.nothing(), job.nothing())
-    return job.y, job.log_evidence()
+    return [level.permute(1, 2, 0) for level in job.y], job.log_evidence()
 
 
 class _Job:
     """One call: its data, what is wanted, and what is gathered over the walks through the tree."""
 
     def __init__(self, g, dtype, n, *, evidence=None, x=None, eps=None):
-        self.g, self.dtype, self.n, self.evidence, self.x, self.eps = g, dtype, n, evidence, x, eps
+        self.g, self.dtype, self.n, self.evidence, self.x = g, dtype, n, evidence, x
         self.y = None
+        self.real = np.float32 if dtype == torch.float32 else np.float64
         self.width = LANE_BYTES // dtype.itemsize
         self.cut = _cut(g, n, self.width)
         self.log_z, self.low, self.valid = np.zeros(n), np.full(n, np.inf), np.ones(n, bool)
+        self.eps = None if eps is None else eps.numpy()
         self.overlap = np.zeros((g.L + 1, n))
 
     def nothing(self) -> Levels:
@@ -80,9 +83,22 @@ class _Job:
 
     def room(self, level: int) -> Tensor:
         """Room for a result at a level: (nodes, symbols, n), each row in whole cache lines if n is large."""
+        return memory.empty(self.shape(level), self.dtype)[..., : self.n]
+
+    def rooms(self) -> Levels:
+        """Room at every level. Small levels share memory; a large one goes when its tensor goes."""
+        shapes = [self.shape(level) for level in range(self.g.L + 1)]
+        sizes = [math.prod(shape) if math.prod(shape) < SHARED else 0 for shape in shapes]
+        shared = memory.empty((sum(sizes),), self.dtype).split(sizes)
+        return [
+            part.view(shape)[..., : self.n] if size else self.room(level)
+            for level, (shape, size, part) in enumerate(zip(shapes, sizes, shared, strict=True))
+        ]
+
+    def shape(self, level: int) -> tuple[int, int, int]:
         line = memory.ALIGNMENT // self.dtype.itemsize
         row = self.n if self.n < self.width else -(-self.n // line) * line
-        return memory.empty((self.g.num_nodes(level), self.g.num_symbols(level), row), self.dtype)[..., : self.n]
+        return self.g.num_nodes(level), self.g.num_symbols(level), row
 
     def demand_memory(self, results: int) -> None:
         g = self.g
@@ -129,67 +145,82 @@ class _Job:
 
         evidence: (nodes, symbols, n) at the lowest level, or None for ε evidence; prior: (symbols, lanes) at the top.
         """
-        g, n, width = self.g, self.n, self.width
+        g, n, width, real = self.g, self.n, self.width, self.real
         subtrees = g.num_nodes(top)
-        tiles = -(-n * subtrees // width)
-        lanes = np.minimum(np.arange(tiles * width), n * subtrees - 1)  # lanes past the end repeat the last
-        prior = torch.ones(g.num_symbols(top), n * subtrees) if prior is None else prior
-        priors = memory.empty((tiles, len(prior), width), self.dtype)
-        prior = priors.copy_(prior[:, lanes].unflatten(1, (tiles, width)).permute(1, 0, 2)).numpy()
-
-        overlap = np.zeros((top + 1 - lowest, n * subtrees))
-        mantissa, exponent = np.ones(tiles * width), np.zeros(tiles * width, np.int64)
-        low, high = (memory.empty((tiles * width,), self.dtype).numpy() for _ in range(2))
+        count, tiles = n * subtrees, -(-n * subtrees // width)
+        lanes = np.minimum(np.arange(tiles * width), count - 1)  # lanes past the end repeat the last
         tree, workspace = _tree(g, lowest, top, downward)
-        at, levels = _Addresses(), slice(lowest, top + 1)
+        levels, keep = slice(lowest, top + 1), _Addresses()
+
+        def per_lane(dtype=real, shape=(), fill=0.0) -> np.ndarray:
+            return memory.empty((*shape, tiles * width), _TORCH[dtype]).fill_(fill).numpy()
+
+        prior = np.ones((g.num_symbols(top), 1), real) if prior is None else prior.numpy()
+        priors = per_lane(shape=(len(prior),)).reshape(tiles, len(prior), width)
+        lane_of = lanes % prior.shape[1] if prior.shape[1] < count else lanes
+        priors[:] = prior[:, lane_of].reshape(-1, tiles, width).swapaxes(0, 1)
+        mantissa, exponent = per_lane(np.float64, fill=1.0), per_lane(np.int64)
+        low, high = per_lane(), per_lane()
+        overlap = None if self.x is None else per_lane(np.float64, (top + 1 - lowest,))
+        rest = truth = None
+        if evidence is None:
+            rest, truth = per_lane(), per_lane()
+            rest[:] = self.eps[lanes % n] / g.v
+            truth[:] = 1 - self.eps[lanes % n] + rest
         size = self.dtype.itemsize
-        strides = [0, 0, 0] if evidence is None else [size * stride for stride in evidence.stride()]
+        strides = (0, 0, 0) if evidence is None else [size * stride for stride in evidence.stride()]
         inputs = tile.Lanes(
-            count=n * subtrees,
+            count=count,
             data=n,
             subtrees=subtrees,
-            evidence=at(evidence),
-            per_datum=strides[2],
+            evidence=keep(evidence),
+            per_datum=strides[2] if n > 1 else size,
             per_leaf=strides[0],
             per_symbol=strides[1],
-            eps=at(self.eps),
-            x=at((self.x or self.nothing())[levels]),
-            prior=at(prior),
+            rest=keep(rest),
+            truth=keep(truth),
+            x=keep((self.x or self.nothing())[levels]),
+            prior=keep(priors),
         )
-        rows = [size * t.stride(1) for t in (*up, *down, *marginals) if t is not None]
+        rows = {t.stride(1) for t in (*up, *down, *marginals) if t is not None} or {0}
         results = tile.Out(
-            row=rows[0] if rows else 0,
-            up=at(up[levels]),
-            down=at(down[levels]),
-            marginals=at(marginals[levels]),
-            overlap=at(list(overlap)),
-            mantissa=at(mantissa),
-            exponent=at(exponent),
-            low=at(low),
-            high=at(high),
+            row=rows.pop() * size,
+            up=keep(up[levels]),
+            down=keep(down[levels]),
+            marginals=keep(marginals[levels]),
+            overlap=keep(self.nothing()[levels] if overlap is None else list(overlap)),
+            mantissa=keep(mantissa),
+            exponent=keep(exponent),
+            low=keep(low),
+            high=keep(high),
         )
-        real = prior.dtype.type(0)
 
         def work(first: int, last: int) -> None:
             ws = memory.empty((workspace,), torch.uint8)
             if downward and self.y is not None:
-                weights = np.empty(max(g.m, g.num_classes))
-                y = np.array([t.data_ptr() for t in self.y[levels]])
-                draws = (self.seed, self.num_samples, int(top < g.L), y.ctypes.data, weights.ctypes.data)
-                tile.run_sampling(real, first, last, ws.data_ptr(), tree, inputs, results, *draws)
+                weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64)
+                draws = (
+                    self.keys.data_ptr(),
+                    self.keys.shape[1],
+                    int(top < g.L),
+                    keep(self.y[levels]),
+                    weights.data_ptr(),
+                )
+                tile.run_sampling(real(0), first, last, ws.data_ptr(), tree, inputs, results, *draws)
             else:
-                tile.run(real, first, last, ws.data_ptr(), tree, inputs, results, downward)
+                tile.run(real(0), first, last, ws.data_ptr(), tree, inputs, results, downward)
 
         _in_threads(work, tiles)
 
         def per_datum(x: np.ndarray) -> np.ndarray:
-            return x[..., : n * subtrees].reshape(*x.shape[:-1], subtrees, n)
+            return x[..., :count].reshape(*x.shape[:-1], subtrees, n)
 
         self.log_z = self.log_z + per_datum(np.log(mantissa) + exponent * math.log(2)).sum(0)
         self.low = np.minimum(self.low, per_datum(low).min(0))
         if lowest == 0:
             self.valid &= per_datum((high >= 0) & (high < math.inf)).all(0)
-        self.overlap[levels] += per_datum(overlap).sum(-2)
+        if overlap is not None:
+            self.overlap[levels] += per_datum(overlap).sum(-2)
 
 
 class _Addresses:
@@ -203,7 +234,7 @@ class _Addresses:
             return 0
         x = np.array([self(part) for part in x], np.int64) if isinstance(x, list) else x
         self.kept.append(x)
-        return x.data_ptr() if isinstance(x, Tensor) else x.ctypes.data
+        return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
 
 
 def _only(tensors: Levels, levels: Sequence[int]) -> Levels:
@@ -246,7 +277,7 @@ def _tree(g: Grammar, lowest: int, top: int, keep: bool) -> tuple[tile.Tree, int
         nodes = np.array([g.num_nodes(level) // g.num_nodes(top) for level in levels])
         slots = nodes.copy() if keep else np.minimum(nodes, g.s)
         slots[0] = g.s  # leaves are read again on the way down
-        blocks = np.concatenate([[symbols.max()], slots * symbols, g.s * symbols])
+        blocks = np.concatenate([[1], slots * (symbols + 1), g.s * (symbols + 1)])
         ends = np.cumsum(blocks) * LANE_BYTES
         rules, lists, uses = cache["rules"]
         up, down = np.split(ends[:-1], 2)
@@ -261,7 +292,7 @@ def _rule_tables(g: Grammar) -> tuple[np.ndarray, ...]:
     rules, lists, uses = [], [], []
     for rule in g.rules:
         symbols = rule.reshape(-1, g.s).numpy()
-        children = (symbols + np.arange(g.s) * g.v) * LANE_BYTES
+        children = (symbols + np.arange(g.s) * (g.v + 1)) * LANE_BYTES
         parent = np.repeat(np.arange(len(rule)), g.m) * LANE_BYTES
         rules.append(children)
         for i in range(g.s):

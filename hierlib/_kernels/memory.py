@@ -6,6 +6,7 @@ megabyte), so a freed block is kept for the next result, up to KEPT bytes in all
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 ALIGNMENT = 64
 KEPT = 2**28
+SMALL = 2**16  # below this the system's allocator is as good
 _free: list[np.ndarray] = []
 _lock = threading.Lock()
 
@@ -48,9 +50,10 @@ class _Block:
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised tensor on the CPU, aligned to 64 bytes."""
-    count = int(np.prod(shape, dtype=np.int64))
-    raw = np.asarray(_Block(max(1, count) * dtype.itemsize))[: count * dtype.itemsize]
-    return torch.from_numpy(raw).view(dtype).reshape(shape)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if nbytes < SMALL:
+        return torch.empty(shape, dtype=dtype)
+    return torch.from_numpy(np.asarray(_Block(nbytes))).view(dtype).view(shape)
 
 
 def available(device: torch.device) -> int | None:

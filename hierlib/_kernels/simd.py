@@ -13,7 +13,8 @@ import os
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 128 if llvm.get_host_cpu_features().get("avx512f") else 64))
 I32, I64 = ir.IntType(32), ir.IntType(64)
@@ -30,6 +31,11 @@ class Vector(types.Type):
     @property
     def llvm(self):
         return ir.VectorType(ir.FloatType() if self.dtype == types.float32 else ir.DoubleType(), self.lanes)
+
+    @property
+    def suffix(self):
+        """Its name in the names of LLVM's functions."""
+        return f"v{self.lanes}f{self.dtype.bitwidth}"
 
     def constant(self, bits: int):
         """The same integer in every lane."""
@@ -105,17 +111,6 @@ def put(typing, address, x):
 
 
 @intrinsic
-def put_as(typing, real, address, x):
-    """Write a number, converted to the type of real."""
-
-    def codegen(context, builder, signature, args):
-        builder.store(context.cast(builder, args[2], x, real), builder.inttoptr(args[1], _scalar(real).as_pointer()))
-        return context.get_dummy_value()
-
-    return types.void(real, types.intp, x), codegen
-
-
-@intrinsic
 def stream(typing, address, x):
     """Write a vector to an aligned address, past the caches: nothing here will read it again."""
 
@@ -126,6 +121,51 @@ def stream(typing, address, x):
         return context.get_dummy_value()
 
     return types.void(types.intp, x), codegen
+
+
+def _mask(builder, vector, first, last):
+    """One bit a lane: set for the lanes first … last - 1."""
+    index = ir.VectorType(I32, vector.lanes)
+    zeros = ir.Constant(index, None)
+
+    def spread(x):
+        x = builder.insert_element(ir.Constant(index, ir.Undefined), builder.trunc(x, I32), ir.Constant(I32, 0))
+        return builder.shuffle_vector(x, ir.Constant(index, ir.Undefined), zeros)
+
+    lane = ir.Constant(index, list(range(vector.lanes)))
+    reached = builder.icmp_signed(">=", lane, spread(first))
+    return builder.and_(reached, builder.icmp_signed("<", lane, spread(last)))
+
+
+@intrinsic
+def load_some(typing, real, address, first, last, other):
+    """The lanes first … last - 1 of the vector at an address, and the other lanes of `other`: only those are read."""
+    vector, bits = other, ir.VectorType(ir.IntType(1), other.lanes)
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[1], vector.llvm.as_pointer())
+        kind = ir.FunctionType(vector.llvm, [pointer.type, I32, bits, vector.llvm])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{vector.suffix}.p0")
+        mask = _mask(builder, vector, args[2], args[3])
+        return builder.call(function, [pointer, ir.Constant(I32, _bytes(real)), mask, args[4]])
+
+    return vector(real, types.intp, types.intp, types.intp, vector), codegen
+
+
+@intrinsic
+def put_some(typing, address, x, first, last):
+    """Write the lanes first … last - 1 of x where they would stand if the first lane stood at the address."""
+    bits = ir.VectorType(ir.IntType(1), x.lanes)
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], x.llvm.as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [x.llvm, pointer.type, I32, bits])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{x.suffix}.p0")
+        mask = _mask(builder, x, args[2], args[3])
+        builder.call(function, [args[1], pointer, ir.Constant(I32, _bytes(x.dtype)), mask])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, x, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -153,17 +193,15 @@ def splat(typing, real, x):
 
 
 def _operator(symbol, instruction):
-    @intrinsic
-    def apply(typing, x, y):
-        def codegen(context, builder, signature, args):
-            return getattr(builder, instruction)(*args)
+    @infer_global(symbol)
+    class Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
+                return signature(args[0], *args)
 
-        return x(x, x), codegen
-
-    @overload(symbol)
-    def vector_operator(x, y):
-        if isinstance(x, Vector) and x == y:
-            return lambda x, y: apply(x, y)
+    @lower_builtin(symbol, Vector, Vector)
+    def lower(context, builder, sig, args):
+        return getattr(builder, instruction)(*args)
 
 
 _operator(operator.add, "fadd")
@@ -176,7 +214,7 @@ def fma(typing, x, y, z):
     """x·y + z, in one instruction where there is one."""
 
     def codegen(context, builder, signature, args):
-        name = f"llvm.fmuladd.v{x.lanes}f{x.dtype.bitwidth}"
+        name = f"llvm.fmuladd.{x.suffix}"
         kind = ir.FunctionType(x.llvm, [x.llvm] * 3)
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
@@ -212,6 +250,21 @@ def power_of_two(typing, x):
         return builder.bitcast(builder.select(builder.icmp_unsigned("<", bits, cap), bits, cap), x.llvm)
 
     return x(x), codegen
+
+
+@intrinsic
+def moderate(typing, x):
+    """Whether every lane lies between 2^-16 and 2^16."""
+
+    def codegen(context, builder, signature, args):
+        digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
+        bits = builder.bitcast(args[0], x.llvm_int)
+        low = builder.icmp_unsigned(">=", bits, x.constant(one - 16 << digits))
+        high = builder.icmp_unsigned("<=", bits, x.constant(one + 16 << digits))
+        lanes = ir.IntType(x.lanes)
+        return builder.icmp_unsigned("==", builder.bitcast(builder.and_(low, high), lanes), ir.Constant(lanes, -1))
+
+    return types.boolean(x), codegen
 
 
 @intrinsic

@@ -1,10 +1,10 @@
 """Belief propagation on one tile: as many data as a vector has lanes, once up and once down the tree, in numba.
 
-A message of one node is a block of rows in the workspace, one row a symbol, one lane a datum. A sum over rules is
-then a chain of whole-vector multiply-adds, whose operands the rule table names by their offset in bytes. The
-workspace holds the upward messages of a tile; the downward ones are needed only of one family a level, for the
-tree is walked depth first: up when the last child is done, and down in the reverse order, so that what was written
-last is read first.
+A message of one node is a block of rows in the workspace, one row a symbol, one lane a datum, and a last row with
+the factor that normalises the others. A sum over rules is then a chain of whole-vector multiply-adds, whose operands
+the rule table names by their offset in bytes. The workspace holds the upward messages of a tile; the downward ones
+are needed only of one family a level, for the tree is walked depth first: up when the last child is done, and down
+in the reverse order, so that what was written last is read first.
 
 Every field below that is not said to be a number is the address of an array of int64, one element a level.
 """
@@ -26,11 +26,13 @@ from hierlib._kernels.simd import (
     largest,
     load,
     load_anywhere,
+    load_some,
+    moderate,
     multiply_log,
     offset_at,
     power_of_two,
     put,
-    put_as,
+    put_some,
     smallest,
     splat,
     stream,
@@ -64,8 +66,9 @@ class Lanes(NamedTuple):
     per_datum: int
     per_leaf: int
     per_symbol: int
-    eps: int  # address of float64 (data,)
-    x: int  # addresses of int64 (data, nodes): true symbols; 0 where no overlap is wanted
+    rest: int  # addresses of (lanes,): ε/v and 1-ε+ε/v
+    truth: int
+    x: int  # addresses of int64 (nodes, data): true symbols; 0 where no overlap is wanted
     prior: int  # address of (tiles, symbols of the top, lanes of a tile)
 
 
@@ -106,31 +109,32 @@ def run(real, first_tile, last_tile, ws, tree, lanes, out, downward):
 def go_up(real, ws, tree, lanes, out, first):
     """From the leaves to the root's marginal, depth first: a node as soon as its last child is done."""
     s, lane = len(tree.family), first * itemsize(real)
+    mantissa, exponent = out.mantissa + first * 8, out.exponent + first * 8
     low, high = splat(real, 1), splat(real, 0)
     for leaf in range(int_at(tree.nodes, 0)):
         seen, scale = read_leaf(real, ws, tree, lanes, first, leaf)
         high, low = largest(high, seen), smallest(low, scale)
-        multiply_log(out.mantissa + first * 8, out.exponent + first * 8, scale)
+        if not moderate(seen):
+            multiply_log(mantissa, exponent, scale)
         level, node = np.int64(0), leaf + 1
         while level < tree.top and node % s == 0:
             node //= s
             children = ws + block(tree, level, (node - 1) * s)
             total = up_node(real, tree, level, children, ws + block(tree, level + 1, node - 1))
             low = smallest(low, total)
-            multiply_log(out.mantissa + first * 8, out.exponent + first * 8, total)
+            multiply_log(mantissa, exponent, total)
             level += 1
-    symbols, root, down = (
-        int_at(tree.symbols, tree.top),
-        ws + int_at(tree.up, tree.top),
-        ws + int_at(tree.down, tree.top),
-    )
+    symbols = int_at(tree.symbols, tree.top)
+    root, down = ws + int_at(tree.up, tree.top), ws + int_at(tree.down, tree.top)
     evidence = splat(real, 0)
     for y in range(symbols):
         prior = load(real, lanes.prior + lane * symbols + y * LANE_BYTES)
         put(down + y * LANE_BYTES, prior)
         evidence = fma(prior, load(real, root + y * LANE_BYTES), evidence)
-    multiply_log(out.mantissa + first * 8, out.exponent + first * 8, evidence)
-    settle(real, ws, tree, lanes, out, first, tree.top, np.int64(0), down, splat(real, 1), evidence)
+    put(down + symbols * LANE_BYTES, splat(real, 1))
+    settle(real, ws, tree, lanes, out, first, tree.top, np.int64(0), down, evidence)
+    evidence = evidence * load(real, root + symbols * LANE_BYTES)
+    multiply_log(mantissa, exponent, evidence)
     put(out.low + lane, smallest(low, evidence))
     put(out.high + lane, high)
 
@@ -147,23 +151,25 @@ def go_down(real, ws, tree, lanes, out, first):
         while level < tree.top - 1 and node % s == 0:
             level, node = level + 1, node // s
         while level >= 0:  # the children of this family's ancestors that come no later
-            parent = ws + int_at(tree.down, level + 1)
-            parent += (node - 1) % s * int_at(tree.symbols, level + 1) * LANE_BYTES
+            parent = ws + int_at(tree.down, level + 1) + (node - 1) % s * block_bytes(tree, level + 1)
             children = ws + block(tree, level, (node - 1) * s)
             for i in range(s):
-                into = ws + int_at(tree.down, level) + i * int_at(tree.symbols, level) * LANE_BYTES
-                total, evidence = down_node(real, tree, level, i, parent, children, into)
+                into = ws + int_at(tree.down, level) + i * block_bytes(tree, level)
+                evidence = down_node(real, tree, level, i, parent, children, into)
                 low = smallest(low, evidence)
-                settle(real, ws, tree, lanes, out, first, level, (node - 1) * s + i, into, total, evidence)
+                settle(real, ws, tree, lanes, out, first, level, (node - 1) * s + i, into, evidence)
             level, node = level - 1, node * s
     put(out.low + lane, low)
 
 
 @compiled
 def up_node(real, tree, level, children, into):
-    """Eq. (7) = (16, 17): the message of a node at level + 1, normalised; returns what it was divided by."""
-    s, symbols = len(tree.family), int_at(tree.symbols, level + 1)
+    """Eq. (7) = (16, 17): the message of a node at level + 1; returns the sum of it for normalised children."""
+    s, symbols, child = len(tree.family), int_at(tree.symbols, level + 1), block_bytes(tree, level)
     rule = table(tree, tree.rules, level, 1)
+    factor = load(real, children + child - LANE_BYTES)
+    for i in range(1, s):
+        factor = factor * load(real, children + (i + 1) * child - LANE_BYTES)
     total = splat(real, 0)
     for y in range(symbols):
         over_rules = splat(real, 0)
@@ -173,21 +179,26 @@ def up_node(real, tree, level, children, into):
                 product = product * load(real, children + offset_at(rule, i))
             over_rules = fma(product, load(real, children + offset_at(rule, s - 1)), over_rules)
             rule += 4 * s
+        over_rules = over_rules * factor
         put(into + y * LANE_BYTES, over_rules)
         total = total + over_rules
-    multiply(real, symbols, into, splat(real, 1) / total)
+    put(into + symbols * LANE_BYTES, splat(real, 1) / total)
     return total
 
 
 @compiled
 def down_node(real, tree, level, i, parent, children, into):
-    """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns its sum, and its sum times ν↑.
+    """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
 
     The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
     """
-    s, v = len(tree.family), int_at(tree.symbols, level)
+    s, v, child = len(tree.family), int_at(tree.symbols, level), block_bytes(tree, level)
     rule = table(tree, tree.lists, level, s) + 4 * i * int_at(tree.symbols, level + 1) * tree.m * s
     uses = tree.uses + 4 * ((tree.lowest + level) * s + i) * v
+    factor = load(real, parent + block_bytes(tree, level + 1) - LANE_BYTES)
+    for j in range(s):
+        if j != i:
+            factor = factor * load(real, children + (j + 1) * child - LANE_BYTES)
     total, evidence = splat(real, 0), splat(real, 0)
     for a in range(v):
         over_rules = splat(real, 0)
@@ -197,101 +208,118 @@ def down_node(real, tree, level, i, parent, children, into):
                 product = product * load(real, children + offset_at(rule, j))
             over_rules = fma(product, load(real, children + offset_at(rule, s - 1)), over_rules)
             rule += 4 * s
+        over_rules = over_rules * factor
         put(into + a * LANE_BYTES, over_rules)
         total = total + over_rules
-        evidence = fma(over_rules, load(real, children + (i * v + a) * LANE_BYTES), evidence)
-    return total, evidence
+        evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
+    put(into + v * LANE_BYTES, splat(real, 1) / total)
+    return evidence
 
 
 @compiled
-def settle(real, ws, tree, lanes, out, first, level, node, down, total, evidence):
-    """Finish a node whose downward message is known: its marginal ∝ ν↑·ν↓, and all of it that is wanted."""
-    v, up = int_at(tree.symbols, level), ws + block(tree, level, node)
+def settle(real, ws, tree, lanes, out, first, level, node, down, evidence):
+    """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence."""
+    up, last = ws + block(tree, level, node), int_at(tree.symbols, level) * LANE_BYTES
     if int_at(out.marginals, level) != 0:
-        factor = splat(real, 1) / evidence
-        for a in range(v):
-            row = a * LANE_BYTES
-            put(ws + row, load(real, up + row) * load(real, down + row) * factor)
-        write(real, tree, lanes, out.row, first, level, node, ws, int_at(out.marginals, level))
+        there = int_at(out.marginals, level)
+        write(real, tree, lanes, out, first, level, node, up, down, LANE_BYTES, splat(real, 1) / evidence, there)
+    if int_at(out.up, level) != 0:
+        write(real, tree, lanes, out, first, level, node, up, up + last, 0, splat(real, 1), int_at(out.up, level))
+    if int_at(out.down, level) != 0:
+        write(real, tree, lanes, out, first, level, node, down, down + last, 0, splat(real, 1), int_at(out.down, level))
     if int_at(lanes.x, level) != 0:
         put(ws, evidence)
         for j in range(first, min(first + LANE_BYTES // itemsize(real), lanes.count)):
             lane = (j - first) * itemsize(real)
-            row = symbol(tree, lanes, j, level, node) * LANE_BYTES + lane
-            place = int_at(out.overlap, level) + 8 * j
-            put(place, get(1.0, place) + get(real, up + row) * get(real, down + row) / get(real, ws + lane))
-    if level > 0 or int_at(out.down, 0) != 0:
-        multiply(real, v, down, splat(real, 1) / total)
-    if int_at(out.down, level) != 0:
-        write(real, tree, lanes, out.row, first, level, node, down, int_at(out.down, level))
-    if int_at(out.up, level) != 0:
-        write(real, tree, lanes, out.row, first, level, node, up, int_at(out.up, level))
+            row = int_at(int_at(lanes.x, level), place_of(tree, lanes, j, level, node)) * LANE_BYTES + lane
+            sum_at = int_at(out.overlap, level) + 8 * j
+            put(sum_at, get(1.0, sum_at) + get(real, up + row) * get(real, down + row) / get(real, ws + lane))
+
+
+@compiled
+def write(real, tree, lanes, out, first, level, node, here, other, step, factor, there):
+    """Write a block, times another (of which step = 0 takes one row only), times a factor, to its place in a result."""
+    symbols, W = int_at(tree.symbols, level), LANE_BYTES // itemsize(real)
+    if lanes.subtrees == 1 and first + W <= lanes.count:
+        there += node * symbols * out.row + first * itemsize(real)
+        for a in range(symbols):
+            stream(there + a * out.row, load(real, here + a * LANE_BYTES) * load(real, other + a * step) * factor)
+        return
+    j, last = first, min(first + W, lanes.count)
+    while j < last:  # the data of one subtree at a time
+        subtree = j // lanes.data
+        end = min(last, (subtree + 1) * lanes.data)
+        place = there + (subtree * int_at(tree.nodes, level) + node) * symbols * out.row
+        place += (first - subtree * lanes.data) * itemsize(real)
+        for a in range(symbols):
+            x = load(real, here + a * LANE_BYTES) * load(real, other + a * step) * factor
+            put_some(place + a * out.row, x, j - first, end - first)
+        j = end
 
 
 @compiled
 def read_leaf(real, ws, tree, lanes, first, leaf):
-    """Copy in a leaf's evidence, divided by a power of two near its maximum; returns the maximum and the divisor."""
+    """Copy in a leaf's evidence; returns its maximum, and the power of two that it was divided by if far from 1."""
     W, v, into = LANE_BYTES // itemsize(real), int_at(tree.symbols, 0), ws + block(tree, 0, leaf)
     there, step = lanes.evidence + first * lanes.per_datum + leaf * lanes.per_leaf, lanes.per_symbol
-    if lanes.evidence == 0:
-        from_symbols(real, tree, lanes, first, leaf, into)
-        there, step = into, LANE_BYTES
-    elif first + W > lanes.count or lanes.subtrees > 1 or lanes.per_datum != itemsize(real):
-        for lane in range(W):
-            j = min(first + lane, lanes.count - 1)  # lanes past the end repeat the last
-            there = lanes.evidence + j % lanes.data * lanes.per_datum
-            there += (j // lanes.data * int_at(tree.nodes, 0) + leaf) * lanes.per_leaf
-            for a in range(v):
-                put(into + a * LANE_BYTES + lane * itemsize(real), get(real, there + a * step))
+    if lanes.evidence == 0 or lanes.subtrees > 1 or first + W > lanes.count or lanes.per_datum != itemsize(real):
+        collect_leaf(real, tree, lanes, first, leaf, into)
         there, step = into, LANE_BYTES
     high = splat(real, 0)
     for a in range(v):
         x = load_anywhere(real, there + a * step) + splat(real, 0)  # makes -0 a zero
         high = largest(high, x)
         put(into + a * LANE_BYTES, x)
-    scale = power_of_two(high)
-    multiply(real, v, into, splat(real, 1) / scale)
+    put(into + v * LANE_BYTES, splat(real, 1))
+    scale = splat(real, 1)
+    if not moderate(high):
+        scale = power_of_two(high)
+        inverse = splat(real, 1) / scale
+        for a in range(v):
+            put(into + a * LANE_BYTES, load(real, into + a * LANE_BYTES) * inverse)
     return high, scale
 
 
 @compiled
-def from_symbols(real, tree, lanes, first, leaf, into):
-    """The ε evidence of the true leaf: 1-ε+ε/v, and ε/v in every other symbol."""
-    v = int_at(tree.symbols, 0)
-    for lane in range(LANE_BYTES // itemsize(real)):
-        j = min(first + lane, lanes.count - 1)
-        eps, here = get(1.0, lanes.eps + 8 * (j % lanes.data)), into + lane * itemsize(real)
-        for a in range(v):
-            put_as(real, here + a * LANE_BYTES, eps / v)
-        put_as(real, here + symbol(tree, lanes, j, np.int64(0), leaf) * LANE_BYTES, 1 - eps + eps / v)
+def collect_leaf(real, tree, lanes, first, leaf, into):
+    """Lane by lane, or run by run: evidence that does not stand in whole vectors, or is made of true symbols."""
+    v, size, per_leaf = int_at(tree.symbols, 0), itemsize(real), lanes.per_leaf
+    last = min(first + LANE_BYTES // size, lanes.count)
+    rest = splat(real, 1)  # for the lanes past the end
+    if lanes.evidence == 0:
+        rest = load(real, lanes.rest + first * size)
+    for a in range(v):
+        put(into + a * LANE_BYTES, rest)
+    j = first
+    while j < last:
+        subtree, end = 0 if lanes.subtrees == 1 else j // lanes.data, j + 1
+        there = lanes.evidence + (subtree * int_at(tree.nodes, 0) + leaf) * per_leaf
+        if lanes.evidence == 0:
+            symbol = int_at(int_at(lanes.x, 0), place_of(tree, lanes, j, np.int64(0), leaf))
+            put(into + symbol * LANE_BYTES + (j - first) * size, get(real, lanes.truth + j * size))
+        elif lanes.per_datum == size:
+            end = min(last, (subtree + 1) * lanes.data)
+            there += (first - subtree * lanes.data) * size
+            for a in range(v):
+                row = load(real, into + a * LANE_BYTES)
+                put(into + a * LANE_BYTES, load_some(real, there + a * lanes.per_symbol, j - first, end - first, row))
+        else:
+            here = into + (j - first) * size
+            there += j % lanes.data * lanes.per_datum
+            for a in range(v):
+                put(here + a * LANE_BYTES, get(real, there + a * lanes.per_symbol))
+        j = end
 
 
 @compiled
-def write(real, tree, lanes, row, first, level, node, here, there):
-    """Copy a block to its place in a result."""
-    symbols, W = int_at(tree.symbols, level), LANE_BYTES // itemsize(real)
-    if lanes.subtrees == 1 and first + W <= lanes.count:
-        there += node * symbols * row + first * itemsize(real)
-        for a in range(symbols):
-            stream(there + a * row, load(real, here + a * LANE_BYTES))
-        return
-    for j in range(first, min(first + W, lanes.count)):
-        place = there + (j // lanes.data * int_at(tree.nodes, level) + node) * symbols * row
-        place += j % lanes.data * itemsize(real)
-        for a in range(symbols):
-            put(place + a * row, get(real, here + a * LANE_BYTES + (j - first) * itemsize(real)))
-
-
-@compiled
-def multiply(real, symbols, here, factor):
-    for a in range(symbols):
-        put(here + a * LANE_BYTES, load(real, here + a * LANE_BYTES) * factor)
+def block_bytes(tree, level):
+    return (int_at(tree.symbols, level) + 1) * LANE_BYTES
 
 
 @compiled
 def block(tree, level, node):
     """Where in the workspace the upward message of a node stands."""
-    return int_at(tree.up, level) + node % int_at(tree.slots, level) * int_at(tree.symbols, level) * LANE_BYTES
+    return int_at(tree.up, level) + node % int_at(tree.slots, level) * block_bytes(tree, level)
 
 
 @compiled
@@ -301,74 +329,75 @@ def table(tree, address, level, copies):
 
 
 @compiled
-def symbol(tree, lanes, j, level, node):
-    """The true symbol of a node of lane j."""
-    row = (j % lanes.data * lanes.subtrees + j // lanes.data) * int_at(tree.nodes, level)
-    return int_at(int_at(lanes.x, level), row + node)
+def place_of(tree, lanes, j, level, node):
+    """Where lane j stands in (nodes, data)."""
+    if lanes.subtrees == 1:
+        return node * lanes.data + j
+    return (j // lanes.data * int_at(tree.nodes, level) + node) * lanes.data + j % lanes.data
 
 
 @compiled
-def run_sampling(real, first_tile, last_tile, ws, tree, lanes, out, seed, samples, given, y, weights):
+def run_sampling(real, first_tile, last_tile, ws, tree, lanes, out, keys, samples, given, y, weights):
     """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at.
 
-    y: addresses a level of int64 (data, samples, nodes); the top's symbol is there already if given = 1.
-    weights: address of float64 room for m or num_classes numbers. The random bits of a draw depend on the seed,
-    the datum, the sample and the node, and on nothing else.
+    keys: address of uint64 (data, samples), a random number for each draw of a datum, to which a node's name is
+    added to make its own; y: addresses a level of int64 (nodes, data, samples), in which the top's symbol stands
+    already if given = 1; weights: address of float64 room for m or num_classes numbers.
     """
     W, s, top, v = LANE_BYTES // itemsize(real), len(tree.family), tree.top, int_at(tree.symbols, 0)
     for tile in range(first_tile, last_tile):
         first = tile * W
-        last = min(first + W, lanes.count)
         go_up(real, ws, tree, lanes, out, first)
         for level in range(top + 1 - given, 0, -1):
             for node in range(int_at(tree.nodes, min(level, top))):
                 if level == 1:
                     for leaf in range(node * s, node * s + s):
                         read_leaf(real, ws, tree, lanes, first, leaf)
-                for j in range(first, last):
-                    lane, datum, subtree = (j - first) * itemsize(real), j % lanes.data, j // lanes.data
-                    whole = subtree * int_at(tree.nodes, min(level, top)) + node
-                    for k in range(samples):
-                        row = datum * samples + k
-                        random = mix(mix(seed + np.uint64(row)) + np.uint64(whole * 64 + tree.lowest + level))
-                        row = row * lanes.subtrees + subtree
+                for j in range(first, min(first + W, lanes.count)):
+                    lane = (j - first) * itemsize(real)
+                    place = place_of(tree, lanes, j, min(level, top), node)
+                    name = np.uint64(place // lanes.data * 64 + tree.lowest + level)
+                    for k in range(place * samples, place * samples + samples):
+                        key = int_at(keys, k - (place // lanes.data) * lanes.data * samples)
+                        random = mix(np.uint64(key) + name)
                         if level > top:
-                            symbols = int_at(tree.symbols, top)
-                            for a in range(symbols):
-                                at = ws + a * LANE_BYTES + lane
-                                p = get(real, at + int_at(tree.down, top)) * get(real, at + int_at(tree.up, top))
-                                put(weights + 8 * a, np.float64(p))
-                            put(int_at(y, top) + row * 8, draw(weights, symbols, random))
+                            draw_root(real, ws, tree, lane, random, weights, int_at(y, top) + 8 * k)
                             continue
-                        parent = int_at(int_at(y, level), row * int_at(tree.nodes, level) + node)
+                        parent = int_at(int_at(y, level), k)
                         rule = table(tree, tree.rules, level - 1, 1) + 4 * parent * tree.m * s
                         children = ws + block(tree, level - 1, node * s) + lane
+                        total = 0.0
                         for q in range(tree.m):
-                            p = 1.0
-                            for i in range(s):
+                            p = np.float64(get(real, children + offset_at(rule, q * s)))
+                            for i in range(1, s):
                                 p *= get(real, children + offset_at(rule, q * s + i))
-                            put(weights + 8 * q, p)
+                            total += p
+                            put(weights + 8 * q, total)
                         rule += 4 * s * draw(weights, tree.m, random)
-                        place = int_at(y, level - 1) + (row * int_at(tree.nodes, level - 1) + node * s) * 8
+                        below = place_of(tree, lanes, j, level - 1, node * s) * samples + k - place * samples
                         for i in range(s):
-                            put(place + 8 * i, offset_at(rule, i) // LANE_BYTES - i * v)
+                            symbol = (offset_at(rule, i) - i * (v + 1) * LANE_BYTES) // LANE_BYTES
+                            put(int_at(y, level - 1) + 8 * (below + i * lanes.data * samples), symbol)
 
 
 @compiled
-def draw(weights, count, random):
-    """An index below count with the weights at this address, from 64 random bits."""
-    total = 0.0
-    for k in range(count):
-        total += get(1.0, weights + 8 * k)
-    left, chosen = (random >> np.uint64(11)) * 2.0**-53 * total, np.int64(0)
-    for k in range(count):
-        weight = get(1.0, weights + 8 * k)
-        if weight > 0:
-            chosen = k
-            if left < weight:
-                break
-            left -= weight
-    return chosen
+def draw_root(real, ws, tree, lane, random, weights, there):
+    symbols, total = int_at(tree.symbols, tree.top), 0.0
+    for a in range(symbols):
+        here = ws + a * LANE_BYTES + lane
+        total += get(real, here + int_at(tree.down, tree.top)) * get(real, here + int_at(tree.up, tree.top))
+        put(weights + 8 * a, total)
+    put(there, draw(weights, symbols, random))
+
+
+@compiled
+def draw(cumulative, count, random):
+    """An index below count, given the running sums of the weights and 64 random bits."""
+    level = (random >> np.uint64(11)) * 2.0**-53 * get(1.0, cumulative + 8 * (count - 1))
+    below = np.int64(0)
+    for k in range(count - 1):
+        below += get(1.0, cumulative + 8 * k) <= level
+    return below
 
 
 @compiled
