@@ -11,12 +11,17 @@ Every field below that is not said to be a number is the address of an array of 
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
+import numba
 import numpy as np
 from numba import njit
 
+from hierlib._kernels import simd
 from hierlib._kernels.simd import (
     LANE_BYTES,
     fma,
@@ -87,12 +92,29 @@ class Out(NamedTuple):
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile, and keep the machine code on disk where a folder can be written."""
+    """Compile, and keep the machine code on disk where a folder can be written.
+
+    numba renews stored code when the file of the function changes, but not when `hierlib._kernels.simd` does, which
+    is compiled into it: code that was made from other sources would corrupt memory. So each state of the sources
+    has a folder of its own.
+    """
     options = dict(nogil=True, error_model="numpy", boundscheck=False)
+    before = numba.config.CACHE_DIR
     try:
+        numba.config.CACHE_DIR = str(_code_folder())
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # no such folder
+    except (RuntimeError, OSError):  # no such folder
         return njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _code_folder() -> Path:
+    """Under $NUMBA_CACHE_DIR or the user's cache folder, named by the sources and all else that is compiled in."""
+    sources = b"".join(Path(file).read_bytes() for file in (__file__, simd.__file__))
+    digest = hashlib.sha256(sources + f"{LANE_BYTES} {numba.__version__}".encode()).hexdigest()[:16]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(numba.config.CACHE_DIR or user / "hierlib") / f"kernels-{digest}"
 
 
 @compiled
