@@ -6,7 +6,7 @@ process hands to inference.
 
 from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.grammar import Grammar, parse, random_grammar, sample
-from hierlib.inference import Beliefs, infer, overlap, posterior_sample
+from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,9 @@ __all__ = [
     "Grammar",
     "MaskNoise",
     "UniformNoise",
+    "class_posterior",
     "epsilon_evidence",
+    "epsilon_overlap",
     "infer",
     "overlap",
     "parse",

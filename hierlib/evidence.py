@@ -36,7 +36,7 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
         ValueError: ε or a symbol is out of range.
     """
     _check_symbols(x0, v)
-    eps = _per_datum("eps", eps, x0, dtype, 0.0, 1.0)
+    eps = per_datum("eps", eps, x0, dtype, 0.0, 1.0)
     return _blurred(x0, eps, v)
 
 
@@ -82,7 +82,7 @@ class GaussianNoise:
             x_t, (n, d, v).
         """
         _check_symbols(x0, self.v)
-        alpha_bar = _per_datum("alpha_bar", self.alpha_bar(t), x0, torch.float64, 0.0, 1.0)
+        alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x0, torch.float64, 0.0, 1.0)
         n, d = x0.shape
         x_t = batch_innermost(n, d, self.v, self.dtype, x0.device)
         x_t.permute(1, 2, 0).normal_(generator=generator)
@@ -105,7 +105,7 @@ class GaussianNoise:
         """
         if x_t.ndim != 3 or x_t.shape[-1] != self.v:
             raise ValueError(f"x_t: expected shape (n, d, {self.v}), got {tuple(x_t.shape)}")
-        alpha_bar = _per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
+        alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
         if (alpha_bar == 1).any():
             raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
         inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)
@@ -130,7 +130,7 @@ class MaskNoise:
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
         _check_symbols(x0, self.v)
-        t = _per_datum("t", t, x0, torch.float64, 0.0, 1.0)
+        t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         hidden = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
         return torch.where(hidden, self.v, x0)
 
@@ -157,7 +157,7 @@ class UniformNoise:
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
         _check_symbols(x0, self.v)
-        t = _per_datum("t", t, x0, torch.float64, 0.0, 1.0)
+        t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         redrawn = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
         fresh = torch.randint(self.v, x0.shape, generator=generator, device=x0.device)
         return torch.where(redrawn, fresh, x0)
@@ -165,7 +165,7 @@ class UniformNoise:
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Belief 1-t+t/v in the symbol seen and t/v in every other one; (n, d, v)."""
         _check_symbols(x_t, self.v)
-        return _blurred(x_t, _per_datum("t", t, x_t, self.dtype, 0.0, 1.0), self.v)
+        return _blurred(x_t, per_datum("t", t, x_t, self.dtype, 0.0, 1.0), self.v)
 
 
 def _blurred(x: Tensor, eps: Tensor, v: int) -> Tensor:
@@ -183,7 +183,7 @@ def _check_symbols(x: Tensor, v: int) -> None:
         raise ValueError(f"expected symbols in 0…{v - 1}, got {x.min()}…{x.max()}")
 
 
-def _per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
+def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
     """A number, or one a datum, as an (n,) tensor with x's device, checked to lie in [low, high]."""
     value = torch.as_tensor(value, dtype=dtype, device=x.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):

@@ -11,7 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
+from hierlib.evidence import epsilon_evidence, per_datum
 from hierlib.grammar import Grammar
 
 
@@ -116,6 +118,94 @@ def posterior_sample(
         y, log_evidence = kernel.posterior_sample(g, evidence.permute(1, 2, 0), prior, num_samples, generator)
     _check_result(evidence.dtype, log_evidence)
     return tuple(y)
+
+
+def class_posterior(
+    g: Grammar,
+    evidence: Tensor,
+    *,
+    class_prior: Tensor | Sequence[float] | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor]:
+    """The posterior of the class and the log evidence: only the way up, a third of the work of `infer`.
+
+    Args:
+        g, evidence, class_prior, backend: as for `infer`.
+
+    Returns:
+        (batch, num_classes) and (batch,), equal to ``marginals[L][:, 0]`` and ``log_evidence`` of `infer`.
+
+    Raises:
+        ValueError: as for `infer`.
+
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> from hierlib import epsilon_evidence, random_grammar, sample
+    >>> g = random_grammar(v=4, m=2, s=2, L=3, generator=rng)
+    >>> x = sample(g, 5, generator=rng)
+    >>> p, log_evidence = class_posterior(g, epsilon_evidence(x[0], eps=0.1, v=g.v))
+    >>> bool((p.argmax(1) == x[3][:, 0]).all())
+    True
+    """
+    _check_evidence(g, evidence)
+    prior = _class_prior(g, evidence, class_prior)
+    kernel = _backend(backend, evidence, prior)
+    marginal, log_evidence = kernel.class_posterior(g, evidence.permute(1, 2, 0), prior)
+    _check_result(evidence.dtype, log_evidence)
+    return marginal.T, log_evidence
+
+
+def epsilon_overlap(
+    g: Grammar,
+    x: Sequence[Tensor],
+    *,
+    eps: float | Tensor,
+    class_prior: Tensor | Sequence[float] | None = None,
+    dtype: torch.dtype = torch.float32,
+    backend: str = "auto",
+) -> Tensor:
+    """Probability of the true symbols in the ε-process, level by level (figures 6, 7, 14), with little memory.
+
+    It is ``overlap(infer(g, epsilon_evidence(x[0], eps=eps, v=g.v)), x)``, but neither the evidence nor the
+    marginals are ever written down.
+
+    Args:
+        g: the grammar.
+        x: data, one int64 tensor a level as from `sample`, ``x[l]`` of shape (n, s^(L-l)).
+        eps: ε in [0, 1], a number or one a datum, (n,).
+        class_prior, backend: as for `infer`.
+        dtype: floating type of the messages.
+
+    Returns:
+        (L+1,), level 0 the leaves, of this dtype.
+
+    Raises:
+        ValueError: x is no data of this grammar's shape, ε is out of range, or a datum is impossible.
+    """
+    if len(x) != g.L + 1:
+        raise ValueError(f"x: expected {g.L + 1} levels, leaves first, got {len(x)}")
+    n = len(x[0])
+    for level, symbols in enumerate(x):
+        if tuple(symbols.shape) != (n, g.num_nodes(level)) or symbols.dtype != torch.int64 or not n:
+            raise ValueError(
+                f"x[{level}]: expected int64 of shape ({n or 'n ≥ 1'}, {g.num_nodes(level)}), "
+                f"got {symbols.dtype} of shape {tuple(symbols.shape)}"
+            )
+        if symbols.min() < 0 or symbols.max() >= g.num_symbols(level):
+            raise ValueError(f"x[{level}]: expected symbols in 0…{g.num_symbols(level) - 1}")
+    eps = per_datum("eps", eps, x[0], dtype, 0.0, 1.0)
+    prior = _class_prior(g, x[0].new_empty((n,), dtype=dtype), class_prior)
+    kernel = _backend(backend, eps, prior)
+    if hasattr(kernel, "epsilon_overlap"):
+        total, log_evidence = kernel.epsilon_overlap(g, x, eps, prior)
+        _check_result(dtype, log_evidence)
+        return torch.stack([level.mean() / g.num_nodes(l) for l, level in enumerate(total)]).to(dtype)
+    step, total = memory.chunk(g, dtype, n), 0
+    for i in range(0, n, step):
+        part = [level[i : i + step] for level in x]
+        evidence = epsilon_evidence(part[0], eps=eps[i : i + step], v=g.v, dtype=dtype)
+        b = infer(g, evidence, class_prior=prior.T[i : i + step], messages=False, backend=backend)
+        total = total + overlap(b, part) * len(part[0])
+    return total / n
 
 
 def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,5 @@
-"""Backends of inference: a module each, with the functions `infer`, `posterior_sample` and `root`.
+"""Backends of inference: a module each, with the functions `infer`, `class_posterior` and `posterior_sample`, and
+`epsilon_overlap` where it is more than these.
 
 Messages travel as tensors of shape (nodes, symbols, batch), the batch innermost in memory. A backend returns what
 it computed and each datum's log evidence: -inf where the grammar cannot produce the evidence, NaN where the

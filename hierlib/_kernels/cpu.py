@@ -40,7 +40,7 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     )
 
 
-def root(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
+def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """The marginal of the class, (num_classes, batch), and log evidence: the way up alone, in little memory."""
     job = _Job(g, evidence.dtype, evidence.shape[-1], evidence=evidence)
     marginals = [*job.nothing()[1:], job.room(g.L)]

@@ -86,3 +86,10 @@ def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:
         f"evidence: {n} data of this grammar need {(per_datum * n + fixed) / 2**30:.2f} GiB on {device}, "
         f"{free / 2**30:.2f} GiB are free; {advice}"
     )
+
+
+def chunk(g, dtype: torch.dtype, n: int) -> int:
+    """How many of n data to infer at once, so that a quarter of the free memory holds what inference makes of them."""
+    per_datum = 5 * dtype.itemsize * sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
+    free = available(g.device)
+    return n if free is None else max(1, min(n, free // 4 // per_datum))

@@ -78,7 +78,7 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
 
 
-def root(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
+def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """The marginal of the class, (num_classes, batch), and log evidence, (batch,): the way up alone."""
     up, log_z = upward(g, evidence)
     marginal, total = _normalise(up[-1] * class_prior[None])
