@@ -80,7 +80,7 @@ if (typeof Live !== "undefined")
       for (const t of [0, 0.5, 1])
         make(svg, "text", { x: left - 6, y: y(t) + 4, "text-anchor": "end", fill: "currentColor" }, t);
       for (const t of xTicks)
-        make(svg, "text", { x: x(t), y: top + side + 17, "text-anchor": "middle", fill: "currentColor" }, +t.toPrecision(2));
+        make(svg, "text", { x: x(t), y: top + side + 17, "text-anchor": "middle", fill: "currentColor" }, +t.toPrecision(3));
       make(svg, "text", { x: left + side / 2, y: top + side + 36, "text-anchor": "middle", fill: "currentColor" }, xWords);
       make(svg, "text", { transform: `translate(${left - 30} ${top + side / 2}) rotate(-90)`, "text-anchor": "middle",
         fill: "currentColor" }, yWords); // prettier-ignore
