@@ -12,6 +12,7 @@ const Live = {
       try {
         const json = stage.querySelector('script[type="application/json"]');
         const redraw = draw(stage, json ? JSON.parse(json.textContent) : null);
+        stage.querySelectorAll("label").forEach(Live.tie);
         if (!redraw) return;
         new ResizeObserver(() => redraw()).observe(stage);
         new MutationObserver(() => redraw()).observe(document.documentElement, {
@@ -23,6 +24,15 @@ const Live = {
       }
     });
   },
+
+  // A label names the first control in it, and <output> is one: tie it to the slider that it is meant for.
+  tie(label) {
+    const input = label.querySelector("input, select");
+    if (!input || label.control === input) return;
+    input.id ||= `live-${++Live.count}`;
+    label.htmlFor = input.id;
+  },
+  count: 0,
 
   // A colour of the page's style sheet, in the mode of the moment.
   colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim(),

@@ -13,6 +13,7 @@ Live.figure("same-average", (stage, data) => {
     const title = Object.assign(document.createElement("div"), { textContent: name });
     title.style.cssText = "font-weight:600;line-height:1.25;min-height:2.5em;display:flex;align-items:end";
     const histogram = document.createElement("canvas");
+    histogram.setAttribute("role", "img");
     const axis = document.createElement("div");
     axis.style.cssText = "display:flex;justify-content:space-between;font-size:.8rem;color:var(--hier-muted)";
     axis.innerHTML = "<span>0</span><span>leaf belief</span><span>1</span>";
@@ -65,6 +66,9 @@ Live.figure("same-average", (stage, data) => {
         const bar = width / data.bins;
         pen.fillRect(i * bar + 0.5, 69 - share * 68, bar - 1, share * 68);
       });
+      const top = tree.histogram[at].indexOf(Math.max(...tree.histogram[at]));
+      const range = [top, top + 1].map((i) => (i / data.bins).toFixed(2)).join(" to ");
+      histogram.setAttribute("aria-label", `Histogram of leaf beliefs, ${name}; most are between ${range}`);
       const rows = data.L + 1;
       const high = 14;
       const [brush, wide] = prepare(strata, rows * high);
