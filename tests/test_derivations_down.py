@@ -64,3 +64,10 @@ def test_library_at_the_corners(down):
     )
     flat = float(meanfield.downward_map(1 / 32, 1 / 32, 32, 8, 2)) - 1 / 32
     assert float(down["chance"].subs(values)) == pytest.approx(flat, abs=1e-12) and flat > 0.001
+
+
+def test_effective_noise_inverts_the_belief_of_a_leaf():
+    noise = derivation("07_from-time-to-noise.md")
+    eps_of = sp.lambdify([noise["mean"], noise["V"]], noise["eps_of"])
+    for eps, _, v, _, _ in random_parameters(40):
+        assert abs(eps_of(float(meanfield.leaf_belief(eps, v)), v) - eps) < 1e-12
