@@ -79,9 +79,7 @@ def downward_map(q: ArrayLike, p: ArrayLike, v: ArrayLike, m: ArrayLike, s: Arra
     c, ps = (m - q) / (v**s - 1), p ** (s - 1)
     total = q * ps + c * (v - ps)
     if np.any(total == 0):
-        raise ValueError(
-            "expected evidence that some rule explains, got m = 1, q = 1 and p = 0: no rule has weight"
-        )
+        raise ValueError("expected evidence that some rule explains, got m = 1, q = 1 and p = 0: no rule has weight")
     return (q * ps + c * (1 - ps)) / total
 
 

@@ -181,9 +181,7 @@ def _parts(beliefs: list[Tensor], m: int) -> list[tuple[Tensor, ...]]:
 def _total(message: Tensor) -> Tensor:
     total = message.sum(0, keepdim=True)
     if not (total > 0).all():
-        raise ValueError(
-            "leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all"
-        )
+        raise ValueError("leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all")
     return total
 
 

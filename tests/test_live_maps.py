@@ -25,9 +25,7 @@ def node(file: str, script: str, data) -> object:
         f"const T = require({str(JS / file)!r}), data = JSON.parse(require('fs').readFileSync(0));"
         f"console.log(JSON.stringify({script}))"
     )
-    done = subprocess.run(
-        ["node", "-e", program], input=json.dumps(data), capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run(["node", "-e", program], input=json.dumps(data), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -202,8 +202,7 @@ def against_inference(request):
         noise = torch.tensor(eps).repeat_interleave(2)
         b = hl.infer(g, hl.epsilon_evidence(x[0], eps=noise, v=v, dtype=torch.float64))
         levels = [
-            [z.gather(-1, y[..., None]).mean((1, 2)).reshape(-1, 2).mean(1) for z, y in zip(part, x)]
-            for part in b[:3]
+            [z.gather(-1, y[..., None]).mean((1, 2)).reshape(-1, 2).mean(1) for z, y in zip(part, x)] for part in b[:3]
         ]
         found.append(torch.stack([torch.stack(part, -1) for part in levels]).numpy())
     found = np.stack(found, 1)

@@ -45,16 +45,12 @@ def test_matches_exact_inference_at_every_level(name, L):
     assert error.max() < 0.06  # the comparison has teeth
 
 
-@pytest.mark.parametrize(
-    "noise, kept, lost", [(hl.MaskNoise(v=V), 0.24, 0.285), (hl.GaussianNoise(v=V), 0.064, 0.074)]
-)
+@pytest.mark.parametrize("noise, kept, lost", [(hl.MaskNoise(v=V), 0.24, 0.285), (hl.GaussianNoise(v=V), 0.064, 0.074)])
 def test_threshold_of_the_infinite_tree(noise, kept, lost):
     rng = torch.Generator().manual_seed(0)
     for t, expected in ((kept, 1.0), (lost, 1 / V)):
         leaves = population.leaf_sampler(noise, t)
-        run = population.density_evolution(
-            leaves, m=M, s=S, L=45, size=800, pools=1, downward=False, generator=rng
-        )
+        run = population.density_evolution(leaves, m=M, s=S, L=45, size=800, pools=1, downward=False, generator=rng)
         assert run.up[0, -1] == pytest.approx(expected, abs=0.01)
         assert run.down is None and run.marginal is None
 
@@ -69,9 +65,7 @@ def test_one_level_of_the_epsilon_process_is_near_the_mean_field():
     assert 1.0 < ratio < 1.015  # the error of averaging: the mean of a ratio is not the ratio of the means
 
 
-@pytest.mark.parametrize(
-    "v, m, s, dense", [(3, 2, 2, True), (4, 1, 3, False), (3, 3, 2, True), (5, 1, 2, True)]
-)
+@pytest.mark.parametrize("v, m, s, dense", [(3, 2, 2, True), (4, 1, 3, False), (3, 3, 2, True), (5, 1, 2, True)])
 def test_planted_rules_are_uniform_and_distinct(v, m, s, dense):
     assert population._dense(v, m, s) == dense
     n, k, others = 20000, v * m - 1, v**s - 1
@@ -102,9 +96,7 @@ def test_seed_decides_everything():
 
 def test_one_rule_and_all_rules():
     rng = torch.Generator().manual_seed(0)
-    one = population.density_evolution(
-        population.leaf_sampler(None, 0.9, v=6), m=1, s=2, L=12, size=400, generator=rng
-    )
+    one = population.density_evolution(population.leaf_sampler(None, 0.9, v=6), m=1, s=2, L=12, size=400, generator=rng)
     assert one.marginal[:, -1].mean() > 0.99  # below m_KS the class is kept
     every = population.density_evolution(
         population.leaf_sampler(None, 0.5, v=4), m=4, s=2, L=12, size=400, generator=rng

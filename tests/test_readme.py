@@ -41,9 +41,7 @@ def test_files_exist():
 
 def test_make_targets_exist():
     targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
-    named = set(
-        re.findall(r"\bmake ([a-z]+)\b", "\n".join(COMMANDS) + " ".join(re.findall(r"`[^`]+`", README)))
-    )
+    named = set(re.findall(r"\bmake ([a-z]+)\b", "\n".join(COMMANDS) + " ".join(re.findall(r"`[^`]+`", README))))
     assert {"book", "test", "run"} <= named <= targets
 
 
