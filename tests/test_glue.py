@@ -89,11 +89,12 @@ def test_a_heavy_figure_warns():
         (0.0701, ".3f", (0.0691, 0.0751), "0.070 [0.069, 0.075]"),
         (-1.5, ".1f", None, "\N{MINUS SIGN}1.5"),
         (2047, "d", None, "2047"),
+        (20_000, ",d", None, "20,000"),
     ],
 )
 def test_numbers(glued, value, fmt, interval, shown):
     glue.number("n", value, fmt, interval)
-    assert glued["n"]["text/plain"] == shown
+    assert glued["n"]["text/plain"] == repr(shown)  # quoted: bare, {glue:text} would evaluate it
 
 
 def test_a_number_outside_its_interval_is_refused(glued):
@@ -176,3 +177,13 @@ def test_strata_refuse_what_is_no_tree():
         strata.strata_html(kept, t, t[:2], t, t)
     with pytest.raises(ValueError, match="expected the shape"):
         strata.strata_html([kept[0], kept[1], kept[1]], t, t, t, t)
+
+
+def test_powers_are_raised_and_text_survives_the_role(glued):
+    from myst_nb.core.variables import format_plain_text
+
+    glue.text("power", "one of 10^924")
+    glue.number("many", 20_000, ",d")
+    glue.number("small", 0.01, ".3f")
+    shown = {key: format_plain_text(glued[key]["text/plain"], "s") for key in ("power", "many", "small")}
+    assert shown == {"power": "one of 10⁹²⁴", "many": "20,000", "small": "0.010"}

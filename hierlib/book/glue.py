@@ -18,6 +18,7 @@ from myst_nb import glue as _glue
 from hierlib.book.style import ERASED, INK, PAPER
 
 HEAVY = 300_000  # bytes of one inline SVG; above this a phone notices
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _keys: set[str] = set()
 
 # What the page's mode decides: matplotlib writes colours in lower case, in style attributes.
@@ -86,14 +87,14 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
             raise ValueError(f"glue {key!r}: the value {value} is outside its interval [{lo}, {hi}]")
         down, up = format(value - lo, fmt), format(hi - value, fmt)
         text_ += f" ± {up}" if down == up else f" [{format(lo, fmt)}, {format(hi, fmt)}]"
-    _paste(key, Bundle(text_plain=text_.replace("-", "\u2212")))  # a minus sign, not a hyphen
+    _paste(key, _words(text_.replace("-", "\u2212")))  # a minus sign, not a hyphen
 
 
 def text(key: str, value: str) -> None:
     """Glues a sentence or a word that the code has decided."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"glue {key!r}: expected a non-empty string, got {value!r}")
-    _paste(key, Bundle(text_plain=value))
+    _paste(key, _words(value))
 
 
 def math(key: str, expr) -> None:
@@ -152,6 +153,15 @@ def _alt(alt: str, key: str) -> str:
     if len(alt) < 20 or " " not in alt or re.search(r"\.(png|svg|jpe?g)$", alt):
         raise ValueError(f"figure {key!r}: alt must say in a sentence what one sees, got {alt!r}")
     return alt
+
+
+def _words(value: str) -> Bundle:
+    """Text as {glue:text} wants it: it evaluates what it gets, and bare would turn 0.010 to 0.01, 20,000 to (20, 0).
+
+    Powers are raised: 10^924 becomes 10⁹²⁴.
+    """
+    raised = re.sub(r"\^(\d+)", lambda power: power[1].translate(_RAISED), value)
+    return Bundle(text_plain=repr(raised))
 
 
 def _paste(key: str, bundle: Bundle) -> None:
