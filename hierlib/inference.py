@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
@@ -246,8 +247,9 @@ def _backend(name: str, evidence: Tensor, prior: Tensor) -> ModuleType:
             f"backend {name!r}: expected float32 or float64 evidence that needs no gradient, got {dtype}"
             f'{" with a gradient" if gradient else ""}: use backend="torch"'
         )
-    if name == "cpu" and device != "cpu":
-        raise ValueError(f'backend "cpu": expected evidence on the CPU, got {evidence.device}')
+    interpreted = name == "gpu" and device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    if device != {"cpu": "cpu", "gpu": "cuda"}[name] and not interpreted:
+        raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {evidence.device}')
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second
 
 

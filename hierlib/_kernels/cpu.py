@@ -117,39 +117,35 @@ class _Job:
         """Upward, and downward if wanted, writing the levels for which there is room."""
         cut, top = self.cut, self.g.L
         if cut == top:
-            self.walk(0, top, self.evidence, prior, up, down, marginals, downward)
+            self.walk(range(top + 1), self.evidence, prior, up, down, marginals, downward)
             return
         for levels in (up, down):
             levels[cut] = self.room(cut) if levels[cut] is None else levels[cut]
-        above, below = range(cut, top + 1), range(cut)
-        self.walk(0, cut, self.evidence, None, _only(up, [cut]), self.nothing(), self.nothing(), downward=False)
-        self.walk(
-            cut,
-            top,
-            up[cut],
-            prior,
-            _only(up, above[1:]),
-            _only(down, above),
-            _only(marginals, above),
-            downward,
-        )
+        whole, above, below = range(cut + 1), range(cut, top + 1), range(cut)
+        nothing = self.nothing()
+        self.walk(whole, self.evidence, None, _only(up, [cut]), nothing, nothing, downward=False)
+        parts = (_only(up, above[1:]), _only(down, above), _only(marginals, above))
+        self.walk(above, up[cut], prior, *parts, downward)
         if downward:
             sampling = self.y is not None  # then the roots of the subtrees have symbols already, not messages
             prior = None if sampling else down[cut].permute(1, 0, 2).reshape(self.g.v, -1)
             log_z = self.log_z
-            self.walk(0, cut, self.evidence, prior, _only(up, below), _only(down, below), _only(marginals, below))
+            self.walk(whole, self.evidence, prior, *(_only(levels, below) for levels in (up, down, marginals)))
             self.log_z = log_z  # the subtrees' part was in it already
 
-    def walk(self, lowest, top, evidence, prior, up, down, marginals, downward=True) -> None:
-        """Run the kernel on the levels lowest … top of every tree, in as many threads as torch has.
+    def walk(self, levels: range, evidence, prior, up, down, marginals, downward=True) -> None:
+        """Run the kernel on some levels of every tree, in as many threads as torch has.
 
-        evidence: (nodes, symbols, n) at the lowest level, or None for ε evidence; prior: (symbols, lanes) at the top.
+        evidence: (nodes, symbols, n) at the lowest level, or None for ε evidence; prior: (symbols, lanes) at the top,
+        none for the roots of cut-off subtrees, whose own results are those of the tree above.
         """
+        lowest, top = levels[0], levels[-1]
         g, n, width, real = self.g, self.n, self.width, self.real
         subtrees = g.num_nodes(top)
         count, tiles = n * subtrees, -(-n * subtrees // width)
         lanes = np.minimum(np.arange(tiles * width), count - 1)  # lanes past the end repeat the last
         tree, workspace = _tree(g, lowest, top, downward)
+        own = range(lowest, top + (top == g.L))  # the root of a cut-off subtree belongs to the tree above
         levels, keep = slice(lowest, top + 1), _Addresses()
 
         def per_lane(dtype=real, shape=(), fill=0.0) -> np.ndarray:
@@ -179,12 +175,11 @@ class _Job:
             per_symbol=strides[1],
             rest=keep(rest),
             truth=keep(truth),
-            x=keep((self.x or self.nothing())[levels]),
+            x=keep(_only(self.x or self.nothing(), own)[levels]),
             prior=keep(priors),
         )
-        rows = {t.stride(1) for t in (*up, *down, *marginals) if t is not None} or {0}
         results = tile.Out(
-            row=rows.pop() * size,
+            row=self.shape(0)[-1] * size,
             up=keep(up[levels]),
             down=keep(down[levels]),
             marginals=keep(marginals[levels]),

@@ -98,7 +98,8 @@ def compiled(function: Callable) -> Callable:
     is compiled into it: code that was made from other sources would corrupt memory. So each state of the sources
     has a folder of its own.
     """
-    options = dict(nogil=True, error_model="numpy", boundscheck=False)
+    inner = not function.__name__.startswith("run")  # called by no Python
+    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=inner)
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_code_folder())
@@ -204,7 +205,7 @@ def up_node(real, tree, level, children, into):
         over_rules = over_rules * factor
         put(into + y * LANE_BYTES, over_rules)
         total = total + over_rules
-    put(into + symbols * LANE_BYTES, splat(real, 1) / total)
+    close(real, symbols, into, total)
     return total
 
 
@@ -234,8 +235,19 @@ def down_node(real, tree, level, i, parent, children, into):
         put(into + a * LANE_BYTES, over_rules)
         total = total + over_rules
         evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
-    put(into + v * LANE_BYTES, splat(real, 1) / total)
-    return evidence
+    close(real, v, into, total)
+    return evidence if moderate(total) else evidence / total
+
+
+@compiled
+def close(real, symbols, into, total):
+    """Put the normalising factor below a block; if it is far from 1, so that products might underflow, use it now."""
+    factor = splat(real, 1) / total
+    if not moderate(total):
+        for a in range(symbols):
+            put(into + a * LANE_BYTES, load(real, into + a * LANE_BYTES) * factor)
+        factor = splat(real, 1)
+    put(into + symbols * LANE_BYTES, factor)
 
 
 @compiled
@@ -292,13 +304,8 @@ def read_leaf(real, ws, tree, lanes, first, leaf):
         x = load_anywhere(real, there + a * step) + splat(real, 0)  # makes -0 a zero
         high = largest(high, x)
         put(into + a * LANE_BYTES, x)
-    put(into + v * LANE_BYTES, splat(real, 1))
-    scale = splat(real, 1)
-    if not moderate(high):
-        scale = power_of_two(high)
-        inverse = splat(real, 1) / scale
-        for a in range(v):
-            put(into + a * LANE_BYTES, load(real, into + a * LANE_BYTES) * inverse)
+    scale = splat(real, 1) if moderate(high) else power_of_two(high)
+    close(real, v, into, scale)
     return high, scale
 
 

@@ -1,0 +1,233 @@
+"""Time and memory of hierlib on one CPU thread, as ratios to the authors' own code, measured in the same run.
+
+    python benchmarks/cpu.py --peer FOLDER      # a clone of AntonioScl/minimal_diffusion_rhm, see README.md
+
+Both get the same rules and the same evidence, take turns, and are timed by the processor time of this process, so
+that other work on the machine counts for neither. Their marginals are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: one thread each
+
+import numba
+import numpy as np
+import torch
+import typer
+
+import hierlib as hl
+
+FOLDER = Path(__file__).resolve().parent
+
+
+class Case(NamedTuple):
+    """A grammar and a batch; the authors' code is timed on `peer_batch` data where all would take too long."""
+
+    v: int
+    m: int
+    s: int
+    L: int
+    batch: int
+    peer_batch: int
+
+
+CASES = {
+    "paper": Case(32, 8, 2, 10, 128, 16),
+    "three children": Case(16, 8, 3, 6, 128, 16),
+    "many data": Case(16, 4, 2, 7, 1024, 128),
+    "one datum": Case(32, 8, 2, 10, 1, 1),
+}
+TINY = {"tiny": Case(4, 2, 2, 3, 8, 8)}
+
+
+class Contest:
+    """The contenders on one case: name → function of no arguments, and how many data it does."""
+
+    def __init__(self, case: Case, peer: Path | None, seed: int = 0):
+        torch.set_num_threads(1)
+        rng = torch.Generator().manual_seed(seed)
+        v, m, s, L, n, few = case
+        self.g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng)
+        self.x = hl.sample(self.g, n, generator=rng)
+        self.evidence = hl.epsilon_evidence(self.x[0], eps=0.5, v=v)
+        g, e = self.g, self.evidence
+        self.contenders: dict[str, tuple[Callable[[], object], int]] = {
+            "infer": (lambda: hl.infer(g, e), n),
+            "infer, marginals only": (lambda: hl.infer(g, e, messages=False), n),
+            "infer, plain torch": (lambda: hl.infer(g, e, backend="torch"), n),
+            "ε evidence and overlaps": (lambda: hl.epsilon_overlap(g, self.x, eps=0.5), n),
+            "posterior_sample": (lambda: hl.posterior_sample(g, e, generator=rng), n),
+        }
+        if peer is not None:
+            rules = {i: g.rules[L - 1 - i].clone() for i in range(L)}  # theirs count levels from the root
+            self.bp = _peer(peer)(v, s, m, L, rules)
+            columns = e[:few].permute(2, 0, 1).reshape(v, -1).contiguous()  # (v, data·leaves), the data side by side
+            self.contenders["authors"] = (lambda: self.bp.run_BP_from_upward_messages(columns.clone()), few)
+            self.contenders["authors, sampling"] = (lambda: self.bp.sample_from_upward_messages(columns.clone()), few)
+            self.few = few
+
+    def disagreement(self) -> float:
+        """Largest difference between the marginals of the authors' code and ours, over all levels."""
+        theirs, ours = self.contenders["authors"][0](), hl.infer(self.g, self.evidence).marginals
+        worst = 0.0
+        for level, b in enumerate(ours):
+            a = theirs[self.g.L - level].reshape(b.shape[2], self.few, -1).permute(1, 2, 0)
+            worst = max(worst, float((a - b[: self.few]).abs().max()))
+        return worst
+
+    def times(self, rounds: int) -> dict[str, list[float]]:
+        """Microseconds of processor time a datum, one number a round; the contenders take turns."""
+        found = {name: [] for name in self.contenders}
+        for turn in range(rounds + 1):  # the first turn compiles and warms up
+            for name, (run, n) in self.contenders.items():
+                start = time.process_time()
+                run()
+                if turn:
+                    found[name].append((time.process_time() - start) / n * 1e6)
+        return found
+
+
+def measure(case: Case, peer: Path | None, rounds: int) -> dict:
+    """All numbers of one case; ratios are medians of the authors' time over ours, round by round."""
+    contest = Contest(case, peer)
+    times = contest.times(rounds)
+    out = {
+        "parameters": case._asdict(),
+        "microseconds_per_datum": {
+            name: {"median": float(np.median(t)), "min": min(t), "max": max(t)} for name, t in times.items()
+        },
+    }
+    if peer is not None:
+        out["largest_difference_of_marginals"] = contest.disagreement()
+        theirs = {name: times["authors, sampling" if name == "posterior_sample" else "authors"] for name in times}
+        out["times_faster_than_authors"] = {
+            name: float(np.median(np.array(theirs[name]) / np.array(t)))
+            for name, t in times.items()
+            if not name.startswith("authors")
+        }
+    return out
+
+
+def memory(case: Case, peer: Path | None, name: str) -> float:
+    """How much the peak memory of a fresh process grows while one contender does one whole batch, in MiB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_growth, (case._replace(peer_batch=case.batch), peer, name))
+
+
+def _growth(case: Case, peer: Path | None, name: str) -> float:
+    small = Contest(case._replace(batch=2, peer_batch=2), peer)
+    small.contenders[name][0]()  # compiled code and libraries are not the batch's
+    contest = Contest(case, peer)
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _peak()
+    contest.contenders[name][0]()
+    return _peak() - before
+
+
+def _peak() -> float:
+    """Peak resident memory since it was last forgotten, in MiB."""
+    return next(int(line.split()[1]) for line in _lines("/proc/self/status") if line.startswith("VmHWM")) / 2**10
+
+
+def threads(case: Case, rounds: int) -> float:
+    """How much faster two threads are than one: median ratio of wall times that take turns."""
+    contest, ratios = Contest(case, None), []
+    for turn in range(rounds + 1):
+        seconds = []
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            start = time.perf_counter()
+            contest.contenders["infer, marginals only"][0]()
+            seconds.append(time.perf_counter() - start)
+        if turn:
+            ratios.append(seconds[0] / seconds[1])
+    torch.set_num_threads(1)
+    return float(np.median(ratios))
+
+
+def _peer(folder: Path) -> type:
+    """The class BpRhm of the authors' repository."""
+    spec = importlib.util.spec_from_file_location("authors_bp", folder / "datasets" / "BP_utils.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.BpRhm
+
+
+def provenance(arguments: list[str]) -> dict:
+    """What made a result file: machine, versions, commit, day, command."""
+    cpu = next(
+        (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    commit = subprocess.run(
+        ["git", "-C", str(FOLDER), "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numba": numba.__version__}
+    return {
+        "command": " ".join(["python", "benchmarks/cpu.py", *arguments]),
+        "machine": f"{cpu}, {os.cpu_count()} cores, {platform.system()}",
+        "vector_instructions": [name for name in ("avx2", "avx512f", "neon") if name in _features()],
+        "versions": versions | {"numpy": np.__version__, "hierlib": hl.__version__},
+        "commit": commit or "unknown",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "threads": 1,
+        "clock": "processor time of the process, microseconds a datum",
+    }
+
+
+def _features() -> str:
+    return next((line for line in _lines("/proc/cpuinfo") if line.startswith(("flags", "Features"))), "")
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def main(
+    peer: Annotated[Path | None, typer.Option(help="A clone of the authors' code; without it no ratios.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender runs.")] = 5,
+    tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
+    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "cpu.json",
+) -> None:
+    """Measure, print a table, and write the result file."""
+    if peer is not None and not (peer / "datasets" / "BP_utils.py").exists():
+        raise typer.BadParameter(f"{peer} has no datasets/BP_utils.py: clone AntonioScl/minimal_diffusion_rhm there")
+    arguments = ["--peer", "FOLDER"] * (peer is not None) + ["--tiny"] * tiny + ["--rounds", str(rounds)]
+    result = {"provenance": provenance(arguments), "cases": {}}
+    cases = TINY if tiny else CASES
+    for title, case in cases.items():
+        result["cases"][title] = found = measure(case, peer, rounds)
+        print(f"\n{title}: {', '.join(f'{k}={x}' for k, x in case._asdict().items())}")
+        for name, numbers in found["microseconds_per_datum"].items():
+            ratio = found.get("times_faster_than_authors", {}).get(name)
+            note = f"{ratio:8.0f} × the authors' speed" if ratio else ""
+            print(f"  {name:26} {numbers['median']:10.1f} µs [{numbers['min']:.1f}, {numbers['max']:.1f}] {note}")
+    first = next(iter(cases))
+    names = ["infer", "infer, marginals only"] + ["authors"] * (peer is not None)
+    if sys.platform == "linux":
+        result["cases"][first]["peak_memory_growth_MiB"] = grown = {n: memory(cases[first], peer, n) for n in names}
+        print(f"\npeak memory of {first}: " + ", ".join(f"{n} {x:.1f} MiB" for n, x in grown.items()))
+    result["cases"][first]["two_threads_times_faster"] = faster = threads(cases[first], 3 * rounds)
+    print(f"two threads on {first}, wall time: {faster:.2f} × one thread")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, out)
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

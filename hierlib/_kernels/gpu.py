@@ -1,0 +1,282 @@
+"""The GPU backend: Triton kernels, one a level and direction, for (nodes, symbols, batch) tensors, batch innermost.
+
+A column is one node of one datum; neighbouring threads hold neighbouring data, so that every load is coalesced.
+The rules are an input, looped over inside: a new grammar needs no new compilation.
+
+With TRITON_INTERPRET=1 set before the import, the kernels run on the CPU, slowly: that is how they are tested.
+"""
+
+from __future__ import annotations
+
+import math
+from weakref import WeakKeyDictionary
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from hierlib._kernels import memory
+from hierlib.grammar import Grammar
+
+COLUMNS, ROWS = 128, 8  # of a program: nodes of data, and symbols
+
+
+def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
+    """Once up and once down the tree; the contract is that of `hierlib._kernels.torch.infer`."""
+    numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
+    memory.demand((2 + messages) * numbers * evidence.element_size(), evidence.shape[-1], 0, evidence.device)
+    up, log_z = _upward(g, evidence)
+    down = class_prior[None].clone(memory_format=torch.contiguous_format)
+    marginal, total = _settle(up[-1], down)
+    log_evidence, possible = log_z + total[0].double().log(), total[0] >= _tiny(total)
+    downs, marginals = [down], [marginal]
+    for level in reversed(range(g.L)):
+        down = _downward(g, level, up[level], down)
+        in_place = level == 0 and not messages  # then nobody asks for the messages
+        marginal, total = _settle(up[level], down, down if in_place else torch.empty_like(down))
+        possible &= (total >= _tiny(total)).all(0)
+        marginals.append(marginal)
+        if messages:
+            downs.append(down)
+        else:
+            up[level] = None
+    log_evidence = torch.where(possible | log_evidence.isnan(), log_evidence, -math.inf).to(evidence.dtype)
+    if messages:
+        return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
+    return None, None, marginals[::-1], log_evidence
+
+
+def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
+    """The marginal of the class, (num_classes, batch), and log evidence: the way up alone."""
+    up, log_z = _upward(g, evidence, keep=False)
+    marginal, total = _settle(up[-1], class_prior[None].clone(memory_format=torch.contiguous_format))
+    return marginal[0], (log_z + total[0].double().log()).to(evidence.dtype)
+
+
+def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
+    """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
+    up, log_z = _upward(g, evidence)
+    root, total = _settle(up[-1], class_prior[None].clone(memory_format=torch.contiguous_format))
+    log_evidence = (log_z + total[0].double().log()).to(evidence.dtype)
+    if not torch.isfinite(log_evidence).all():
+        return None, log_evidence
+    y = [torch.multinomial(root[0].T, num_samples, replacement=True, generator=generator)[None]]
+    for level in reversed(range(g.L)):
+        above, rules = y[-1], _tables(g)[0][level]
+        below = above.new_empty(g.num_nodes(level), *above.shape[1:])
+        random = torch.rand(above.shape, generator=generator, dtype=torch.float64, device=above.device)
+        size, n = above.numel(), above.shape[1]
+        _sample[(triton.cdiv(size, COLUMNS),)](
+            up[level], above, below, random, rules, *up[level].stride()[:2], n, num_samples, size, g.m, g.s, COLUMNS
+        )
+        y.append(below)
+    return [level.permute(1, 2, 0) for level in reversed(y)], log_evidence
+
+
+def _upward(g: Grammar, evidence: Tensor, keep: bool = True) -> tuple[list[Tensor], Tensor]:
+    """Upward messages, those of the leaves perhaps scaled, and (batch,) the log of all that was divided out."""
+    nodes, v, n = evidence.shape
+    if evidence.stride(2) != 1 or evidence.stride(1) * v >= 2**31:
+        evidence = evidence.contiguous()
+    total = evidence.new_empty(nodes, n)
+    _largest[(triton.cdiv(nodes * n, COLUMNS),)](evidence, total, *evidence.stride()[:2], n, nodes * n, v, COLUMNS)
+    log_z = evidence.new_full((n,), -(g.d - 1) // (g.s - 1) * math.log(g.m), dtype=torch.float64)
+    if not ((total > 2**-16) & (total < 2**16)).all():  # products of evidence might leave the range of floats
+        evidence = evidence / torch.where(total > 0, total, 1)[:, None]
+        log_z += total.double().log().sum(0)
+    up = [evidence]
+    for level, rules in enumerate(_tables(g)[0]):
+        nodes, parents = g.num_nodes(level + 1), g.num_symbols(level + 1)
+        message, total = evidence.new_empty(nodes, parents, n), evidence.new_empty(nodes, n)
+        columns, strides = nodes * n, up[-1].stride()[:2]
+        _up[(triton.cdiv(columns, COLUMNS), triton.cdiv(parents, ROWS))](
+            up[-1], message, rules, *strides, n, columns, parents, g.m, g.s, COLUMNS, ROWS
+        )
+        _normalise[(triton.cdiv(columns, COLUMNS),)](message, total, n, columns, parents, COLUMNS)
+        log_z += torch.where(total >= _tiny(total), total, 0).double().log().sum(0)
+        if not keep:
+            up.clear()
+        up.append(message)
+    return up, log_z
+
+
+def _downward(g: Grammar, level: int, up: Tensor, down: Tensor) -> Tensor:
+    """Downward messages to the nodes of a level, as they come out of the sum over rules."""
+    n, parents = up.shape[-1], g.num_symbols(level + 1)
+    columns, strides = g.num_nodes(level + 1) * n, up.stride()[:2]
+    message = up.new_empty(g.num_nodes(level), g.v, n)
+    _, lists, ends = _tables(g)
+    _down[(triton.cdiv(columns, COLUMNS), triton.cdiv(g.v, ROWS), g.s)](
+        up, down, message, lists[level], ends[level], *strides, n, columns, parents, g.v, g.m, g.s, COLUMNS, ROWS
+    )
+    return message
+
+
+def _settle(up: Tensor, down: Tensor, marginal: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Normalise ν↓ in place; returns ν↑·ν↓ normalised and (nodes, batch) what it was divided by."""
+    nodes, symbols, n = up.shape
+    marginal = torch.empty_like(down) if marginal is None else marginal
+    total = up.new_empty(nodes, n)
+    grid = (triton.cdiv(nodes * n, COLUMNS),)
+    _marginals[grid](up, down, marginal, total, *up.stride()[:2], n, nodes * n, symbols, COLUMNS)
+    return marginal, total
+
+
+def _tiny(x: Tensor) -> float:
+    return torch.finfo(x.dtype).tiny
+
+
+_cache: WeakKeyDictionary[Grammar, tuple] = WeakKeyDictionary()
+
+
+def _tables(g: Grammar) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Per level: the rules (parents, m, s); for each child the rules by its symbol, (s, parents·m, s), the parent's
+    symbol and the other children's; and where each symbol's list ends, (s, v + 1). int32."""
+    if g not in _cache:
+        rules, lists, ends = [], [], []
+        for rule in g.rules:
+            tuples = rule.flatten(0, 1)
+            parent = torch.arange(len(rule), device=g.device).repeat_interleave(g.m)[:, None]
+            by_child, until = [], []
+            for i in range(g.s):
+                others = torch.cat([parent, tuples[:, :i], tuples[:, i + 1 :]], 1)
+                by_child.append(others[tuples[:, i].argsort(stable=True)])
+                until.append(torch.nn.functional.pad(tuples[:, i].bincount(minlength=g.v).cumsum(0), (1, 0)))
+            rules.append(rule.int().contiguous())
+            lists.append(torch.stack(by_child).int())
+            ends.append(torch.stack(until).int())
+        _cache[g] = rules, lists, ends
+    return _cache[g]
+
+
+@triton.jit
+def _place(n, columns, BLOCK: tl.constexpr):
+    """The columns of this program, which of them exist, their nodes and their data."""
+    column = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    return column, column < columns, column // n, column % n
+
+
+@triton.jit
+def _largest(evidence, largest, per_node, per_symbol, n, columns, v, BLOCK: tl.constexpr):
+    """The maximum of each leaf's evidence; NaN where a number is negative or not finite."""
+    column, exists, node, datum = _place(n, columns, BLOCK)
+    here = evidence + node * per_node + datum
+    high = tl.zeros([BLOCK], dtype=evidence.dtype.element_ty)
+    bad = high != high
+    for a in range(v):
+        x = tl.load(here + a * per_symbol, mask=exists, other=0)
+        bad = bad | ~((x >= 0) & (x < float("inf")))
+        high = tl.maximum(high, x)
+    tl.store(largest + column, tl.where(bad, float("nan"), high), mask=exists)
+
+
+@triton.jit
+def _up(
+    below, above, rules, per_node, per_symbol, n, columns, parents, m,
+    S: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Eq. (7): the message of a node from those of its children, for ROWS of its symbols."""
+    _, exists, node, datum = _place(n, columns, BLOCK)
+    children = below + node * S * per_node + datum
+    first = tl.program_id(1) * ROWS
+    for y in range(first, tl.minimum(first + ROWS, parents)):
+        total = tl.zeros([BLOCK], dtype=above.dtype.element_ty)
+        for r in range(m):
+            rule = rules + (y * m + r) * S
+            product = tl.load(children + tl.load(rule) * per_symbol, mask=exists, other=0)
+            for i in tl.static_range(1, S):
+                product *= tl.load(children + i * per_node + tl.load(rule + i) * per_symbol, mask=exists, other=0)
+            total += product
+        tl.store(above + (node * parents + y) * n + datum, total, mask=exists)
+
+
+@triton.jit
+def _down(
+    up, above, below, lists, ends, per_node, per_symbol, n, columns, parents, v, m,
+    S: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+):  # fmt: skip
+    """Eq. (8): the message to the i-th child from its parent and its siblings, for ROWS of its symbols."""
+    _, exists, node, datum = _place(n, columns, BLOCK)
+    i = tl.program_id(2)
+    children = up + node * S * per_node + datum
+    parent = above + node * parents * n + datum
+    first = tl.program_id(1) * ROWS
+    for a in range(first, tl.minimum(first + ROWS, v)):
+        total = tl.zeros([BLOCK], dtype=below.dtype.element_ty)
+        for q in range(tl.load(ends + i * (v + 1) + a), tl.load(ends + i * (v + 1) + a + 1)):
+            rule = lists + (i * parents * m + q) * S
+            product = tl.load(parent + tl.load(rule) * n, mask=exists, other=0)
+            for k in tl.static_range(1, S):
+                j = tl.where(k <= i, k - 1, k)  # the k-th of the other children
+                product *= tl.load(children + j * per_node + tl.load(rule + k) * per_symbol, mask=exists, other=0)
+            total += product
+        tl.store(below + ((node * S + i) * v + a) * n + datum, total, mask=exists)
+
+
+@triton.jit
+def _normalise(message, totals, n, columns, symbols, BLOCK: tl.constexpr):
+    """Divide a message by its sum, in place."""
+    column, exists, node, datum = _place(n, columns, BLOCK)
+    here = message + node * symbols * n + datum
+    total = tl.zeros([BLOCK], dtype=message.dtype.element_ty)
+    for a in range(symbols):
+        total += tl.load(here + a * n, mask=exists, other=0)
+    divisor = tl.where(total > 0, total, 1)
+    for a in range(symbols):
+        tl.store(here + a * n, tl.load(here + a * n, mask=exists, other=0) / divisor, mask=exists)
+    tl.store(totals + column, total, mask=exists)
+
+
+@triton.jit
+def _marginals(up, down, marginals, totals, per_node, per_symbol, n, columns, symbols, BLOCK: tl.constexpr):
+    """ν↓ divided by its sum, in place, and ν↑·ν↓ by its sum; where both go to one place, the marginal stays."""
+    column, exists, node, datum = _place(n, columns, BLOCK)
+    from_below = up + node * per_node + datum
+    here = node * symbols * n + datum
+    total = tl.zeros([BLOCK], dtype=down.dtype.element_ty)
+    both = tl.zeros([BLOCK], dtype=down.dtype.element_ty)
+    for a in range(symbols):
+        x = tl.load(down + here + a * n, mask=exists, other=0)
+        total += x
+        both += x * tl.load(from_below + a * per_symbol, mask=exists, other=0)
+    total = tl.where(total > 0, total, 1)
+    divisor = tl.where(both > 0, both, 1)
+    for a in range(symbols):
+        x = tl.load(down + here + a * n, mask=exists, other=0)
+        y = x * tl.load(from_below + a * per_symbol, mask=exists, other=0)
+        tl.store(down + here + a * n, x / total, mask=exists)
+        tl.store(marginals + here + a * n, y / divisor, mask=exists)
+    tl.store(totals + column, both / total, mask=exists)
+
+
+@triton.jit
+def _sample(
+    up, above, below, random, rules, per_node, per_symbol, n, samples, size, m, S: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Draw a rule of each node's symbol: looks only at the m rules of that symbol."""
+    place, exists, node, draw = _place(n * samples, size, BLOCK)
+    children = up + node * S * per_node + draw // samples
+    rule = rules + tl.load(above + place, mask=exists, other=0) * m * S
+    total = tl.zeros([BLOCK], dtype=tl.float64)
+    for r in range(m):
+        total += _weight(children, rule + r * S, per_node, per_symbol, exists, S)
+    level = tl.load(random + place, mask=exists, other=0) * total
+    running = tl.zeros([BLOCK], dtype=tl.float64)
+    chosen = tl.zeros([BLOCK], dtype=tl.int64)
+    for r in range(m - 1):
+        running += _weight(children, rule + r * S, per_node, per_symbol, exists, S)
+        chosen += (running <= level).to(tl.int64)
+    for i in tl.static_range(S):
+        symbol = tl.load(rule + chosen * S + i, mask=exists, other=0)
+        tl.store(below + (node * S + i) * n * samples + draw, symbol.to(tl.int64), mask=exists)
+
+
+@triton.jit
+def _weight(children, rule, per_node, per_symbol, exists, S: tl.constexpr):
+    """What the children believe in a rule."""
+    weight = tl.load(children + tl.load(rule, mask=exists, other=0) * per_symbol, mask=exists, other=0).to(tl.float64)
+    for i in tl.static_range(1, S):
+        symbol = tl.load(rule + i, mask=exists, other=0)
+        weight *= tl.load(children + i * per_node + symbol * per_symbol, mask=exists, other=0)
+    return weight
