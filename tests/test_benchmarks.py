@@ -40,7 +40,7 @@ def test_stored_results_say_what_made_them(stored):
 
 
 def test_stored_results_keep_the_promise(stored):
-    """At least 20 times the authors' speed in a twentieth of their memory, at the paper's size, and the same numbers."""
+    """At the paper's size: the same numbers, at least 20 times as fast, in a twentieth of the memory."""
     paper = stored["cases"]["paper"]
     assert paper["parameters"] == dict(v=32, m=8, s=2, L=10, batch=128, peer_batch=16)
     assert paper["largest_difference_of_marginals"] < 1e-5

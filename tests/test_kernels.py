@@ -23,7 +23,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
     os.environ["TRITON_INTERPRET"] = "1"  # before the kernels are imported
 TRITON = importlib.util.find_spec("triton") is not None
-GPU = pytest.param("gpu", marks=pytest.mark.skipif(not TRITON, reason="needs the extra [gpu]"))
+GPU = pytest.param(
+    "gpu",
+    marks=pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed"),
+)
 BACKENDS = ["torch", "cpu", GPU]
 COMPILED = ["cpu", GPU]
 TOLERANCE = {
@@ -96,7 +99,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
     check_against_reference("cpu", g, batch, seed, dtype, zeros, decades, with_prior)
 
 
-@pytest.mark.skipif(not TRITON, reason="needs the extra [gpu]")
+@pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
 @given(grammars(max_data=200), st.integers(1, 3), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_gpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
@@ -345,7 +348,7 @@ def test_it_compiles_where_no_cache_can_be_written():
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
 
 
-@pytest.mark.skipif(not TRITON, reason="needs the extra [gpu]")
+@pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
 def test_gpu_kernels_compile_to_machine_code():
     """Without a GPU at hand: for an H200, compute capability 9.0, by Triton's own assembler."""
     code = (
