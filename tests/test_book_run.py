@@ -1,9 +1,12 @@
 """Real runs of tiny chapters: what is executed again, what a kill, a failure or a second build leaves."""
 
+import fcntl
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -210,17 +213,37 @@ def test_two_builds_at_once(tmp_path):
     assert all("The book is in _build/html/index.html" in out for _, out in ends)
 
 
+TAKE = (
+    "import sys; from pathlib import Path; from hierlib.book.site import locked\nwith locked(Path(sys.argv[1])): pass"
+)
+
+
 def test_the_lock_waits(tmp_path):
-    told = []
     with locked(tmp_path / "lock"):
-        pid = os.fork()
-        if pid == 0:
-            with locked(tmp_path / "lock", lambda text: (tmp_path / "told").write_text(text)):
-                os._exit(0)
-        until(lambda: (tmp_path / "told").exists(), 20)
-        told.append((tmp_path / "told").read_text())
-    assert os.waitpid(pid, 0)[1] == 0
-    assert "waiting" in told[0]
+        command = [sys.executable, "-c", TAKE, str(tmp_path / "lock")]
+        other = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert "waiting for it" in other.stderr.readline()
+        assert other.poll() is None
+    assert other.wait(20) == 0
+
+
+def test_a_child_keeps_the_lock_of_a_killed_build(tmp_path):
+    """Else the next build would remove the folder that an orphaned Jupyter Book still writes to."""
+    child = tmp_path / "sphinx"
+    code = f"""import subprocess, sys, time; from pathlib import Path; from hierlib.book.site import locked
+with locked(Path(sys.argv[1])) as lock:
+    child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()])
+    Path({str(child)!r}).write_text(str(child.pid))
+    time.sleep(60)"""
+    build = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")])
+    until(lambda: child.exists() and child.read_text())
+    build.kill()
+    build.wait()
+    with (tmp_path / "lock").open("a") as file:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.kill(int(child.read_text()), signal.SIGKILL)
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def test_prune_keeps_the_newest(tmp_path):

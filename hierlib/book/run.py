@@ -205,8 +205,8 @@ def prune(runs: Path, used: Iterable[Outcome]) -> None:
     for folder in sorted(runs.glob("*"), key=_age):
         match = re.fullmatch(r"(.+)-[0-9a-f]{16}(-failed)?", folder.name)
         if match and match[1] in slugs and folder not in keep:
-            slugs[match[1]] += 1
-            if slugs[match[1]] > KEEP or match[2]:
+            slugs[match[1]] += not match[2]
+            if match[2] or slugs[match[1]] > KEEP:
                 shutil.rmtree(folder, ignore_errors=True)
     for part in runs.glob(".*.part"):
         match = re.fullmatch(r".+\.(.+)-(\d+)\.part", part.name)

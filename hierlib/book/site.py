@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from hierlib.book.params import BadRequest
 from hierlib.book.results import claims
@@ -42,14 +43,14 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
     build = root / "_build"
     build.mkdir(exist_ok=True)
     key, kept = _site_key(root, runs), build / "html.key"
-    with locked(build / "site.lock"):
+    with locked(build / "site.lock") as lock:
         if not force and (build / "html" / "index.html").exists() and kept.exists() and kept.read_text() == key:
             return False
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
-        _jupyter_book(root, work, build / "site.log")
+        _jupyter_book(root, work, build / "site.log", lock)
         kept.unlink(missing_ok=True)
         old = build / "html.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -80,8 +81,11 @@ def zip_site(root: Path, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[None]:
-    """Holds an exclusive lock on a file; waits, and says so, while another process has it."""
+def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[IO]:
+    """Holds an exclusive lock on a file; waits, and says so, while another process has it.
+
+    A child that is given the open file has a share in the lock, and keeps it if this process is killed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
@@ -89,7 +93,7 @@ def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, fi
         except BlockingIOError:
             tell("another build is at work in this checkout; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield  # closing the file, or dying, gives the lock back
+        yield file  # closing it, or dying, gives the lock back
 
 
 def _check_claims(root: Path, runs: list[Outcome]) -> None:
@@ -135,13 +139,15 @@ def _feed(run: Outcome, folder: Path) -> None:
     get_cache(str(folder)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def _jupyter_book(root: Path, work: Path, log: Path) -> None:
+def _jupyter_book(root: Path, work: Path, log: Path, lock: IO) -> None:
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     with log.open("w") as out:
-        done = subprocess.run(words, cwd=root, env=settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        done = subprocess.run(
+            words, cwd=root, env=settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[lock.fileno()]
+        )
     text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8", "replace"))
     log.write_text(text, "utf-8")
     bad = [line for line in text.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b|Error:", line)]
