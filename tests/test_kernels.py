@@ -20,8 +20,6 @@ from hierlib.enumeration import brute_force
 from tests.grammars import grammars
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-if DEVICE == "cpu":
-    os.environ["TRITON_INTERPRET"] = "1"  # before the kernels are imported
 TRITON = importlib.util.find_spec("triton") is not None
 GPU = pytest.param(
     "gpu",
