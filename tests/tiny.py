@@ -1,8 +1,10 @@
 """A checkout of a few seconds: two chapters and a library, for the tests of the book's machinery."""
 
 import os
+import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
@@ -84,11 +86,12 @@ def get(root: Path, slug: str = "one") -> Chapter:
 
 
 def hierlib(root: Path, *words: str, **options) -> subprocess.Popen:
-    """The command line as a process of its own."""
+    """The command line as a process of its own; it hears Ctrl-C even if the suite was started where that is ignored."""
     program = [sys.executable, "-m", "hierlib.book", *words]
     env = {**os.environ, "COLUMNS": "200"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen(program, cwd=root, env=env, text=True, **pipes, **options)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(program, cwd=root, env=env, text=True, preexec_fn=heed, **pipes, **options)
 
 
 def finish(process: subprocess.Popen, timeout: float = 240) -> tuple[int, str]:
