@@ -153,7 +153,7 @@ def train_classifier(
     x_test, y_test = _labelled(g, 10_000, rng)
     rng.manual_seed(training.seed)
     net = TreeCNN(v, s, L, training.width, g.num_classes).reset_parameters(rng).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate)
+    optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True)
     history: list[dict] = []
     if checkpoint is not None and checkpoint.exists():
         history = _resume(checkpoint, training, net, optimizer, rng)
@@ -188,7 +188,8 @@ def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
 @torch.no_grad()
 def _accuracy(net: TreeCNN, x: Tensor, y: Tensor) -> float:
     net.eval()
-    right = sum(int((net(a.long()).argmax(1) == b).sum()) for a, b in zip(x.split(10_000), y.split(10_000)))
+    with torch.autocast(x.device.type, dtype=torch.bfloat16):
+        right = sum(int((net(a.long()).argmax(1) == b).sum()) for a, b in zip(x.split(1000), y.split(1000)))
     return right / len(x)
 
 
