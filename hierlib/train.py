@@ -1,0 +1,137 @@
+"""Trains again what the book's chapters load from book/_models: `python -m hierlib.train --help`.
+
+A run that was killed goes on from its last pass; a file that is there already is left alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from hierlib.networks import Classifier, Training, train_classifier
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Trains the networks of the book, and measures what its chapters load.",
+)
+PAPER = dict(v=16, m=4, s=2, L=7)  # of section 5's network, figure 8
+
+Threads = Annotated[int, typer.Option(min=1, help="Of the processor; the committed weights were made with 1.")]
+
+
+@app.callback()
+def _commands() -> None:
+    """Keeps the name of a command necessary while there is one only."""
+
+
+@app.command()
+def classifiers(
+    out: Annotated[Path, typer.Option(help="Folder of the weights; they are named cnn-GRAMMAR-SEED.safetensors.")],
+    grammars: Annotated[int, typer.Option(min=1, help="How many grammars.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="How many networks for each.")] = 3,
+    num_data: Annotated[int, typer.Option(min=1, help="Size of each training set.")] = Training.num_data,
+    width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = Training.width,
+    threads: Threads = 1,
+) -> None:
+    """Train classifiers of the grammar v=16 m=4 s=2 L=7 until they fit their training set (figure 8)."""
+    torch.set_num_threads(threads)
+    todo = {}
+    try:
+        for seed in range(seeds):
+            for grammar in range(grammars):
+                training = Training(
+                    num_data=num_data,
+                    width=width,
+                    grammar_seed=grammar,
+                    data_seed=100 + grammar,
+                    seed=1000 * grammar + seed,
+                )
+                path = out / f"cnn-{grammar}-{seed}.safetensors"
+                if not finished(path, training):
+                    todo[path] = training
+    except ValueError as error:
+        refuse(error)
+    late = [path.stem for path, training in todo.items() if not _train(path, training)]
+    if late:
+        raise typer.Exit(1)
+
+
+def finished(path: Path, training: Training) -> bool:
+    """Whether a classifier of this training is there.
+
+    Raises:
+        ValueError: the file is another one.
+    """
+    if not path.exists():
+        return False
+    found = Classifier.load(path).training
+    if found != training:
+        raise ValueError(
+            f"{path}: expected weights of {training}, got those of {found}: move them or choose another --out"
+        )
+    say(f"{path.name}  is there")
+    return True
+
+
+def _train(path: Path, training: Training) -> bool:
+    checkpoint = path.with_suffix(".part")  # which git ignores
+    with bar(path.stem) as tell:
+        try:
+            done = train_classifier(**PAPER, training=training, checkpoint=checkpoint, report=tell)
+        except ValueError as error:
+            refuse(error)
+    last = done.history[-1]
+    text = f"{path.name}  {len(done.history)} passes  train {last['train']:.4f}  test {last['test']:.4f}"
+    if last["train"] < training.interpolation:
+        say(f"{text}  does not fit its data yet and is not kept")
+        return False
+    done.save(path, torch.float16)
+    checkpoint.unlink(missing_ok=True)
+    say(text)
+    return True
+
+
+def say(text: str) -> None:
+    """One line for each thing that is done."""
+    Console(soft_wrap=True).print(text, markup=False, highlight=False)
+
+
+def refuse(error: Exception) -> NoReturn:
+    """End with code 2 and what is wrong."""
+    typer.echo(f"hierlib.train: {error}", err=True)
+    raise typer.Exit(2)
+
+
+@contextmanager
+def bar(name: str):
+    """A progress bar that `report` of a training moves: it takes a dict of epoch, fraction, loss, train, test.
+
+    Ctrl-C ends the command with code 130; what its last pass left is kept.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[facts]}"))
+    with Progress(*columns, transient=True) as shown:
+        task = shown.add_task(name, total=1.0, facts="")
+
+        def tell(now: dict) -> None:
+            facts = "  ".join(f"{k} {now[k]:.4f}" for k in ("loss", "train", "test") if k in now)
+            shown.update(task, description=f"{name} pass {now['epoch']}", completed=now["fraction"], facts=facts)
+
+        try:
+            yield tell
+        except KeyboardInterrupt:
+            shown.stop()
+            say("Interrupted. The same command goes on from the last whole pass.")
+            raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app()
