@@ -17,11 +17,11 @@ book: $(READY) ## run the chapters that have changed and build the site (JOBS=n:
 	@$(BIN)/hierlib build $(if $(JOBS),--jobs $(JOBS))
 
 test: $(READY) book ## the whole test suite, the site in a browser included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(or $(JOBS),auto) --maxprocesses 8 --dist worksteal
 
 run: $(READY) ## one chapter with other parameters: make run CH=half-way-and-back P="m=4 seed=1" OUT=folder
 	@test -n "$(CH)" || { $(BIN)/hierlib list; echo 'Say which: make run CH=half-way-and-back P="m=4"'; exit 2; }
-	@$(BIN)/hierlib run $(CH) $(foreach p,$(P),-p $(p)) $(if $(OUT),--out $(OUT))
+	@$(BIN)/hierlib run $(CH) $(foreach p,$(P),-p '$(p)') $(if $(OUT),--out $(OUT))
 
 list: $(READY) ## the chapters, and the parameters that each takes
 	@$(BIN)/hierlib list

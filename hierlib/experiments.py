@@ -14,10 +14,29 @@ from torch import Tensor
 
 from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.grammar import Grammar, random_grammar, sample
-from hierlib.inference import infer, posterior_sample
+from hierlib.inference import class_posterior, infer, posterior_sample
 
 Noise = GaussianNoise | MaskNoise | UniformNoise
 CHUNK = 2**22  # numbers of evidence at once; 16 MiB in float32
+
+
+def drawn_data(
+    draws: int, data: int, *, generator: torch.Generator, **size: int | None
+) -> Iterator[tuple[Grammar, tuple[Tensor, ...]]]:
+    """Fresh grammars, one after the other, each with data of its own.
+
+    Args:
+        draws: number of grammars.
+        data: number of data from each.
+        generator: source of randomness of both.
+        size: v, m, s, L and num_classes of `random_grammar`.
+
+    Yields:
+        A grammar and its data, as `sample` gives them.
+    """
+    for _ in range(draws):
+        g = random_grammar(**size, generator=generator)
+        yield g, sample(g, data, generator=generator)
 
 
 class LevelCurves(NamedTuple):
@@ -66,9 +85,7 @@ def level_curves(
     t = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     out = []
-    for _ in range(draws):
-        g = random_grammar(v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator)
-        x = sample(g, data, generator=generator)
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator):
         prior = torch.nn.functional.one_hot(x[-1][:, 0], g.num_classes).float() if conditional else None
         blank = torch.ones(data if conditional else 1, g.d, v, device=g.device)
         chance = [_squares(b) for b in infer(g, blank, class_prior=prior, messages=False, backend=backend).marginals]
@@ -84,6 +101,49 @@ def level_curves(
         truth, squared, alone = (torch.cat(y) for y in zip(*rows, strict=True))
         out.append((truth, squared, alone, torch.stack(chance, -1).mean(0)))
     return LevelCurves(t, *(torch.stack(y).double().cpu() for y in zip(*out, strict=True)))
+
+
+def class_curves(
+    noise: Noise | None,
+    t: Sequence[float] | Tensor,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+    backend: str = "auto",
+) -> Tensor:
+    """Exact belief in the true class for fresh grammars and data: the top level of `level_curves` alone.
+
+    It needs the way up only, so it costs a third.
+
+    Args:
+        noise: a noise process, or None for the ε-process, whose t is ε.
+        t: (T,) noise levels, all applied to the same data with the same random numbers.
+        v, m, s, L, draws, data, generator, backend: as for `level_curves`.
+
+    Returns:
+        (draws, T), mean over the data of each draw, float64 on the CPU.
+
+    Raises:
+        ValueError: as `random_grammar`, `sample` and `infer` do.
+
+    >>> class_curves(None, [0.0, 1.0], v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
+    tensor([[1.0000, 0.1250]], dtype=torch.float64)
+    """
+    t = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
+    step = max(1, CHUNK // (data * s**L * v))
+    out = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        rows = []
+        for part, evidence in _evidence_of(noise, t, x[0], v, step, generator):
+            belief, _ = class_posterior(g, evidence, backend=backend)
+            rows.append(belief.gather(1, x[L].repeat(part, 1)).reshape(part, data).double().mean(1))
+        out.append(torch.cat(rows))
+    return torch.stack(out).cpu()
 
 
 def uturn(
@@ -150,9 +210,7 @@ def survivors(
     if data < 2:
         raise ValueError(f"data: expected at least 2, so that there is another datum to compare with, got {data}")
     out = []
-    for _ in range(draws):
-        g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
-        x = sample(g, data, generator=generator)
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         y = [level[0] for level in uturn(g, x[0], noise, [t], generator=generator)]
         pairs = list(zip(x, y, strict=True))
         kept = torch.stack([(a == b).double().mean(1) for a, b in pairs], -1)

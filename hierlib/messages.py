@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from hierlib.evidence import epsilon_evidence
-from hierlib.experiments import CHUNK, Noise, _evidence_of
-from hierlib.grammar import random_grammar, sample
-from hierlib.inference import class_posterior, infer
+from hierlib.experiments import CHUNK, drawn_data
+from hierlib.inference import infer
 
 
 class MessageCurves(NamedTuple):
@@ -62,9 +61,7 @@ def message_curves(
     eps = torch.as_tensor(eps, dtype=torch.float64).reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     first, second = [], []
-    for _ in range(draws):
-        g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
-        x = sample(g, data, generator=generator)
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         rows = []
         for part in eps.split(step):
             again = [y.repeat(len(part), 1) for y in x]
@@ -80,51 +77,6 @@ def message_curves(
     means = torch.stack(first, 1)  # (3, draws, T, L+1)
     variance = torch.stack(second, 1).mean(1) - means.mean(1).square()
     return MessageCurves(eps, *means, variance.clamp_min(0).sqrt())
-
-
-def class_curves(
-    noise: Noise | None,
-    t: Sequence[float] | Tensor,
-    *,
-    v: int,
-    m: int,
-    s: int,
-    L: int,
-    draws: int,
-    data: int,
-    generator: torch.Generator,
-    backend: str = "auto",
-) -> Tensor:
-    """Exact belief in the true class for fresh grammars and data: the top level of `experiments.level_curves` alone.
-
-    It needs the way up only, so it costs a third.
-
-    Args:
-        noise: a noise process, or None for the ε-process, whose t is ε.
-        t: (T,) noise levels, all applied to the same data with the same random numbers.
-        v, m, s, L, draws, data, generator, backend: as for `message_curves`.
-
-    Returns:
-        (draws, T), mean over the data of each draw, float64 on the CPU.
-
-    Raises:
-        ValueError: as `random_grammar`, `sample` and `infer` do.
-
-    >>> class_curves(None, [0.0, 1.0], v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
-    tensor([[1.0000, 0.1250]], dtype=torch.float64)
-    """
-    t = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
-    step = max(1, CHUNK // (data * s**L * v))
-    out = []
-    for _ in range(draws):
-        g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
-        x = sample(g, data, generator=generator)
-        rows = []
-        for part, evidence in _evidence_of(noise, t, x[0], v, step, generator):
-            belief, _ = class_posterior(g, evidence, backend=backend)
-            rows.append(belief.gather(1, x[L].repeat(part, 1)).reshape(part, data).double().mean(1))
-        out.append(torch.cat(rows))
-    return torch.stack(out).cpu()
 
 
 def belief_in(belief: Tensor, symbols: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import torch
 
 import hierlib as hl
 from hierlib import experiments
-from hierlib.experiments import level_curves, survivors, uturn
+from hierlib.experiments import class_curves, level_curves, survivors, uturn
 
 SMALL = {"v": 6, "m": 3, "s": 2, "L": 4}
 
@@ -109,3 +109,14 @@ def test_survivors_at_both_ends_of_the_noise():
     assert (gap.mean(0).abs() < 4 * gap.std(0) / 40**0.5).all()
     with pytest.raises(ValueError, match="data: expected at least 2"):
         survivors(hl.GaussianNoise(6), 0.1, **SMALL, draws=1, data=1, generator=rng())
+
+
+@pytest.mark.parametrize(
+    "noise, t", [(None, [0.1, 0.5, 0.9]), (hl.MaskNoise(v=6), [0.2, 0.6]), (hl.GaussianNoise(v=6), [0.3])]
+)
+def test_class_curves_are_the_top_level(noise, t, monkeypatch):
+    size = {"v": 6, "m": 3, "s": 2, "L": 4, "draws": 3, "data": 5}
+    every = level_curves(noise, t, **size, generator=torch.Generator().manual_seed(1)).truth[..., -1]
+    monkeypatch.setattr(experiments, "CHUNK", 2 * 5 * 16 * 6)  # two noise levels at a time
+    top = class_curves(noise, t, **size, generator=torch.Generator().manual_seed(1))
+    assert top.shape == (3, len(t)) and torch.allclose(top, every, atol=1e-6)

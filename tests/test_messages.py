@@ -5,8 +5,7 @@ import torch
 
 import hierlib as hl
 from hierlib import messages
-from hierlib.experiments import level_curves
-from hierlib.messages import belief_in, class_curves, message_curves
+from hierlib.messages import belief_in, message_curves
 
 
 @pytest.mark.parametrize("chunk", [1, 2**22])
@@ -50,14 +49,3 @@ def test_noiseless_messages_are_certain():
 def test_belief_in_picks_the_symbol():
     belief = torch.arange(24.0).reshape(2, 3, 4)
     assert belief_in(belief, torch.tensor([[0, 1, 2], [3, 0, 1]])).tolist() == [[0, 5, 10], [15, 16, 21]]
-
-
-@pytest.mark.parametrize(
-    "noise, t", [(None, [0.1, 0.5, 0.9]), (hl.MaskNoise(v=6), [0.2, 0.6]), (hl.GaussianNoise(v=6), [0.3])]
-)
-def test_class_curves_are_the_top_level(noise, t, monkeypatch):
-    size = {"v": 6, "m": 3, "s": 2, "L": 4, "draws": 3, "data": 5}
-    every = level_curves(noise, t, **size, generator=torch.Generator().manual_seed(1)).truth[..., -1]
-    monkeypatch.setattr(messages, "CHUNK", 2 * 5 * 16 * 6)  # two noise levels at a time
-    top = class_curves(noise, t, **size, generator=torch.Generator().manual_seed(1))
-    assert top.shape == (3, len(t)) and torch.allclose(top, every, atol=1e-6)
