@@ -1,0 +1,99 @@
+"""Fetch the weights of ADM, on the user's word: ``python -m hierlib.images.download FILE`` (2.2 GB)."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from hierlib.images.progress import Progress
+
+URL = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt"
+SIZE = 2_211_383_297  #: bytes
+SHA256 = "a37c32fffd316cd494cf3f35b339936debdc1576dad13fe57c42399a5dbc78b1"
+CHUNK = 1 << 20
+
+
+def fetch(path: Path, *, url: str = URL, size: int = SIZE, sha256: str | None = SHA256, show: bool = True) -> None:
+    """Download a file and check it; an interrupted download goes on where it stopped.
+
+    Args:
+        path: where it goes; until it is whole and checked it is called path.part.
+        url: of the file; the server should answer range requests.
+        size: expected bytes.
+        sha256: expected digest; None: it is not checked.
+        show: whether to show progress.
+
+    Raises:
+        ValueError: the server has another file, the connection broke (call again to go on), or the digest differs
+            (the damaged file is removed).
+    """
+    path = Path(path)
+    if path.exists():
+        raise ValueError(f"{path}: expected no file there, got one; remove it to download again")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    if part.exists() and part.stat().st_size > size:
+        part.unlink()
+    start = part.stat().st_size if part.exists() else 0
+    if start < size:
+        _receive(url, part, start, size, show)
+    got = sha256_of(part)
+    if sha256 is not None and got != sha256:
+        part.unlink()
+        raise ValueError(f"{url}: expected sha256 {sha256}, got {got}; the file was removed, download it again")
+    os.replace(part, path)
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _receive(url: str, part: Path, start: int, size: int, show: bool) -> None:
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            if answer.status != 206:  # the server does not go on in the middle
+                start = 0
+            total = start + int(answer.headers["Content-Length"] or -1)
+            if total != size:
+                raise ValueError(f"{url}: expected {size:,} bytes, got {total:,}; is it the right address?")
+            bar = Progress(part.stem, size // CHUNK, done=start // CHUNK, unit="MiB", show=show)
+            with open(part, "r+b" if start else "wb") as file:
+                file.seek(start)
+                while block := answer.read(CHUNK):
+                    file.write(block)
+                    bar.update(file.tell() // CHUNK)
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        raise ValueError(f"{url}: expected the file, got {error}; call again to go on from {part.name}") from error
+    if part.stat().st_size != size:
+        raise ValueError(
+            f"{url}: expected {size:,} bytes, got {part.stat().st_size:,} before the connection broke; call again to "
+            f"go on from {part.name}"
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; exit code 2 if the file could not be fetched whole."""
+    parser = argparse.ArgumentParser(prog="python -m hierlib.images.download", description=__doc__)
+    parser.add_argument("file", type=Path, help=f"where {Path(URL).name} goes")
+    parser.add_argument("--url", default=URL, help="a mirror of it")
+    parser.add_argument("--any-sha256", action="store_true", help="do not compare the digest")
+    options = parser.parse_args(argv)
+    try:
+        fetch(options.file, url=options.url, sha256=None if options.any_sha256 else SHA256)
+    except ValueError as error:
+        print(f"hierlib.images.download: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
