@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import safetensors.torch
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from hierlib.evidence import epsilon_evidence
 from hierlib.grammar import Grammar, random_grammar, sample
-from hierlib.inference import infer, overlap, posterior_sample
-from hierlib.probe import moments, similarity
 
 
 class TreeCNN(nn.Module):
@@ -236,54 +231,3 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
             return {name: file.get_tensor(name) for name in names}, json.loads((file.metadata() or {})["about"])
     except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a safetensors file of this library, got {error}") from error
-
-
-class LayerUturns(NamedTuple):
-    """What a network makes of U-turns, averaged over data; layers in order, then the logits."""
-
-    layers: list[str]
-    cosine: Tensor  #: (T, layers) mean cosine similarity of start and sample
-    standard_error: Tensor  #: (T, layers) over data
-    baseline: Tensor  #: (layers,) the same for two unrelated data
-    kept: Tensor  #: (T, L+1) fraction of symbols kept, level 0 = leaves … L = class
-    overlap: Tensor  #: (T, L+1) exact posterior probability of the starting symbols
-    recognised: Tensor  #: (T,) fraction of samples whose class the network names rightly
-
-
-@torch.no_grad()
-def layer_uturns(
-    net: TreeCNN, g: Grammar, eps: Sequence[float] | Tensor, *, n: int, generator: torch.Generator
-) -> LayerUturns:
-    """Corrupt fresh data at noise ε, draw from the exact posterior, and compare the two in every layer (figure 8).
-
-    Args:
-        net: a network for this grammar, trained or not.
-        g: the grammar.
-        eps: (T,) noise levels of the ε-process, in [0, 1].
-        n: number of data, at least 2; all noise levels use the same.
-        generator: source of randomness.
-
-    Returns:
-        `LayerUturns`, float64.
-
-    Raises:
-        ValueError: the network is for another grammar, or an argument is out of range.
-    """
-    if (net.v, net.s, net.L, net.num_classes) != (g.v, g.s, g.L, g.num_classes) or n < 2:
-        raise ValueError(f"expected a network for {g} and n ≥ 2, got one for v={net.v}, s={net.s}, L={net.L} and n={n}")
-    x = sample(g, n, generator=generator)
-    statistics = moments(net.activations, sample(g, 10_000, generator=generator)[0].split(1000))
-    start = net.activations(x[0])
-    unrelated = similarity(start, net.activations(x[0].roll(1, 0)), statistics)
-    rows = []
-    for noise in torch.as_tensor(eps, dtype=torch.float64).tolist():
-        evidence = epsilon_evidence(x[0], eps=noise, v=g.v)
-        y = [level[:, 0] for level in posterior_sample(g, evidence, generator=generator)]
-        end = net.activations(y[0])
-        alike = similarity(start, end, statistics)
-        kept = torch.stack([(a == b).double().mean() for a, b in zip(x, y, strict=True)])
-        exact = overlap(infer(g, evidence, messages=False), x).double()
-        right = (end["logits"].argmax(1) == y[-1][:, 0]).double().mean()
-        rows.append((alike.mean(), alike.standard_error(), kept, exact, right))
-    cosine, error, kept, exact, right = (torch.stack(z) for z in zip(*rows, strict=True))
-    return LayerUturns(list(start), cosine, error, unrelated.mean(), kept, exact, right)

@@ -1,4 +1,4 @@
-"""The layer probe: how alike two inputs look to each layer of a network (sections 2.3 and 5, figures 2, 8, 16)."""
+"""Probes of a network: how alike two inputs look to each layer (figures 2, 8, 16), and what can be read from it."""
 
 from __future__ import annotations
 
@@ -100,3 +100,53 @@ def _standardise(a: Tensor, moment: Moments, raw_second_moment: bool) -> Tensor:
     constant = scale <= 1e-7 * moment.second.sqrt()
     scale = torch.where(constant, torch.inf, scale)
     return ((a.detach().double() - moment.mean.reshape(shape)) / scale.reshape(shape)).flatten(1)
+
+
+class LinearProbe(NamedTuple):
+    """A linear map from activations to scores of the symbols at some places; called, it names the symbols."""
+
+    weight: Tensor  #: (units, places * symbols)
+    bias: Tensor  #: (places * symbols,)
+    symbols: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, places) int64, the symbols named from activations (n, units)."""
+        return (x @ self.weight + self.bias).reshape(len(x), -1, self.symbols).argmax(-1)
+
+
+def fit_linear(x: Tensor, y: Tensor, symbols: int, *, ridge: float = 1e-3) -> LinearProbe:
+    """Ridge regression of one-hot symbols on activations: can they be read off linearly?
+
+    Args:
+        x: (n, units) activations, floating point.
+        y: (n, places) int64 symbols.
+        symbols: size of the alphabet.
+        ridge: penalty, in units of the mean variance of an activation.
+
+    Returns:
+        A `LinearProbe`.
+
+    Raises:
+        ValueError: shapes or symbols do not fit.
+
+    >>> x = torch.eye(3).repeat(5, 1)
+    >>> fit_linear(x, x.argmax(1, keepdim=True), 3)(torch.eye(3)).flatten().tolist()
+    [0, 1, 2]
+    """
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
+        raise ValueError(f"expected (n, units) and (n, places), got {tuple(x.shape)} and {tuple(y.shape)}")
+    if y.min() < 0 or y.max() >= symbols:
+        raise ValueError(f"y: expected symbols in 0…{symbols - 1}, got {int(y.min())}…{int(y.max())}")
+    target = torch.nn.functional.one_hot(y, symbols).to(x.dtype).flatten(1)
+    centre, rate = x.mean(0), target.mean(0)
+    x, target = x - centre, target - rate
+    penalty = ridge * len(x) * x.square().mean().clamp_min(torch.finfo(x.dtype).tiny ** 0.5)  # of dead units, too
+    if x.shape[1] <= len(x):
+        gram = x.T @ x
+        gram.diagonal().add_(penalty)
+        weight = torch.cholesky_solve(x.T @ target, torch.linalg.cholesky(gram))
+    else:  # the same solution by a smaller system
+        gram = x @ x.T
+        gram.diagonal().add_(penalty)
+        weight = x.T @ torch.cholesky_solve(target, torch.linalg.cholesky(gram))
+    return LinearProbe(weight, rate - centre @ weight, symbols)

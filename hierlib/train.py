@@ -5,6 +5,7 @@ A run that was killed goes on from its last pass; a file that is there already i
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,6 +15,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hierlib.book.provenance import commit, versions
+from hierlib.layers import figure8
 from hierlib.networks import Classifier, Training, train_classifier
 
 app = typer.Typer(
@@ -24,6 +27,11 @@ app = typer.Typer(
     help="Trains the networks of the book, and measures what its chapters load.",
 )
 PAPER = dict(v=16, m=4, s=2, L=7)  # of section 5's network, figure 8
+
+FIGURE8_EPS = (
+    *(0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8, 0.825, 0.85),
+    *(0.875, 0.9, 0.925, 0.95, 0.975, 1.0),
+)
 
 Threads = Annotated[int, typer.Option(min=1, help="Of the processor; the committed weights were made with 1.")]
 
@@ -63,6 +71,36 @@ def classifiers(
     late = [path.stem for path, training in todo.items() if not _train(path, training)]
     if late:
         raise typer.Exit(1)
+
+
+@app.command("figure8")
+def figure8_(
+    models: Annotated[Path, typer.Option(help="Folder of the weights, as `classifiers` writes them.")],
+    out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
+    data: Annotated[int, typer.Option(min=2, help="Data for each grammar.")] = 2000,
+    rows: Annotated[int, typer.Option(min=1, help="Subtrees to which each linear probe is fitted.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of data and noise.")] = 0,
+    threads: Threads = 1,
+) -> None:
+    """Let every layer of all networks look at U-turns, before and after training (figure 8)."""
+    torch.set_num_threads(threads)
+    if out.exists():
+        return say(f"{out.name}  is there")
+    try:
+        nets = [Classifier.load(path) for path in sorted(models.glob("cnn-*.safetensors"))]
+        if not nets:
+            raise ValueError(f"{models}: expected files cnn-*.safetensors, found none")
+    except ValueError as error:
+        refuse(error)
+    with Console().status(f"{len(nets)} networks"):
+        found = figure8(nets, FIGURE8_EPS, n=data, seed=seed, rows=rows, probe_eps=(0.6, 0.85), report=say)
+    command = f"python -m hierlib.train figure8 --models {models} --out {out} --data {data} --rows {rows} --seed {seed}"
+    made = dict(command=command, versions=json.dumps(versions()), commit=commit(Path.cwd()))
+    part = out.with_suffix(".part")
+    packed = {name: {"zlib": True, "dtype": "float32"} for name in found.data_vars}
+    found.assign_attrs(made).to_netcdf(part, engine="netcdf4", encoding=packed)
+    part.replace(out)
+    say(f"{out.name}  {len(nets)} networks, {len(FIGURE8_EPS)} noises, {data} data for each grammar")
 
 
 def finished(path: Path, training: Training) -> bool:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.networks import Classifier, Training, TreeCNN, layer_uturns, train_classifier
-from hierlib.probe import Moments, moments, similarity
+from hierlib.networks import Classifier, Training, TreeCNN, train_classifier
+from hierlib.probe import Moments, fit_linear, moments, similarity
 
 SMALL = dict(v=4, m=2, s=2, L=3)
 TRAINING = Training(num_data=500, width=32, learning_rate=3e-3, batch=50, max_epochs=40, interpolation=1.0)
@@ -98,18 +98,6 @@ def test_a_pickle_or_another_file_is_refused(trained, tmp_path):
             Classifier.load(tmp_path / name)
 
 
-def test_uturns_without_noise_change_nothing_and_with_all_noise_everything(trained):
-    u = layer_uturns(trained.net, trained.g, [0.0, 1.0], n=400, generator=rng())
-    assert u.layers == ["layer 1", "layer 2", "layer 3", "logits"]
-    torch.testing.assert_close(u.cosine[0], torch.ones(4, dtype=torch.float64))
-    assert (u.kept[0] == 1).all() and (u.recognised > 0.95).all()
-    error = u.standard_error[1] + 0.05  # the baseline is an estimate of the same number
-    assert ((u.cosine[1] - u.baseline).abs() < 4 * error).all()
-    assert abs(u.kept[1, -1] - 0.25) < 4 * (0.1875 / 400) ** 0.5
-    with pytest.raises(ValueError, match="expected a network for"):
-        layer_uturns(TreeCNN(4, 2, 2, 8, 4), trained.g, [0.5], n=5, generator=rng())
-
-
 @pytest.mark.parametrize("raw", [False, True])
 def test_probe_is_its_definition(raw):
     """Streaming over uneven batches equals the plain formula on all data at once."""
@@ -148,3 +136,36 @@ def test_probe_leaves_out_channels_that_never_vary_and_refuses_other_layers():
         similarity({"map": a}, {"map": a[:, :, :2]}, statistics)
     with pytest.raises(ValueError, match="at least one batch"):
         moments(lambda x: {"map": x}, [])
+
+
+def test_linear_probe_is_ridge_regression_whichever_way_it_is_solved():
+    x, y = torch.randn(40, 12, generator=rng()).double() + 3, torch.randint(3, (40, 2), generator=rng())
+    wide = torch.cat([x, torch.zeros(40, 60)], 1)  # more units than data, but nothing in them
+    narrow, dual = fit_linear(x, y, 3, ridge=0.1), fit_linear(wide, y, 3, ridge=0.1 * 72 / 12)
+    centred = x - x.mean(0)
+    target = torch.nn.functional.one_hot(y, 3).double().flatten(1)
+    penalty = 0.1 * centred.square().mean() * len(x) * torch.eye(12)
+    weight = torch.linalg.solve(centred.T @ centred + penalty, centred.T @ (target - target.mean(0)))
+    torch.testing.assert_close(narrow.weight, weight)
+    torch.testing.assert_close(dual.weight, torch.cat([weight, torch.zeros(60, 6)]))
+    scores = centred @ weight + target.mean(0)
+    assert torch.equal(narrow(x), scores.reshape(40, 2, 3).argmax(-1))
+
+
+def test_linear_probe_reads_what_is_linear_and_not_what_is_not():
+    bits = torch.randint(2, (4000, 2), generator=rng())
+    x = torch.nn.functional.one_hot(bits, 2).float().flatten(1)
+    both = fit_linear(x[:2000], bits[:2000], 2)
+    parity = fit_linear(x[:2000], bits[:2000].sum(1, keepdim=True) % 2, 2)
+    assert torch.equal(both(x[2000:]), bits[2000:])
+    right = (parity(x[2000:])[:, 0] == bits[2000:].sum(1) % 2).double().mean()
+    assert right < 0.8  # it names one of the two for each of the four corners, and at best three are right
+
+
+def test_linear_probe_survives_dead_units_and_refuses_what_does_not_fit():
+    y = torch.randint(3, (20, 1), generator=rng())
+    named = fit_linear(torch.zeros(20, 4), y, 3)(torch.zeros(2, 4))
+    assert (named == y.flatten().bincount().argmax()).all()
+    for x, symbols in ((torch.zeros(20, 4), y + 1), (torch.zeros(19, 4), y), (torch.zeros(20, 4), y[:, 0])):
+        with pytest.raises(ValueError, match="expected"):
+            fit_linear(x, symbols, 3)
