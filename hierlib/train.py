@@ -48,6 +48,7 @@ def classifiers(
     seeds: Annotated[int, typer.Option(min=1, help="How many networks for each.")] = 3,
     num_data: Annotated[int, typer.Option(min=1, help="Size of each training set.")] = Training.num_data,
     width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = Training.width,
+    max_epochs: Annotated[int, typer.Option(min=1, help="Passes after which it gives up.")] = Training.max_epochs,
     threads: Threads = 1,
 ) -> None:
     """Train classifiers of the grammar v=16 m=4 s=2 L=7 until they fit their training set (figure 8)."""
@@ -59,6 +60,7 @@ def classifiers(
                 training = Training(
                     num_data=num_data,
                     width=width,
+                    max_epochs=max_epochs,
                     grammar_seed=grammar,
                     data_seed=100 + grammar,
                     seed=1000 * grammar + seed,
