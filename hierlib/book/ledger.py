@@ -76,3 +76,36 @@ def holds(claim: Mapping, answer: Mapping) -> bool:
     if "at_least" in expect:
         return value - slack >= expect["at_least"]
     return abs(value - expect["near"]) <= expect["abs"] + slack
+
+
+def expected(claim: Mapping) -> str:
+    """What the check of a claim asks for, in words."""
+    if "status_if_not_run" in claim:
+        return claim["status_if_not_run"].partition(":")[2].strip()
+    expect = dict(claim["expect"])
+    errors = f" with {expect['se']:g} standard errors allowed" if expect.get("se") else ""
+    if "holds" in expect:
+        return "it holds"
+    if "equals" in expect:
+        return f"{_shown(expect['equals'])}, exactly"
+    if "near" in expect:
+        return f"{expect['near']:g} within {expect['abs']:g}{errors}"
+    if "se" in expect:
+        errors = f" by {expect['se']:g} standard errors or more"
+    return (
+        f"at most {expect['at_most']:g}{errors}" if "at_most" in expect else f"at least {expect['at_least']:g}{errors}"
+    )
+
+
+def measured(answer: Mapping) -> str:
+    """A recorded answer in words: the value, and its 95 % interval if it has one."""
+    interval = answer.get("interval")
+    return _shown(answer["value"]) + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+
+
+def _shown(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(_shown, value))
+    return f"{value:.4g}" if is_number(value) else str(value)

@@ -7,6 +7,7 @@ nothing: it finds every notebook in the cache.
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from hierlib.book.ledgerpage import ANSWERS
 from hierlib.book.params import BadRequest
 from hierlib.book.results import claims
 from hierlib.book.run import Outcome
@@ -48,6 +50,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
             return False
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
+        _gather(runs, build / ANSWERS)
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)
@@ -98,14 +101,27 @@ def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, fi
 
 def _check_claims(root: Path, runs: list[Outcome]) -> None:
     """A cached run may answer a claim that has been renamed since; the ledger must not lose it silently."""
-    import json
-
     known = claims(root) if (root / "book" / "claims.yaml").exists() else {}
     for run in runs:
         path = run.folder / "records.json"
         unknown = {row["id"] for row in json.loads(path.read_text("utf-8"))} - set(known) if path.exists() else None
         if unknown:
             raise SiteError(f"{run.job.chapter.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
+
+
+def _gather(runs: list[Outcome], target: Path) -> None:
+    """All answers of the runs in one file, with what made each; the page of claims is built from it."""
+    found = {}
+    for run in runs:
+        path = run.folder / "records.json"
+        facts = json.loads((run.folder / "run.json").read_text("utf-8"))
+        for row in json.loads(path.read_text("utf-8")) if path.exists() else []:
+            if row["id"] in found:
+                raise SiteError(f"{run.job.chapter.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
+            found[row["id"]] = row | {"commit": facts["commit"], "key": facts["key"]}
+    part = target.with_suffix(".part")
+    part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    part.replace(target)
 
 
 def _site_key(root: Path, runs: list[Outcome]) -> str:

@@ -1,0 +1,95 @@
+"""The page of claims: a Sphinx directive that lists every row of book/claims.yaml with its computed verdict."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+from hierlib.book.checkout import chapters
+from hierlib.book.ledger import expected, measured, verdicts
+from hierlib.book.results import claims
+
+ANSWERS = "answers.json"  # in _build: what the chapters of this build have recorded
+VERDICTS = ("reproduced", "qualified", "differs", "no verdict", "not tested here", "not answered yet")
+
+
+class Ledger(SphinxDirective):
+    """``{ledger} counts`` is the table of verdicts; ``{ledger} paper`` and ``{ledger} own`` list the claims."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        root = Path(self.env.srcdir)
+        path = root / "_build" / ANSWERS
+        rows, answers = claims(root), json.loads(path.read_text("utf-8")) if path.exists() else {}
+        for file in (path, root / "book" / "claims.yaml"):
+            self.env.note_dependency(str(file))
+        found = verdicts(rows, answers)
+        part = self.arguments[0]
+        if part == "counts":
+            return [_counts(rows, found)]
+        if part not in ("paper", "own"):
+            raise self.error(f"ledger: expected counts, paper or own, got {part!r}")
+        pages = {slug: each.path.relative_to(root).with_suffix("").as_posix() for slug, each in chapters(root).items()}
+        chosen = [row for row in rows.values() if bool(row.get("own")) == (part == "own")]
+        return [_entry(row, found[row["id"]], answers.get(row["id"]), pages) for row in chosen]
+
+
+def _counts(rows: dict, found: dict) -> nodes.table:
+    """Verdicts by whose claim it is: the paper's, or this book's own."""
+    kinds = {"of the paper": False, "of this book": True}
+    count = {
+        k: Counter(found[id] for id, row in rows.items() if bool(row.get("own")) == own) for k, own in kinds.items()
+    }
+    head = ["verdict", *kinds]
+    body = [[word, *(str(count[k][word]) for k in kinds)] for word in VERDICTS if any(count[k][word] for k in kinds)]
+    body.append(["all", *(str(sum(count[k].values())) for k in kinds)])
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *map(_row, body))
+    return nodes.table("", group, classes=["ledger-counts"])
+
+
+def _row(words: list[str]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", word)) for word in words))
+
+
+def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]) -> nodes.container:
+    """One claim: its verdict, its sentence, what was expected of which quantity, what was measured, and where."""
+    box = nodes.container(classes=["claim", f"claim-{verdict.replace(' ', '-')}"], ids=[f"claim-{claim['id']}"])
+    row = ", ".join(map(str, claim["row"])) if isinstance(claim["row"], list) else str(claim["row"])
+    head = nodes.paragraph(classes=["claim-head"])
+    head += nodes.inline("", verdict, classes=["claim-verdict"])
+    head += nodes.inline("", f"{row} · {claim['where']}", classes=["claim-where"])
+    shape_only = claim["sentence"].startswith("shape only")
+    quote = claim["sentence"] if shape_only or claim.get("own") else f"“{claim['sentence']}”"
+    box += [head, nodes.paragraph("", quote.strip(), classes=["claim-sentence"])]
+    facts = nodes.paragraph(classes=["claim-facts"])
+    facts += nodes.Text(claim["quantity"].strip().rstrip(".") + ". ")
+    why = "status_if_not_run" in claim
+    facts += nodes.Text(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
+    if answer:
+        facts += [nodes.strong("", f"Measured: {measured(answer)}"), nodes.Text(". ")]
+    for note in filter(None, (claim.get("condition", {}).get("text"), claim.get("note"), _standing(claim))):
+        facts += nodes.Text(note.strip().rstrip(".") + ". ")
+    if claim["chapter"] in pages:
+        facts += _link(pages[claim["chapter"]], claim["chapter"])
+    box += facts
+    return box
+
+
+def _standing(claim: dict) -> str:
+    words = ["on other data than the paper's, for which alone it speaks"] if claim.get("stand_in") else []
+    words += [f"said in version {claim['version'].removeprefix('v')} of the paper only"] if "version" in claim else []
+    text = "; ".join(words)
+    return text[:1].upper() + text[1:]
+
+
+def _link(page: str, slug: str) -> addnodes.pending_xref:
+    text = nodes.inline("", slug.replace("-", " "))
+    return addnodes.pending_xref(
+        "", text, refdomain="std", reftype="doc", reftarget=f"/{page}", refexplicit=True, refwarn=True
+    )

@@ -1,0 +1,82 @@
+"""The page of claims: every claim once, with the verdict that its answer gives, and nothing typed by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+
+from hierlib.book.ledger import expected, measured, verdicts
+from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry
+from hierlib.book.results import claims
+
+from .browser import SITE
+
+ROOT = Path(__file__).resolve().parents[1]
+CLAIM = {
+    "id": "a-claim",
+    "row": "1a",
+    "where": "section 1",
+    "sentence": "it <b>falls</b>",
+    "quantity": "a number",
+    "chapter": "x",
+    "expect": {"at_most": 0.5},
+}
+
+
+def entry(value, **changes):
+    claim, answer = CLAIM | changes, {"id": "a-claim", "value": value, "interval": None}
+    verdict = verdicts({"a-claim": claim}, {"a-claim": answer})["a-claim"]
+    return _entry(claim, verdict, answer, {})
+
+
+def test_a_wrong_value_flips_what_the_page_says():
+    assert "claim-reproduced" in entry(0.4)["classes"] and "reproduced" in entry(0.4).astext()
+    assert "claim-differs" in entry(0.6)["classes"] and "reproduced" not in entry(0.6).astext()
+
+
+def test_an_entry_says_what_was_asked_and_what_came():
+    text = entry(0.25, note="A remark", stand_in=True, version="v3").astext()
+    for words in ("1a · section 1", "“it <b>falls</b>”", "Expected: at most 0.5.", "Measured: 0.25.", "A remark."):
+        assert words in text
+    assert "other data than the paper" in text and "version 3 of the paper only" in text
+    why = _entry({**CLAIM, "status_if_not_run": "not tested here: no data"}, "not tested here", None, {}).astext()
+    assert "Why: no data." in why and "Measured" not in why
+
+
+@pytest.mark.parametrize(
+    "expect, words",
+    [
+        ({"holds": True}, "it holds"),
+        ({"equals": [1, 2.5]}, "1, 2.5, exactly"),
+        ({"near": 0.5, "abs": 0.01}, "0.5 within 0.01"),
+        ({"near": 0.5, "abs": 0.01, "se": 2}, "0.5 within 0.01 with 2 standard errors allowed"),
+        ({"at_least": 1, "se": 3}, "at least 1 by 3 standard errors or more"),
+    ],
+)
+def test_expectations_in_words(expect, words):
+    assert expected({"expect": expect}) == words
+
+
+def test_answers_in_words():
+    assert measured({"value": 0.123456, "interval": [0.1, 0.2]}) == "0.1235 [0.1, 0.2]"
+    assert measured({"value": True, "interval": None}) == "yes"
+
+
+def test_counts_add_up():
+    rows = {"a": CLAIM, "b": CLAIM | {"own": True}, "c": CLAIM}
+    text = _counts(rows, {"a": "differs", "b": "reproduced", "c": "differs"}).astext().split()
+    assert text[:7] == ["verdict", "of", "the", "paper", "of", "this", "book"] and text[-3:] == ["all", "2", "1"]
+
+
+def test_the_site_lists_every_claim_with_todays_verdict():
+    page, kept = SITE / "book" / "ledger.html", SITE.parent / ANSWERS
+    if not page.exists() or not kept.exists():
+        pytest.fail("there is no page of claims in _build/html: run `make book` first")
+    rows, answers = claims(ROOT), json.loads(kept.read_text())
+    found = verdicts(rows, answers)
+    assert set(found.values()) <= set(VERDICTS)
+    boxes = {box["id"]: box for box in BeautifulSoup(page.read_text("utf-8"), "html.parser").select(".claim")}
+    assert boxes.keys() == {f"claim-{i}" for i in rows}
+    for i, verdict in found.items():
+        assert boxes[f"claim-{i}"].select_one(".claim-verdict").text == verdict
