@@ -173,9 +173,7 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
             source = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path}: expected a whole file of weights, got one that fails ({first}); copy it again"
-        ) from error
+        raise ValueError(f"{path}: expected a whole file of weights, got {first}; copy it again") from error
     if not isinstance(source, Mapping) or not all(isinstance(w, Tensor) for w in source.values()):
         raise ValueError(f"{path}: expected a state dict (names and tensors), got {type(source).__name__}")
     config = adm_config() if config is None else config

@@ -30,6 +30,9 @@ class DiffusionModel:
         name: what it is, for figures and for the record of a run.
         digest: sha256 of the weights' file, or "" if they are not from a file.
         about: what its file says about its training.
+        lanes: the network is called with exactly this many images, the last of them padding if need be; matrix
+            products round differently for every batch size, so only then does an image not depend on how many are
+            done with it, to the last bit. 0: with as many as there are.
     """
 
     network: nn.Module
@@ -40,6 +43,7 @@ class DiffusionModel:
     name: str = "diffusion model"
     digest: str = ""
     about: dict | None = None
+    lanes: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -64,18 +68,21 @@ class DiffusionModel:
             )
         return nn.functional.pixel_unshuffle(images.to(self.device).float() / 127.5 - 1, self.fold)
 
-    def decode(self, state: Tensor) -> Tensor:
-        """The images of a state, uint8, rounded."""
+    def decode(self, state: Tensor, *, truncate: bool = False) -> Tensor:
+        """The images of a state, uint8, rounded, or truncated as OpenAI's sampling script does."""
         pixels = nn.functional.pixel_shuffle(state.float(), self.fold)
-        return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        pixels = (pixels.clamp(-1, 1) + 1) * 127.5
+        return (pixels if truncate else pixels.round()).to(torch.uint8)
 
     @torch.no_grad()
     def output(self, x: Tensor, t: int) -> Tensor:
         """What the network says of the state x at training step t, float32: the input of the scheduler's step."""
-        weight = next(self.network.parameters())
-        t = torch.full((len(x),), t, device=x.device)
-        x = x.to(weight.dtype).contiguous(memory_format=torch.channels_last)
-        return self.network(x, t, return_dict=False)[0].float()
+        weight, n = next(self.network.parameters()), len(x)
+        lanes = self.lanes or n
+        x = nn.functional.pad(x, (0, 0) * 3 + (0, -n % lanes)).to(weight.dtype)
+        t = torch.full((lanes,), t, device=x.device)
+        calls = [part.contiguous(memory_format=torch.channels_last) for part in x.split(lanes)]
+        return torch.cat([self.network(part, t, return_dict=False)[0] for part in calls])[:n].float()
 
     def eps(self, x: Tensor, t: int) -> Tensor:
         """Predicted noise ε(x, t), float32, of a state x = √ᾱ x₀ + √(1 - ᾱ) ε at training step t."""
@@ -117,7 +124,7 @@ def small_config(channels: int, size: int, widths: tuple[int, ...], layers: int 
         layers_per_block=layers,
         block_out_channels=list(widths),
         norm_num_groups=8,
-        attention_head_dim=32,
+        attention_head_dim=min(32, widths[-1]),
         down_block_types=["DownBlock2D"] * (len(widths) - 1) + ["AttnDownBlock2D"],
         up_block_types=["AttnUpBlock2D"] + ["UpBlock2D"] * (len(widths) - 1),
     )
@@ -171,8 +178,12 @@ def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     return {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}, about
 
 
-def load_small(path: Path) -> DiffusionModel:
+def load_small(path: Path, lanes: int = 32) -> DiffusionModel:
     """A small model trained by ``python -m hierlib.images.train``: a safetensors file with its json beside it.
+
+    Args:
+        path: of the safetensors file.
+        lanes: images that the network is called with, see `DiffusionModel`.
 
     Raises:
         ValueError: the files are missing or damaged.
@@ -184,7 +195,8 @@ def load_small(path: Path) -> DiffusionModel:
     except (KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: expected weights and a json that belong together, got {error}") from error
     shape = {key: about[key] for key in ("channels", "size", "fold")}
-    return DiffusionModel(network, scheduler, **shape, name=about["name"], digest=about["sha256"], about=about)
+    record = dict(name=about["name"], digest=about["sha256"], about=about)
+    return DiffusionModel(network, scheduler, **shape, **record, lanes=lanes)
 
 
 def load_pipeline(folder: Path) -> DiffusionModel:

@@ -42,6 +42,11 @@ class Progress:
             )
             self.file.flush()
 
+    def skip(self, units: int) -> None:
+        """Say that some units were found done; they don't count for the speed."""
+        self.first += units
+        self.done += units
+
     def line(self, note: str = "") -> str:
         """The text that is shown."""
         seconds = max(self.clock() - self.start, 1e-9)

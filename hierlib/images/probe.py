@@ -1,0 +1,263 @@
+"""The layer probe for images: which networks, which of their layers, how two images compare (figures 2 and 16)."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import hierlib._torchvision  # noqa: F401
+from hierlib.images.classifier import ImageCNN
+from hierlib.images.sampler import UTurns
+from hierlib.probe import Moments, Similarity, moments, similarity
+
+ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
+IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A network and the nodes that are looked at; called with images, it gives their activations.
+
+    Attributes:
+        network: in evaluation mode, on its device.
+        nodes: names for torchvision's `create_feature_extractor` → names for people, in order; the last are logits.
+        resize, crop: pixels of the shorter side and of the square in the middle; None leaves the images as they are.
+        mean, std: of each channel, that images in [0, 1] are normalised with.
+        name: of the network. trained: False for random weights, which no figure may show as a result.
+    """
+
+    network: nn.Module
+    nodes: Mapping[str, str]
+    resize: int | None = None
+    crop: int | None = None
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    name: str = "network"
+    trained: bool = True
+    _extract: nn.Module = field(init=False, repr=False)
+
+    def __post_init__(self):
+        from torchvision.models.feature_extraction import create_feature_extractor
+
+        try:
+            extract = create_feature_extractor(self.network.eval(), dict(self.nodes))
+        except ValueError as error:
+            raise ValueError(
+                f"{self.name}: expected nodes of the network, got {error}; see get_graph_node_names"
+            ) from error
+        object.__setattr__(self, "_extract", extract.eval())
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, in order."""
+        return list(self.nodes.values())
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Activations of uint8 images (n, channels, height, width): layer → (n, channels, h, w) or (n, units).
+
+        Raises:
+            ValueError: the images have another type or number of channels.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != len(self.mean):
+            raise ValueError(
+                f"images: expected uint8 of shape (n, {len(self.mean)}, height, width) for {self.name}, got "
+                f"{images.dtype} {tuple(images.shape)}; convert them"
+            )
+        weight = next(self.network.parameters())
+        out = self._extract(self.preprocess(images.to(weight.device)).to(weight.dtype))
+        return {name: out[name] for name in self.layers}
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """Resize, crop and normalise as torchvision's `ImageClassification` does for its weights."""
+        from torchvision.transforms import functional as F
+
+        if self.resize is not None:
+            images = F.resize(images, self.resize, antialias=True)
+        if self.crop is not None:
+            images = F.center_crop(images, self.crop)
+        return F.normalize(F.convert_image_dtype(images, torch.float32), self.mean, self.std)
+
+
+def torchvision_probe(
+    name: str,
+    *,
+    weights: Path | None = None,
+    download: bool = False,
+    random_seed: int | None = None,
+    resize: int = 232,
+    crop: int = 224,
+) -> Probe:
+    """A network of torchvision with the nodes that the paper looks at.
+
+    Args:
+        name: of `ARCHITECTURES`.
+        weights: file of torchvision's weights (.pth, or safetensors).
+        download: let torchvision fetch its default weights (90 to 360 MB), checked against its own digest.
+        random_seed: draw random weights instead, for tests and as an untrained control.
+        resize, crop: pixels; those of the default weights.
+
+    Raises:
+        ValueError: none or several of the three are given, the name is unknown, the file is of another network.
+    """
+    from torchvision import models
+
+    if name not in ARCHITECTURES:
+        raise ValueError(f"name: expected one of {', '.join(ARCHITECTURES)}, got {name!r}")
+    if (weights is not None) + download + (random_seed is not None) != 1:
+        raise ValueError("expected one of weights=FILE, download=True and random_seed=NUMBER, got none or several")
+    if download:
+        network = models.get_model(name, weights="DEFAULT")
+    else:
+        with torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
+            torch.manual_seed(random_seed or 0)
+            network = models.get_model(name, weights=None)
+    if weights is not None:
+        network.load_state_dict(_weights(Path(weights), network))
+    trained = random_seed is None
+    title = name if trained else f"{name}, random weights"
+    nodes = {node: node for node in node_list(network)}
+    return Probe(network.requires_grad_(False), nodes, resize, crop, **IMAGENET, name=title, trained=trained)
+
+
+def node_list(network: nn.Module) -> list[str]:
+    """Stem, every block, every downsampler and the logits of a ConvNeXt; every block and the logits of a ResNet.
+
+    Raises:
+        ValueError: it is neither; name the nodes and make a `Probe` yourself.
+    """
+    from torchvision.models import ConvNeXt, ResNet
+    from torchvision.models.convnext import CNBlock
+    from torchvision.models.resnet import BasicBlock, Bottleneck
+
+    if isinstance(network, ResNet):
+        blocks = [name for name, module in network.named_modules() if isinstance(module, Bottleneck | BasicBlock)]
+        return [*blocks, "fc"]
+    if isinstance(network, ConvNeXt):
+        nodes = []
+        for i, stage in enumerate(network.features):
+            inside = [f"features.{i}.{j}" for j, block in enumerate(stage) if isinstance(block, CNBlock)]
+            nodes += inside or [f"features.{i}"]
+        return [*nodes, "classifier"]
+    raise ValueError(f"network: expected a ResNet or ConvNeXt, got {type(network).__name__}; give Probe its nodes")
+
+
+def cnn_probe(network: ImageCNN, name: str = "CNN", *, trained: bool = True) -> Probe:
+    """A small classifier with all its layers."""
+    channels = network.config["channels"]
+    return Probe(network, network.nodes, mean=(0.5,) * channels, std=(0.5,) * channels, name=name, trained=trained)
+
+
+class LayerSimilarity(NamedTuple):
+    """How alike start and end are to every layer, for one inversion time, over all images."""
+
+    layers: list[str]
+    cosine: Tensor  #: (n, layers) float64
+    kept: Tensor  #: (n,) bool: the network gives start and end the same class
+
+    def mean(self) -> Tensor:
+        """(layers,) mean over images."""
+        return self.cosine.mean(0)
+
+    def standard_error(self) -> Tensor:
+        """(layers,) standard error of the mean over images."""
+        return self.cosine.std(0) / len(self.cosine) ** 0.5
+
+    def histogram(self, bins: int = 40) -> Tensor:
+        """(layers, bins) fractions of the images whose cosine falls into equal bins from -1 to 1."""
+        index = ((self.cosine + 1) / 2 * bins).long().clamp(0, bins - 1)
+        return nn.functional.one_hot(index, bins).double().mean(0)
+
+    def peak(self, bins: int = 40) -> Tensor:
+        """(layers,) middle of the fullest bin, which is what the paper plots; of equally full ones their mean."""
+        counts = self.histogram(bins)
+        middle = (torch.arange(bins, dtype=torch.float64) + 0.5) * 2 / bins - 1
+        fullest = (counts == counts.amax(1, keepdim=True)).double()
+        return (fullest * middle).sum(1) / fullest.sum(1)
+
+
+def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict[str, Moments]:
+    """Streaming moments of every layer over a set of images, for `hierlib.probe.similarity`."""
+    return moments(probe, (images[i : i + batch] for i in range(0, len(images), batch)))
+
+
+def compare(
+    probe: Probe, batches: Iterable[UTurns], moments: Mapping[str, Moments], *, raw_second_moment: bool = False
+) -> dict[int, LayerSimilarity]:
+    """Cosine similarity in every layer of images and what they became.
+
+    Args:
+        probe: the network.
+        batches: from `hierlib.images.sampler.uturns`, in any order.
+        moments: from `statistics`, over images that stand for the data.
+        raw_second_moment: standardise by √E[a²], as the authors' code does.
+
+    Returns:
+        Inversion time k → `LayerSimilarity`.
+    """
+    parts: dict[int, list] = {}
+    for u in batches:
+        a, b = probe(u.start), probe(u.end)
+        alike = similarity(a, b, moments, raw_second_moment=raw_second_moment)
+        kept = a[probe.layers[-1]].argmax(1) == b[probe.layers[-1]].argmax(1)
+        parts.setdefault(u.k, []).append((_columns(alike), kept.cpu()))
+    return {
+        k: LayerSimilarity(probe.layers, torch.cat([c for c, _ in rows]), torch.cat([s for _, s in rows]))
+        for k, rows in parts.items()
+    }
+
+
+def baseline(
+    probe: Probe,
+    images: Tensor | Sequence,
+    moments: Mapping[str, Moments],
+    *,
+    generator: torch.Generator,
+    raw_second_moment: bool = False,
+    batch: int = 64,
+) -> LayerSimilarity:
+    """The same for pairs of unrelated images: each with another one, drawn at random.
+
+    Raises:
+        ValueError: there are fewer than two images.
+    """
+    if len(images) < 2:
+        raise ValueError(f"images: expected at least two, got {len(images)}")
+    order = torch.randperm(len(images), generator=generator)
+    partner = torch.empty_like(order)
+    partner[order] = order.roll(1)  # one cycle through all: nobody is its own partner
+    pairs = (
+        UTurns(0, i, images[i : i + batch], torch.stack([images[int(j)] for j in partner[i : i + batch]]))
+        for i in range(0, len(images), batch)
+    )
+    return compare(probe, pairs, moments, raw_second_moment=raw_second_moment)[0]
+
+
+def _columns(alike: Similarity) -> Tensor:
+    return torch.stack(list(alike.cosine.values()), 1).cpu()
+
+
+def _weights(path: Path, network: nn.Module) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file of weights, got nothing there; check the path or pass download=True")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            source = load_file(path)
+        else:
+            source = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        if not isinstance(error, RuntimeError | OSError | EOFError | ValueError | KeyError | pickle.UnpicklingError):
+            raise
+        raise ValueError(f"{path}: expected a whole file of weights, got {str(error)[:200]}; copy it again") from error
+    shapes = {key: w.shape for key, w in network.state_dict().items()}
+    if not isinstance(source, Mapping) or {key: getattr(w, "shape", None) for key, w in source.items()} != shapes:
+        raise ValueError(f"{path}: expected weights of this {type(network).__name__}, got others; check the name")
+    return source

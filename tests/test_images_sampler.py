@@ -1,0 +1,213 @@
+"""Forward and backward: the reference's index convention, independence of the batch, a run that is killed goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+pytest.importorskip("diffusers", reason="not tested: images (diffusers is not installed)")
+
+from hierlib.images import models, sampler
+from hierlib.images.adm import adm_scheduler
+
+CONFIG = models.small_config(1, 8, (8, 16))
+
+
+def small(seed=0, **scheduler):
+    """A little untrained denoiser of 8 × 8 images."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        network = models.unet(CONFIG).eval()
+    steps = dict(models.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace") | scheduler
+    return models.DiffusionModel(network, models.exact_scheduler(**steps), 1, 8, fold=2, name="little", lanes=4)
+
+
+def images(n=7, seed=0):
+    return torch.randint(256, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+class Truth(torch.nn.Module):
+    """A network that knows the clean state: its output is the exact noise of any state around it."""
+
+    def __init__(self, x0, alpha_bar):
+        super().__init__()
+        self.x0, self.alpha_bar = torch.nn.Parameter(x0), alpha_bar
+        self.told = []
+
+    def forward(self, x, t, return_dict):
+        self.told.append(int(t[0]))
+        a = self.alpha_bar[t[0]]
+        return ((x - a.sqrt() * self.x0) / (1 - a).sqrt(),)
+
+
+def truth(x, **scheduler):
+    steps = models.exact_scheduler(**models.LINEAR, timestep_spacing="linspace", **scheduler)
+    model = models.DiffusionModel(torch.nn.Linear(1, 1), steps, 1, 8, fold=2, name="truth")
+    network = Truth(model.encode(x), steps.alphas_cumprod)
+    return models.DiffusionModel(network, steps, 1, 8, fold=2, name="truth"), network
+
+
+def test_images_survive_the_state():
+    x = torch.arange(256, dtype=torch.uint8).reshape(4, 1, 8, 8)
+    model = small()
+    assert model.encode(x).shape == (4, 4, 4, 4)
+    assert torch.equal(model.decode(model.encode(x)), x)
+    assert model.encode(x).min() == -1 and model.encode(x).max() == 1
+    cut = model.decode(torch.full((1, 4, 4, 4), 0.999), truncate=True)
+    assert (cut == 254).all() and (model.decode(torch.full((1, 4, 4, 4), 0.999)) == 255).all()
+
+
+@pytest.mark.parametrize("k", [1, 6, 25])
+def test_a_perfect_denoiser_gives_the_image_back(k):
+    x = images(3)
+    model, network = truth(x)
+    assert torch.equal(sampler.forward_backward(model, x, k, steps=25, show=False), x)
+    times = sampler.respaced(model, 25)[1]
+    assert network.told == times[:k][::-1], "it denoises from index k - 1 down to 0"
+
+
+def test_noise_is_that_of_index_k_and_matched_that_of_index_k_minus_one():
+    """k = 25 of 250: noise of standard deviation .3238 where the network is told .3121."""
+    model = models.DiffusionModel(small().network, adm_scheduler(), 1, 8, fold=2)
+    x = torch.zeros(2000, 4, 4, 4)
+    for matched, expected in ((False, 0.3238), (True, 0.3121)):
+        rngs = [sampler.generator("cpu", 0, 25, i) for i in range(len(x))]
+        std = float(sampler.noised(model, x, 25, steps=250, matched=matched, rngs=rngs).std())
+        assert abs(std - expected) < 4 * expected / (2 * x.numel()) ** 0.5
+    rngs = [sampler.generator("cpu", 0, 250, i) for i in range(2)]
+    a = sampler.noised(model, x[:2] + 5.0, 250, steps=250, matched=False, rngs=rngs)
+    rngs = [sampler.generator("cpu", 0, 250, i) for i in range(2)]
+    assert torch.equal(a, sampler.noised(model, x[:2], 250, steps=250, matched=False, rngs=rngs)), "pure noise"
+
+
+def test_noise_prediction_from_every_kind_of_output():
+    x, model = images(2), small()
+    state, t = model.encode(x), 300
+    a = model.scheduler.alphas_cumprod[t]
+    noise = torch.randn(state.shape, generator=torch.Generator().manual_seed(1))
+    noisy = a.sqrt() * state + (1 - a).sqrt() * noise
+    answers = dict(epsilon=noise, sample=state, v_prediction=a.sqrt() * noise - (1 - a).sqrt() * state)
+    for kind, answer in answers.items():
+        model = small(prediction_type=kind)
+        model.network.forward = lambda *_, answer=answer, **__: (answer,)
+        torch.testing.assert_close(model.eps(noisy, t), noise, rtol=1e-4, atol=1e-4)
+
+
+def test_the_result_does_not_depend_on_the_batch():
+    x, model = images(7), small()
+    whole = sampler.forward_backward(model, x, [3, 10], steps=10, batch=7, show=False)
+    for batch in (1, 3):
+        assert torch.equal(sampler.forward_backward(model, x, [3, 10], steps=10, batch=batch, show=False), whole)
+    assert not torch.equal(whole[0], whole[1])
+    assert not torch.equal(sampler.forward_backward(model, x, [3, 10], steps=10, seed=1, show=False), whole)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 5])
+def test_the_float_state_does_not_depend_on_the_batch(batch):
+    model = small()
+    states = []
+    for size in (7, batch):
+        parts = []
+        for i in range(0, 7, size):
+            rngs = [sampler.generator("cpu", 0, 10, j) for j in range(i, min(i + size, 7))]
+            x = sampler.noised(model, model.encode(images(7)[i : i + size]), 10, steps=10, matched=False, rngs=rngs)
+            parts.append(sampler.denoised(model, x, 10, steps=10, rngs=rngs))
+        states.append(torch.cat(parts))
+    assert torch.equal(*states)
+
+
+def test_half_precision_network_single_precision_state():
+    x, model = images(2), small()
+    expected = model.output(model.encode(x), 500)
+    half = model.to(dtype=torch.bfloat16)
+    out = half.output(model.encode(x), 500)
+    assert out.dtype == torch.float32 and 0 < (out - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (dict(k=[0]), "k: expected inversion times from 1 to 10 steps, got .0.; k = 0 would change nothing"),
+        (dict(k=[11]), "k: expected inversion times from 1 to 10 steps, got .11."),
+        (dict(steps=1), "steps: expected 2 to 1000 for little, got 1"),
+        (dict(steps=1001), "steps: expected 2 to 1000 for little, got 1001"),
+        (dict(batch=0), "batch ≥ 1"),
+        (dict(k=[]), "expected images, inversion times"),
+        (dict(images=images(0)), "expected images"),
+        (dict(images=images().float()), "images: expected uint8 of shape .n, 1, 8, 8. for little, got torch.float32"),
+        (dict(images=images()[..., :7]), "got torch.uint8 .7, 1, 8, 7."),
+    ],
+    ids=lambda x: ", ".join(x) if isinstance(x, dict) else "",
+)
+def test_wrong_arguments(change, why):
+    arguments = dict(images=images(), k=[3], steps=10) | change
+    with pytest.raises(ValueError, match=why):
+        sampler.forward_backward(small(), arguments.pop("images"), arguments.pop("k"), **arguments, show=False)
+
+
+RUN = """
+import sys, torch
+torch.set_num_threads(1)
+from tests.test_images_sampler import images, small
+from hierlib.images import sampler
+model = small()
+slow = model.network.forward
+def forward(*a, **b):
+    import time
+    time.sleep(0.02)
+    return slow(*a, **b)
+model.network.forward = forward
+print("ready", flush=True)
+sampler.forward_backward(model, images(6), [2, 10], steps=10, batch=2, folder=sys.argv[1], show=False)
+"""
+
+
+def test_a_killed_run_loses_one_batch_at_most(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    done = 0
+    with subprocess.Popen([sys.executable, "-c", RUN, str(folder)], stdout=subprocess.PIPE, env=os.environ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        while len(list(folder.glob("*.safetensors"))) < 4:
+            assert process.poll() is None, "it must still be running"
+            time.sleep(0.005)
+        time.sleep(0.05)  # into the next batch
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    done = len(list(folder.glob("*.safetensors")))
+    assert 4 <= done < 6, "it was killed in the middle"
+    calls = []
+    network = models.DiffusionModel.output
+    monkeypatch.setattr(models.DiffusionModel, "output", lambda *a: calls.append(1) or network(*a))
+    resumed = sampler.forward_backward(small(), images(6), [2, 10], steps=10, batch=2, folder=folder, show=False)
+    assert len(calls) == 10 * (6 - done), "what was finished is not made again, and nothing else was"
+    assert not list(folder.glob("*.part"))
+    assert torch.equal(resumed, sampler.forward_backward(small(), images(6), [2, 10], steps=10, batch=6, show=False))
+
+
+def test_files_of_another_run_are_refused(tmp_path):
+    x, model = images(4), small()
+    options = dict(steps=4, batch=2, folder=tmp_path, show=False)
+    sampler.forward_backward(model, x, [2], **options)
+    for change, word in ((dict(seed=1), "seed"), (dict(matched=True), "matched"), (dict(steps=5), "steps")):
+        with pytest.raises(ValueError, match=f"differs in {word}; name another folder"):
+            sampler.forward_backward(model, x, [2], **options | change)
+    with pytest.raises(ValueError, match="differs in start"):
+        sampler.forward_backward(model, images(4, seed=1), [2], **options)
+    (tmp_path / "k0002-000002-000004.safetensors").write_bytes(b"cut")
+    with pytest.raises(ValueError, match="expected a safetensors file"):
+        sampler.forward_backward(model, x, [2], **options)
+
+
+def test_progress_tells_speed_and_time_left(capsys):
+    sampler.forward_backward(small(), images(2), [2], steps=4)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "4/4 network calls" in last and "100%" in last and "images/s" in last and "0:00 left" in last
