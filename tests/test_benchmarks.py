@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from hierlib.book.benchmarks import messages_per_datum, power_law, results
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,3 +50,95 @@ def test_stored_results_keep_the_promise(stored):
     assert paper["times_faster_than_authors"]["infer"] >= 20
     grown = paper["peak_memory_growth_MiB"]
     assert grown["infer"] <= grown["authors"] / 20
+
+
+def run(script, *words):
+    command = [sys.executable, f"benchmarks/{script}", "--tiny", "--rounds", "1", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_scaling_runs_at_a_toy_size(tmp_path):
+    out = tmp_path / "scaling.json"
+    run("scaling.py", "--out", out)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    for rows in result["time"].values():
+        for row in rows:
+            t, p = row["microseconds_per_datum"], row["parameters"]
+            assert 0 < t["min"] <= t["median"] <= t["max"]
+            assert row["leaves"] == p["s"] ** p["L"]
+    assert result["book"]["seconds"]["torch"]["min"] > 0 and result["book"]["times_faster"] > 0
+    if sys.platform == "linux":
+        assert all(row["peak_growth_MiB"] >= 0 for rows in result["memory"].values() for row in rows)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_peers_runs_at_a_toy_size_with_whatever_is_installed(tmp_path):
+    out = tmp_path / "peers.json"
+    run("peers.py", "--out", out)
+    found = json.loads(out.read_text(encoding="utf-8"))["cases"]["tiny"]["contenders"]
+    assert set(found) == {"hierlib", "hierlib, plain torch", "PGMax", "pgmpy"}
+    assert found["hierlib, plain torch"]["largest_difference_of_marginals"] < 1e-5
+    for facts in found.values():  # a peer that is not there is named as such, and has no time
+        assert ("failed" in facts) != ("microseconds_per_datum" in facts)
+
+
+@pytest.mark.parametrize("name", ["scaling", "peers"])
+def test_stored_results_of_growth_and_peers_say_what_made_them(name):
+    provenance = results(f"{name}.json", ROOT)["provenance"]
+    assert provenance["command"].startswith(f"python benchmarks/{name}.py")
+    assert all(provenance[key] for key in ("machine", "versions", "commit", "date"))
+    assert "dirty" not in provenance["commit"], "measure a committed state"
+
+
+def test_stored_peers_answer_the_same_question():
+    for case in results("peers.json", ROOT)["cases"].values():
+        for facts in case["contenders"].values():
+            assert facts["largest_difference_of_marginals"] < 1e-5
+            assert facts["microseconds_per_datum"]["median"] > 0
+
+
+def test_stored_memory_is_that_of_the_results():
+    """Peak memory is what is returned and little else, and a stream needs no more than one call."""
+    memory = results("scaling.json", ROOT)["memory"]
+    for rows in memory.values():
+        for row in rows:
+            assert row["peak_growth_MiB"] <= 1.2 * row["marginals_MiB"] + 8
+    grown = [row["peak_growth_MiB"] for row in memory["stream"]]
+    assert max(grown) <= 1.1 * min(grown)
+
+
+@pytest.mark.parametrize("exponent, spread", [(1.0, 0.0), (0.5, 0.0), (1.0, 0.05), (2.0, 0.2)])
+def test_a_known_exponent_is_found(exponent, spread):
+    random = np.random.default_rng(0)
+    x = np.geomspace(1, 1e4, 9)
+    covered = []
+    for _ in range(400 if spread else 1):
+        law = power_law(x, 3 * x**exponent * np.exp(spread * random.normal(size=len(x))))
+        covered.append(law.lo - 1e-12 <= exponent <= law.hi + 1e-12)
+    assert np.mean(covered) >= 0.91  # 95 % of 400 is 380 ± 4.4
+    if spread:
+        assert np.mean(covered) <= 0.99
+    else:
+        assert law.exponent == pytest.approx(exponent) and law.factor == pytest.approx(3)
+        assert law(x) == pytest.approx(3 * x**exponent)
+
+
+@pytest.mark.parametrize("x, y", [([1, 2], [1, 2]), ([1, 2, 3], [1, 0, 1]), ([2, 2, 2], [1, 2, 3]), ([1, 2, 3], [1])])
+def test_no_exponent_without_three_positive_points(x, y):
+    with pytest.raises(ValueError, match="at least three positive"):
+        power_law(x, y)
+
+
+def test_missing_results_name_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"python benchmarks/scaling\.py"):
+        results("scaling.json", tmp_path)
+
+
+@pytest.mark.parametrize("s, L", [(2, 3), (3, 2), (5, 1)])
+def test_messages_are_counted(s, L):
+    """One up from each inner node, s down to its children, each a sum over v·m rules of products of s factors."""
+    inner = sum(s**k for k in range(L))
+    messages, factors = messages_per_datum(v=7, m=3, s=s, L=L)
+    assert messages == inner + sum(s ** (k + 1) for k in range(L))
+    assert factors == messages * 7 * 3 * s

@@ -134,6 +134,19 @@ def test_data_files_count_if_the_code_names_them(root):
     assert key(root) != before
 
 
+def test_results_of_benchmarks_count_if_the_code_names_them(root):
+    results = root / "benchmarks" / "results"
+    results.mkdir(parents=True)
+    for name in ("cpu.json", "other.json"):
+        (results / name).write_text("1")
+    edit(root / "book/01_one.md", "book.stamp()", 'results("cpu.json")')
+    before = key(root)
+    (results / "other.json").write_text("2")
+    assert key(root) == before
+    (results / "cpu.json").write_text("2")
+    assert key(root) != before
+
+
 def test_data_files_by_a_pattern_and_beside_a_module(root):
     data = root / "book" / "data"
     data.mkdir()

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,16 +25,29 @@ _PROSE = {".md", ".bib", ".yaml", ".yml"}
 
 def run_key(chapter: Chapter, values: Mapping) -> str:
     """16 hex digits that change whenever running `chapter` with these values could give something else."""
-    digest = hashlib.sha256()
-    for part in _ingredients(chapter, values):
-        digest.update(len(part).to_bytes(8) + part)
-    return digest.hexdigest()[:16]
+    return run_keys(chapter)(values)
 
 
-def _ingredients(chapter: Chapter, values: Mapping) -> Iterable[bytes]:
+def run_keys(chapter: Chapter) -> Callable[[Mapping], str]:
+    """`run_key` of one chapter as a function of the values: its code is read once, however many points there are."""
+    head, tail = f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(), [*_code(chapter)]
+
+    def key(values: Mapping) -> str:
+        digest = hashlib.sha256()
+        for part in (head, json.dumps(dict(values), sort_keys=True).encode(), *tail):
+            digest.update(len(part).to_bytes(8) + part)
+        return digest.hexdigest()[:16]
+
+    return key
+
+
+def code_key(chapter: Chapter) -> str:
+    """16 hex digits of what the chapter's runs share: they change with the code, whatever the parameters."""
+    return run_key(chapter, {})
+
+
+def _code(chapter: Chapter) -> Iterable[bytes]:
     root = chapter.root
-    yield f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode()
-    yield json.dumps(dict(values), sort_keys=True).encode()
     for source, tags in chapter.code:
         yield json.dumps([source, sorted(_EXECUTION_TAGS.intersection(tags))]).encode()
     code = chapter_code(chapter)
@@ -166,9 +179,9 @@ class _Imports:
 def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[Path]:
     """The files, other than modules, that the code can open.
 
-    Those are the files under book/ whose name, with its suffix, a string of the code holds (``*`` and the
-    braces of an f-string stand for anything); those under book/data/ also by their stem or their folder's
-    name alone; and whatever lies beside a module that it reaches, such as a kernel's C++ source.
+    Those are the files under book/ and benchmarks/results/ whose name, with its suffix, a string of the code holds
+    (``*`` and the braces of an f-string stand for anything); those under book/data/ also by their stem or their
+    folder's name alone; and whatever lies beside a module that it reaches, such as a kernel's C++ source.
     """
     words = set()
     for tree in (code, *map(_tree, modules)):
@@ -180,7 +193,7 @@ def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[P
     names = {part for word in words if len(word) < 200 for part in word.split("/") if part}
     patterns = [name for name in names if re.search(r"\.\w+$", name)]
     book, found = root / "book", set()
-    for path in book.rglob("*"):
+    for path in (*book.rglob("*"), *(root / "benchmarks" / "results").glob("*")):
         if path.suffix in _PROSE or not path.is_file() or "__pycache__" in path.parts:
             continue
         short = {path.stem, *path.relative_to(book).parts[1:-1]} if path.is_relative_to(book / "data") else set()

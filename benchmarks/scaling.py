@@ -1,0 +1,212 @@
+"""How time and memory grow with the tree, the grammar and the batch: `hl.infer(…, messages=False)` on one thread.
+
+    python benchmarks/scaling.py
+
+Time is the processor time of calls that follow one of the same shape, as in a stream of data. On the axis of d every
+call has the same number of leaves, so many data of a small tree or few of a large one: memory stays bounded, and what
+is compared is always full vectors. The points of an axis take turns, so that a slower minute tilts no exponent.
+Memory is the growth of the peak of a fresh process, one for each point.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
+
+import json
+import multiprocessing
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+import typer
+from cpu import FOLDER, _peak, provenance
+
+import hierlib as hl
+from hierlib.book.benchmarks import EXPONENTS, exponent, messages_per_datum
+from hierlib.experiments import level_curves
+
+
+class Point(NamedTuple):
+    v: int
+    m: int
+    s: int
+    L: int
+    batch: int
+    calls: int = 1  # on data of the same shape, the results dropped after each
+
+    @property
+    def leaves(self) -> int:
+        return self.s**self.L
+
+    @property
+    def work(self) -> tuple[int, int]:
+        return messages_per_datum(v=self.v, m=self.m, s=self.s, L=self.L)
+
+
+def of_leaves(leaves: int, v: int, m: int, s: int, L: int) -> Point:
+    """So many data that they have about so many leaves together."""
+    return Point(v, m, s, L, max(1, leaves // s**L))
+
+
+A, B = 2**21, 2**18  # leaves a call; 2**21 are 32 of the largest trees
+TIMES = {
+    "d": [of_leaves(A, 32, 8, 2, L) for L in range(4, 17, 2)],
+    "m": [of_leaves(B, 64, m, 2, 8) for m in (1, 2, 4, 8, 16, 32, 64)],
+    "v": [of_leaves(B, v, 8, 2, 8) for v in (8, 16, 32, 64, 128, 256)],
+    "s": [of_leaves(B, 32, 32, s, L) for s, L in ((2, 8), (3, 5), (4, 4), (5, 3), (6, 3), (8, 3))],
+    "batch": [Point(32, 8, 2, 8, 2**k, max(1, 2**7 >> k)) for k in range(13)],
+}
+MEMORY = {
+    "d": [Point(32, 8, 2, L, 32) for L in range(8, 17, 2)],
+    "m": [Point(32, m, 2, 10, 128) for m in (1, 8, 32)],
+    "batch": [Point(32, 8, 2, 10, 2**k) for k in range(4, 12, 2)],
+    "stream": [Point(32, 8, 2, 10, 1024, calls) for calls in (1, 4, 16)],
+}
+TINY_TIMES = {
+    "d": [of_leaves(2**8, 4, 2, 2, L) for L in (2, 3, 4)],
+    "batch": [Point(4, 2, 2, 3, n) for n in (1, 4, 16)],
+}
+TINY_MEMORY = {"d": [Point(4, 2, 2, 4, 32)]}
+# The slice of figure 5 that chapter 3 computes most of, and a toy one
+FIGURE = dict(v=32, m=8, s=2, L=10, draws=2, data=4, t=np.geomspace(0.02, 1, 12).tolist())
+TINY_FIGURE = dict(v=4, m=2, s=2, L=3, draws=2, data=2, t=[0.1, 0.3])
+
+
+@cache
+def grammar(v: int, m: int, s: int, L: int) -> hl.Grammar:
+    return hl.random_grammar(v=v, m=m, s=s, L=L, generator=torch.Generator().manual_seed(0))
+
+
+def problem(p: Point) -> tuple[hl.Grammar, torch.Tensor]:
+    """The grammar of a point, and the evidence of its data."""
+    g = grammar(p.v, p.m, p.s, p.L)
+    x = hl.sample(g, p.batch, generator=torch.Generator().manual_seed(1))
+    return g, hl.epsilon_evidence(x[0], eps=0.5, v=p.v)
+
+
+def microseconds(p: Point) -> float:
+    """Processor time a datum, after one call that compiles and finds memory."""
+    g, e = problem(p)
+    hl.infer(g, e, messages=False, backend="cpu")
+    start = time.process_time()
+    for _ in range(p.calls):
+        hl.infer(g, e, messages=False, backend="cpu")
+    return (time.process_time() - start) / (p.batch * p.calls) * 1e6
+
+
+def measure_times(axes: dict[str, list[Point]], rounds: int) -> dict[str, list[dict]]:
+    """Every point of every axis once a round."""
+    found = {axis: [[] for _ in points] for axis, points in axes.items()}
+    for axis, points in axes.items():
+        for turn in range(rounds + 1):  # the first turn warms up
+            for p, times in zip(points, found[axis], strict=True):
+                spent = microseconds(p)
+                if turn:
+                    times.append(spent)
+    return {
+        axis: [
+            {
+                "parameters": p._asdict(),
+                "leaves": p.leaves,
+                "messages": p.work[0],
+                "factors": p.work[1],
+                "microseconds_per_datum": {"median": float(np.median(t)), "min": min(t), "max": max(t)},
+            }
+            for p, t in zip(points, found[axis], strict=True)
+        ]
+        for axis, points in axes.items()
+    }
+
+
+def measure_memory(axes: dict[str, list[Point]]) -> dict[str, list[dict]]:
+    """Peak memory of each point, beside the size of what is returned."""
+    found = {}
+    for axis, points in axes.items():
+        found[axis] = []
+        for p in points:
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                grown = pool.apply(_growth, (p,))
+            numbers = p.batch * p.v * sum(p.s ** (p.L - level) for level in range(p.L + 1))
+            found[axis].append(
+                {
+                    "parameters": p._asdict(),
+                    "leaves": p.leaves,
+                    "peak_growth_MiB": grown,
+                    "marginals_MiB": numbers * 4 / 2**20,
+                    "evidence_MiB": p.batch * p.v * p.leaves * 4 / 2**20,
+                }
+            )
+    return found
+
+
+def _growth(p: Point) -> float:
+    """How much the peak of this process grows from before the first call to after the last, in MiB."""
+    torch.set_num_threads(1)
+    g, e = problem(p)
+    small = hl.random_grammar(v=2, m=1, s=p.s, L=2, generator=torch.Generator().manual_seed(0))
+    hl.infer(small, torch.ones(2, small.d, 2), messages=False, backend="cpu")  # compiled code is not the data's
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = _peak()
+    for _ in range(p.calls):
+        hl.infer(g, e, messages=False, backend="cpu")
+    return _peak() - before
+
+
+def measure_figure(v, m, s, L, draws, data, t, rounds: int) -> dict:
+    """Seconds that a slice of figure 5 takes with plain torch and with the compiled kernels, by turns."""
+    seconds = {"torch": [], "cpu": []}
+    for turn in range(rounds + 1):
+        for backend, times in seconds.items():
+            rng = torch.Generator().manual_seed(0)
+            start = time.process_time()
+            level_curves(
+                hl.GaussianNoise(v), t, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng, backend=backend
+            )
+            if turn:
+                times.append(time.process_time() - start)
+    return {
+        "what": "hierlib.experiments.level_curves: Gaussian noise, its evidence, inference, means over the levels",
+        "parameters": dict(v=v, m=m, s=s, L=L, draws=draws, data=data, noise_levels=len(t)),
+        "seconds": {name: {"median": float(np.median(x)), "min": min(x), "max": max(x)} for name, x in seconds.items()},
+        "times_faster": float(np.median(np.array(seconds["torch"]) / np.array(seconds["cpu"]))),
+    }
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="How often each point is timed.")] = 7,
+    tiny: Annotated[bool, typer.Option(help="Toy sizes, to see that the benchmark works.")] = False,
+    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "scaling.json",
+) -> None:
+    """Measure, print the exponents, and write the result file."""
+    torch.set_num_threads(1)
+    made = provenance([])
+    made["command"] = " ".join(["python benchmarks/scaling.py", *["--tiny"] * tiny, f"--rounds {rounds}"])
+    result = {"provenance": made, "time": measure_times(TINY_TIMES if tiny else TIMES, rounds)}
+    for axis, rows in result["time"].items():
+        median = [row["microseconds_per_datum"]["median"] for row in rows]
+        for row, spent in zip(rows, median, strict=True):
+            print(f"  {axis}: {', '.join(f'{k}={x}' for k, x in row['parameters'].items())}: {spent:.2f} µs a datum")
+        if axis in EXPONENTS:
+            print(f"exponent of {EXPONENTS[axis]} along {axis}: {exponent(rows, axis)}")
+    if sys.platform == "linux":
+        result["memory"] = measure_memory(TINY_MEMORY if tiny else MEMORY)
+        for axis, rows in result["memory"].items():
+            for row in rows:
+                print(f"  memory, {axis}: {row['parameters']}: {row['peak_growth_MiB']:.1f} MiB")
+    result["book"] = measure_figure(**(TINY_FIGURE if tiny else FIGURE), rounds=min(rounds, 5))
+    print("a slice of figure 5:", {k: round(x["median"], 2) for k, x in result["book"]["seconds"].items()}, "s")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, out)
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
