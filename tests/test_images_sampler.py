@@ -9,8 +9,6 @@ import time
 import pytest
 import torch
 
-pytest.importorskip("diffusers", reason="not tested: images (diffusers is not installed)")
-
 from hierlib.images import models, sampler
 from hierlib.images.adm import adm_scheduler
 

@@ -229,7 +229,11 @@ def load_pipeline(folder: Path) -> DiffusionModel:
     chosen = sorted(files, key=lambda f: f.suffix != ".safetensors")[:1]
     if not chosen:
         raise ValueError(f"{of_unet}: expected diffusion_pytorch_model.safetensors, got no weights; download them")
-    network = UNet2DModel.from_pretrained(of_unet, use_safetensors=chosen[0].suffix == ".safetensors")
+    try:  # diffusers reads other files than safetensors with weights_only=True
+        network = UNet2DModel.from_pretrained(of_unet, use_safetensors=chosen[0].suffix == ".safetensors")
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{chosen[0]}: expected the weights of config.json, got {first}; copy it again") from error
     known = {k: v for k, v in schedule.items() if not k.startswith("_") and k in _scheduler_arguments()}
     scheduler = exact_scheduler(**known | {"timestep_spacing": "linspace"})
     size = network.config.sample_size

@@ -1,0 +1,155 @@
+"""The probe on image networks: its nodes, its literal definition, the architectures of the paper end to end."""
+
+import pytest
+import torch
+
+from hierlib.images import probe
+from hierlib.images.classifier import ImageCNN
+from hierlib.images.sampler import UTurns
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(n, channels=1, size=12, seed=0):
+    return torch.randint(256, (n, channels, size, size), generator=rng(seed), dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def little():
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return probe.cnn_probe(ImageCNN(1, 5, width=4), trained=False)
+
+
+def test_layers_of_the_small_network(little):
+    a = little(pictures(3))
+    assert list(a) == [*(f"convolution {i}" for i in range(1, 7)), "hidden layer", "logits"] == little.layers
+    assert a["convolution 1"].shape == (3, 4, 12, 12) and a["convolution 6"].shape == (3, 16, 3, 3)
+    x = pictures(3).float() / 127.5 - 1
+    torch.testing.assert_close(a["logits"], little.network(x))
+    torch.testing.assert_close(a["convolution 1"], little.network.blocks[0](x))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_it_is_its_definition(little, raw):
+    """Batches of any size against the formula, layer by layer, on all images at once."""
+    data, start, end = pictures(50), pictures(9, seed=1), pictures(9, seed=2)
+    end[4:] = start[4:]
+    moments = probe.statistics(little, data, batch=13)
+    batches = [UTurns(7, i, start[i : i + 4], end[i : i + 4]) for i in range(0, 9, 4)]
+    [(k, alike)] = probe.compare(little, batches, moments, raw_second_moment=raw).items()
+    assert k == 7 and alike.layers == little.layers and alike.cosine.dtype == torch.float64
+    of_data, of_start, of_end = (little(x) for x in (data, start, end))
+    for i, name in enumerate(alike.layers):
+        full = of_data[name].double()
+        axes = (0, 2, 3) if full.ndim == 4 else (0, 1)
+        mean = full.mean(axes, keepdim=True)
+        scale = (full.square() if raw else (full - mean).square()).mean(axes, keepdim=True).sqrt()
+        constant = scale <= 1e-9
+        a, b = (((z[name].double() - mean) / scale).masked_fill(constant, 0).flatten(1) for z in (of_start, of_end))
+        expected = torch.nn.functional.cosine_similarity(a, b)
+        torch.testing.assert_close(alike.cosine[:, i], expected, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(alike.cosine[4:], torch.ones(5, 8, dtype=torch.float64))
+    assert torch.equal(alike.kept, of_start["logits"].argmax(1) == of_end["logits"].argmax(1)) and alike.kept[4:].all()
+    torch.testing.assert_close(alike.mean(), alike.cosine.mean(0))
+    torch.testing.assert_close(alike.standard_error(), alike.cosine.std(0) / 3)
+
+
+def test_histogram_and_its_peak():
+    cosine = torch.tensor([[-1.0, 0.31], [1.0, 0.33], [0.97, 0.01], [0.12, 0.9]], dtype=torch.float64)
+    alike = probe.LayerSimilarity(["a", "b"], cosine, torch.ones(4, dtype=torch.bool))
+    counts = alike.histogram(bins=20)
+    assert counts.shape == (2, 20) and torch.equal(counts.sum(1), torch.ones(2, dtype=torch.float64))
+    assert counts[0, 0] == 0.25 and counts[0, 19] == 0.5 and counts[1, 13] == 0.5
+    torch.testing.assert_close(alike.peak(bins=20), torch.tensor([0.95, 0.35], dtype=torch.float64))
+    tie = probe.LayerSimilarity(["a"], torch.tensor([[-0.95], [0.95]], dtype=torch.float64), alike.kept[:2])
+    torch.testing.assert_close(tie.peak(bins=20), torch.zeros(1, dtype=torch.float64), atol=1e-12, rtol=0)
+
+
+def test_baseline_pairs_everyone_with_somebody_else(little, monkeypatch):
+    data, seen = pictures(11), []
+    monkeypatch.setattr(probe, "compare", lambda _, batches, *a, **b: seen.extend(batches) or {0: None})
+    probe.baseline(little, data, {}, generator=rng(), batch=4)
+    start, end = (torch.cat([getattr(u, side) for u in seen]) for side in ("start", "end"))
+    assert torch.equal(start, data)
+    partner = [int((data == x).flatten(1).all(1).nonzero()) for x in end]
+    assert sorted(partner) == list(range(11)) and all(i != j for i, j in enumerate(partner))
+    with pytest.raises(ValueError, match="at least two"):
+        probe.baseline(little, data[:1], {}, generator=rng())
+
+
+@pytest.mark.parametrize(
+    "name, number, shapes",
+    [
+        ("convnext_base", 41, {"features.0": (128, 16, 16), "features.7.2": (1024, 2, 2), "classifier": (1000,)}),
+        ("resnet50", 17, {"layer1.0": (256, 16, 16), "layer4.2": (2048, 2, 2), "fc": (1000,)}),
+        ("wide_resnet50_2", 17, {"layer1.0": (256, 16, 16), "fc": (1000,)}),
+        ("resnet152", 51, {"layer3.35": (1024, 4, 4), "fc": (1000,)}),
+    ],
+)
+def test_architectures_of_the_paper_end_to_end(name, number, shapes):
+    """With random weights, which is said in their name, on images of 64 × 64."""
+    p = probe.torchvision_probe(name, random_seed=0, resize=66, crop=64)
+    assert not p.trained and p.name == f"{name}, random weights" and len(p.layers) == number
+    x = pictures(3, 3, 70)
+    a = p(x)
+    assert list(a) == p.layers
+    assert {layer: tuple(a[layer].shape[1:]) for layer in shapes} == shapes
+    moments = probe.statistics(p, x)
+    y = torch.cat([x[:1], x[1:].roll(1, 0)])
+    alike = probe.compare(p, [UTurns(1, 0, x, y)], moments)[1]
+    assert alike.cosine.shape == (3, number) and alike.cosine.isfinite().all()
+    torch.testing.assert_close(alike.cosine[0], torch.ones(number, dtype=torch.float64))
+    assert (alike.cosine[1:, 0] < 0.9).all() and alike.cosine.abs().max() < 1 + 1e-9 and alike.kept[0]
+
+
+def test_preprocessing_is_torchvisions():
+    from torchvision.models import ResNet50_Weights
+
+    p = probe.torchvision_probe("resnet50", random_seed=0)
+    x = pictures(2, 3, 256)
+    torch.testing.assert_close(p.preprocess(x), ResNet50_Weights.DEFAULT.transforms()(x))
+
+
+def test_weights_of_a_file(tmp_path):
+    from torchvision.models import resnet18
+
+    path = tmp_path / "weights.pth"
+    torch.save(resnet18().state_dict(), path)
+    with pytest.raises(ValueError, match="expected weights of this ResNet, got others"):
+        probe.torchvision_probe("resnet50", weights=path)
+    path.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="expected a whole file of weights"):
+        probe.torchvision_probe("resnet50", weights=path)
+    with pytest.raises(ValueError, match="got nothing there"):
+        probe.torchvision_probe("resnet50", weights=tmp_path / "none.pth")
+    other = probe.torchvision_probe("resnet50", random_seed=1)
+    torch.save(other.network.state_dict(), path)
+    loaded = probe.torchvision_probe("resnet50", weights=path)
+    assert loaded.trained and loaded.name == "resnet50"
+    assert torch.equal(loaded.network.fc.weight, other.network.fc.weight)
+
+
+def test_any_network_by_its_nodes_and_what_is_refused():
+    from torchvision.models import efficientnet_b0
+
+    network = efficientnet_b0()
+    p = probe.Probe(network, {"features.0": "stem", "classifier": "logits"}, **probe.IMAGENET)
+    assert list(p(pictures(1, 3, 32))) == ["stem", "logits"]
+    with pytest.raises(ValueError, match="expected nodes of the network"):
+        probe.Probe(network, {"no.such.node": "x"}, **probe.IMAGENET)
+    with pytest.raises(ValueError, match="expected a ResNet or ConvNeXt, got EfficientNet"):
+        probe.node_list(network)
+    with pytest.raises(ValueError, match=r"expected uint8 of shape \(n, 3, height, width\)"):
+        p(pictures(1, 1, 32))
+    with pytest.raises(ValueError, match="expected one of convnext_base"):
+        probe.torchvision_probe("vgg16", random_seed=0)
+    with pytest.raises(ValueError, match="got none or several"):
+        probe.torchvision_probe("resnet50")
