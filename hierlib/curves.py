@@ -68,7 +68,7 @@ def width(t: ArrayLike, y: ArrayLike, *, chance: float, top: float = 1.0) -> flo
 
 
 def slope_at(t: ArrayLike, y: ArrayLike, at: float, *, reach: float = 0.25) -> float:
-    """-dy/d ln t at one noise level, from a parabola through the points with |ln t - ln at| ≤ reach.
+    """-dy/d ln t at one noise level, from a parabola through the points with ``|ln t - ln at|`` ≤ reach.
 
     nan where fewer than three points are that near.
     """
