@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -41,6 +43,38 @@ def reverse_diffusion(
     Raises:
         ValueError: k or the scheduler is not of this kind.
     """
+    return reverse_process(
+        lambda evidence: infer(g, evidence, messages=False).marginals[0],
+        x_k,
+        k,
+        generator=generator,
+        scheduler=scheduler,
+    )
+
+
+def reverse_process(
+    denoise: Callable[[Tensor], Tensor],
+    x_k: Tensor,
+    k: int,
+    *,
+    generator: torch.Generator,
+    scheduler: DDPMScheduler | None = None,
+) -> Tensor:
+    """Run the reverse process of eq. (3) from step k to 0 with any denoiser, exact or learnt.
+
+    Args:
+        denoise: from evidence of the leaves, (n, d, v), to their marginals, which are the mean of x_0.
+        x_k: (n, d, v), the noisy leaves at step k.
+        k: the step it starts from, 1 ≤ k < number of steps.
+        generator: source of randomness.
+        scheduler: as for `reverse_diffusion`; after its `set_timesteps` the way back takes those steps only.
+
+    Returns:
+        (n, d) int64, of each leaf the symbol with the largest component.
+
+    Raises:
+        ValueError: k or the scheduler is not of this kind.
+    """
     scheduler = ddpm() if scheduler is None else scheduler
     config = scheduler.config
     if config.prediction_type != "sample" or config.clip_sample or config.thresholding:
@@ -50,9 +84,12 @@ def reverse_diffusion(
         )
     if not 1 <= k < config.num_train_timesteps:
         raise ValueError(f"k: expected a step in 1…{config.num_train_timesteps - 1}, got {k}")
-    noise = ddpm_noise(g.v, scheduler, x_k.dtype)
+    steps = [int(step) for step in scheduler.timesteps if step <= k]
+    if steps[0] != k:
+        raise ValueError(f"k: expected one of the scheduler's steps, the next is {steps[0]}, got {k}")
+    noise = ddpm_noise(x_k.shape[-1], scheduler, x_k.dtype)
     x = x_k
-    for step in range(k, -1, -1):
-        mean = infer(g, noise.evidence(x, step), messages=False).marginals[0]
+    for step in steps:
+        mean = denoise(noise.evidence(x, step))
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
     return x.argmax(-1)

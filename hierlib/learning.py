@@ -1,0 +1,199 @@
+"""What denoisers have learnt from P data: the runs and measurements behind the chapter on learning by denoising."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import xarray as xr
+from torch import Tensor
+
+from hierlib.denoisers import DenoiserTraining, TrainedDenoiser, train_denoiser
+from hierlib.enumeration import data_per_class
+from hierlib.generation import (
+    Denoiser,
+    Process,
+    exact_denoiser,
+    found_in,
+    gap_to_exact,
+    generate,
+    process,
+    read_class,
+    turn,
+    validity,
+)
+from hierlib.grammar import Grammar
+
+# Noise levels, in the process's own time: where marginals are compared, and how long the U-turns are.
+GAPS = dict(
+    mask=(0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 1.0),
+    gaussian=(30, 60, 90, 120, 160, 210, 280, 400),
+)
+TURNS = dict(
+    mask=(0.1, 0.2, 0.3, 0.4, 0.5, 0.58, 0.66, 0.74, 0.82, 0.9, 0.96, 1.0),
+    gaussian=(40, 60, 80, 100, 120, 140, 160, 190, 220, 260, 320, 400),
+)
+BLOCKS = 10  # the data of the U-turns, in blocks for the bootstrap
+CHECKPOINTS = ("best", "last")
+
+
+class Sizes(NamedTuple):
+    """How many strings each measurement takes."""
+
+    generated: int = 1000
+    gap: int = 500  #: at each noise
+    turned: int = 500  #: at each noise; a multiple of BLOCKS
+
+
+BOOK = Sizes()  # those of the committed results
+
+
+def measure(done: TrainedDenoiser, sizes: Sizes = BOOK) -> xr.Dataset:
+    """All that the chapter shows of one trained denoiser, the network at its best and at its last checkpoint.
+
+    Args:
+        done: from `train_denoiser`.
+        sizes: see `Sizes`.
+
+    Returns:
+        A dataset without a run dimension; its variables' attributes say what they are.
+    """
+    training = done.training
+    g, how, data = training.grammar(), process(training.process, training.v), training.data()
+    control = _control(replace(training, num_data=1), sizes)
+    rows = [_of_network(net.marginals, g, how, data, training, sizes) for net in (done.best, done.last)]
+    start = training.test_data(sizes.turned)
+    out = {name: (("checkpoint", *dims), torch.stack([row[name][1] for row in rows]).numpy(), about)
+           for name, (dims, _, about) in rows[0].items()}  # fmt: skip
+    kept = _kept(done.best.marginals, g, how, start, training.seed)
+    distinct = len(data.unique(dim=0))
+    out |= {
+        "kept": (("turn", "block"), kept.numpy(), {"about": "class kept after a U-turn of the best network"}),
+        "kept_exact": (("turn", "block"), control["kept"].numpy(), {"about": "the same for the exact denoiser"}),
+        "legal_exact": (("level",), control["legal"].numpy(), {"about": "legal, for the exact denoiser"}),
+        "copied_exact": ((), found_in(control["drawn"], data).double().mean().item(), {"about": "copied, exact"}),
+        "copied_chance": ((), distinct / (g.num_classes * data_per_class(g.m, g.s, g.L)),
+                          {"about": "different training strings / legal strings"}),
+        "gap_t": (("noise",), how.scale(torch.tensor(GAPS[how.name])).double().numpy(), {"about": "noise of kl"}),
+        "turn_t": (("turn",), how.scale(torch.tensor(TURNS[how.name])).double().numpy(), {"about": "noise of kept"}),
+        "step": (("check",), [h["step"] for h in done.history], {"about": "training steps done"}),
+        "train_loss": (("check",), [h["loss"] for h in done.history], {"about": "nats a leaf"}),
+        "valid_loss": (("check",), [h["validation"] for h in done.history], {"about": "nats a leaf"}),
+        "exact_loss": ((), done.exact, {"about": "of the exact denoiser on the validation data"}),
+    }  # fmt: skip
+    coordinates = dict(checkpoint=list(CHECKPOINTS), level=list(range(1, g.L + 1)))
+    return xr.Dataset(out, coords=coordinates)
+
+
+def _of_network(denoise: Denoiser, g: Grammar, how: Process, data: Tensor, training, sizes: Sizes) -> dict:
+    rng = torch.Generator().manual_seed(40_000 + training.seed)
+    drawn = generate(denoise, how, sizes.generated, g.d, generator=rng)
+    parsed = validity(g, drawn)
+    test = training.test_data(sizes.gap)[0]
+    gaps = [gap_to_exact(g, denoise, how, test, t, generator=rng) for t in GAPS[how.name]]
+    kl = torch.stack([gap.kl for gap in gaps])
+    excess = torch.stack([gap.loss - gap.exact_loss for gap in gaps])
+    return {
+        "nodes": (("level",), parsed.nodes.mean(0), {"about": "fraction of nodes that are legal"}),
+        "legal": (("level",), parsed.strings.double().mean(0), {"about": "fraction of strings legal up to a level"}),
+        "rule": (("level",), parsed.rule(), {"about": "fraction legal of the tuples made of legal parts"}),
+        "asked": (("level",), parsed.asked.sum(0), {"about": "number of these tuples"}),
+        "copied": ((), found_in(drawn, data).double().mean(), {"about": "generated strings in the training set"}),
+        "kl": (("noise",), kl.mean(1), {"about": "KL of exact from learnt marginals, nats a leaf"}),
+        "kl_se": (("noise",), kl.std(1) / sizes.gap**0.5, {"about": "standard error of kl over data"}),
+        "excess": (("noise",), excess.mean(1), {"about": "loss minus that of the exact denoiser, nats a leaf"}),
+        "excess_se": (("noise",), excess.std(1) / sizes.gap**0.5, {"about": "standard error of excess over data"}),
+    }
+
+
+def _kept(denoise: Denoiser, g: Grammar, how: Process, start: tuple[Tensor, ...], seed: int) -> Tensor:
+    """Fraction that keeps its class, (turns, blocks)."""
+    rng = torch.Generator().manual_seed(50_000 + seed)
+    ends = turn(denoise, how, start[0], TURNS[how.name], generator=rng)
+    found = torch.stack([read_class(g, end) for end in ends])
+    return (found == start[-1][:, 0]).double().unflatten(1, (BLOCKS, -1)).mean(-1)
+
+
+@lru_cache(maxsize=8)
+def _control(training: DenoiserTraining, sizes: Sizes) -> dict[str, Tensor]:
+    """The exact denoiser through the same samplers; the same for every size of the training set."""
+    g, how = training.grammar(), process(training.process, training.v)
+    denoise = exact_denoiser(g)
+    rng = torch.Generator().manual_seed(40_000 + training.seed)
+    drawn = generate(denoise, how, sizes.generated, g.d, generator=rng)
+    kept = _kept(denoise, g, how, training.test_data(sizes.turned), training.seed)
+    return dict(drawn=drawn, kept=kept, legal=validity(g, drawn).strings.double().mean(0))
+
+
+def study(
+    path: Path,
+    trainings: Iterable[DenoiserTraining],
+    *,
+    facts: dict | None = None,
+    keep: Callable[[DenoiserTraining], Path | None] = lambda training: None,
+    sizes: Sizes = BOOK,
+    report: Callable[[DenoiserTraining], Callable[[dict], None] | None] = lambda training: None,
+) -> list[DenoiserTraining]:
+    """Train and measure what is not yet in a netCDF file, and write the file anew after each network.
+
+    Args:
+        path: the file; runs that it has, with the same parameters, are skipped.
+        trainings: what to train; all but process, num_data and seed are the same.
+        facts: what made it, kept as attributes: command, versions, commit.
+        keep: where to save the weights of a training, or None.
+        sizes: see `Sizes`.
+        report: gives for a training what `train_denoiser` reports to.
+
+    Returns:
+        Those that were trained now. The file has a dimension `run` with coordinates process, num_data and seed.
+
+    Raises:
+        ValueError: the file is of another study, or the trainings are not of one.
+    """
+    found, trained = _opened(path), []
+    for training in trainings:
+        fixed = _fixed(training, sizes)
+        if found is not None and json.loads(found.attrs["parameters"]) != fixed:
+            raise ValueError(f"{path}: expected a study of {fixed}, got {found.attrs['parameters']}: move it away")
+        key = (training.process, training.num_data, training.seed)
+        if found is not None and key in runs(found):
+            continue
+        done = train_denoiser(training, report=report(training))
+        row = measure(done, sizes).expand_dims("run")
+        row = row.assign_coords({name: ("run", [x]) for name, x in zip(("process", "num_data", "seed"), key)})
+        where = keep(training)
+        if where is not None:
+            done.save(where)
+        found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
+        found = found.sortby(["process", "seed", "num_data"])
+        found.attrs = {"parameters": json.dumps(fixed), **{k: json.dumps(v) for k, v in (facts or {}).items()}}
+        part = path.with_name(path.name + ".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.to_netcdf(part, engine="netcdf4")
+        os.replace(part, path)
+        trained.append(training)
+    return trained
+
+
+def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:
+    """(process, num_data, seed) of each run of a study."""
+    columns = (found[name].values.tolist() for name in ("process", "num_data", "seed"))
+    return list(zip(*columns, strict=True))
+
+
+def _opened(path: Path) -> xr.Dataset | None:
+    if not path.exists():
+        return None
+    with xr.open_dataset(path, engine="netcdf4") as file:
+        return file.load()
+
+
+def _fixed(training: DenoiserTraining, sizes: Sizes) -> dict:
+    own = ("process", "num_data", "seed")
+    return {f.name: asdict(training)[f.name] for f in fields(training) if f.name not in own} | sizes._asdict()
