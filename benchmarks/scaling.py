@@ -74,7 +74,7 @@ TINY_TIMES = {
 }
 TINY_MEMORY = {"d": [Point(4, 2, 2, 4, 32)]}
 # The slice of figure 5 that chapter 3 computes most of, and a toy one
-FIGURE = dict(v=32, m=8, s=2, L=10, draws=2, data=4, t=np.geomspace(0.02, 1, 12).tolist())
+FIGURE = dict(v=32, m=8, s=2, L=10, draws=4, data=4, t=np.geomspace(0.02, 1, 24).tolist())
 TINY_FIGURE = dict(v=4, m=2, s=2, L=3, draws=2, data=2, t=[0.1, 0.3])
 
 
@@ -116,7 +116,7 @@ def measure_times(axes: dict[str, list[Point]], rounds: int) -> dict[str, list[d
                 "leaves": p.leaves,
                 "messages": p.work[0],
                 "factors": p.work[1],
-                "microseconds_per_datum": {"median": float(np.median(t)), "min": min(t), "max": max(t)},
+                "microseconds_per_datum": spread(t),
             }
             for p, t in zip(points, found[axis], strict=True)
         ]
@@ -173,9 +173,34 @@ def measure_figure(v, m, s, L, draws, data, t, rounds: int) -> dict:
     return {
         "what": "hierlib.experiments.level_curves: Gaussian noise, its evidence, inference, means over the levels",
         "parameters": dict(v=v, m=m, s=s, L=L, draws=draws, data=data, noise_levels=len(t)),
-        "seconds": {name: {"median": float(np.median(x)), "min": min(x), "max": max(x)} for name, x in seconds.items()},
+        "seconds": {name: spread(x) for name, x in seconds.items()},
         "times_faster": float(np.median(np.array(seconds["torch"]) / np.array(seconds["cpu"]))),
     }
+
+
+def measure_noise(p: Point, rounds: int) -> dict:
+    """Microseconds a datum of diffusing the leaves, of the evidence for what is seen then, of inference; by turns."""
+    g, noise, rng = grammar(p.v, p.m, p.s, p.L), hl.GaussianNoise(p.v), torch.Generator().manual_seed(0)
+    x0 = hl.sample(g, p.batch, generator=rng)[0]
+    seen = noise.corrupt(x0, 0.1, generator=rng)
+    evidence = noise.evidence(seen, 0.1)
+    steps = {
+        "corrupt": lambda: noise.corrupt(x0, 0.1, generator=rng),
+        "evidence": lambda: noise.evidence(seen, 0.1),
+        "infer": lambda: hl.infer(g, evidence, messages=False, backend="cpu"),
+    }
+    spent = {name: [] for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            start = time.process_time()
+            step()
+            if turn:
+                spent[name].append((time.process_time() - start) / p.batch * 1e6)
+    return {"parameters": p._asdict(), "microseconds_per_datum": {name: spread(x) for name, x in spent.items()}}
+
+
+def spread(x: list[float]) -> dict[str, float]:
+    return {"median": float(np.median(x)), "min": min(x), "max": max(x)}
 
 
 def main(
@@ -201,6 +226,8 @@ def main(
                 print(f"  memory, {axis}: {row['parameters']}: {row['peak_growth_MiB']:.1f} MiB")
     result["book"] = measure_figure(**(TINY_FIGURE if tiny else FIGURE), rounds=min(rounds, 5))
     print("a slice of figure 5:", {k: round(x["median"], 2) for k, x in result["book"]["seconds"].items()}, "s")
+    result["noise"] = measure_noise(Point(4, 2, 2, 3, 8) if tiny else Point(32, 8, 2, 10, 128), rounds)
+    print("noise:", {k: round(x["median"], 2) for k, x in result["noise"]["microseconds_per_datum"].items()}, "µs")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

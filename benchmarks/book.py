@@ -1,0 +1,73 @@
+"""What the compiled kernels are worth to the book: each chapter's processor time with plain torch and with them.
+
+    python benchmarks/book.py
+
+Every chapter is run twice at its default parameters, each time in a fresh process on one thread: as it is, and with
+the reference backend wherever it leaves the choice to `hl.infer` and its like.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
+
+import contextlib
+import io
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from cpu import FOLDER, provenance
+
+from hierlib import inference
+from hierlib.book.checkout import chapters, find_checkout
+
+
+def seconds(slug: str, backend: str) -> float:
+    """Processor time of all cells of a chapter, in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (slug, backend))
+
+
+def _run(slug: str, backend: str) -> float:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    torch.set_num_threads(1)
+    root, choose = find_checkout(FOLDER), inference._backend
+    inference._backend = lambda name, *about: choose(backend if name == "auto" else name, *about)
+    code = chapters(root)[slug].code
+    os.chdir(root / "book")
+    shell = InteractiveShell.instance()
+    start = time.process_time()
+    with contextlib.redirect_stdout(io.StringIO()):
+        for source, _ in code:
+            shell.run_cell(source, store_history=False).raise_error()
+    return time.process_time() - start
+
+
+def main(
+    slug: Annotated[list[str] | None, typer.Option(help="Only these chapters.")] = None,
+    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "book.json",
+) -> None:
+    """Run, print a table, and write the result file."""
+    made = provenance([])
+    made["command"] = " ".join(["python benchmarks/book.py", *[f"--slug {each}" for each in slug or ()]])
+    result = {"provenance": made | {"clock": "processor time of the process, seconds"}, "chapters": {}}
+    for each in slug or chapters(find_checkout(FOLDER)):
+        found = {backend: seconds(each, backend) for backend in ("torch", "cpu")}
+        result["chapters"][each] = found
+        print(f"{each:32} {found['torch']:7.1f} s with plain torch, {found['cpu']:7.1f} s compiled", flush=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(part, out)
+    print(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
