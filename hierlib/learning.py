@@ -191,7 +191,7 @@ def _opened(path: Path) -> xr.Dataset | None:
     if not path.exists():
         return None
     with xr.open_dataset(path, engine="netcdf4") as file:
-        return file.load()
+        return file.load().drop_encoding()  # which would cut later names to the length of the first
 
 
 def _fixed(training: DenoiserTraining, sizes: Sizes) -> dict:

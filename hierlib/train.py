@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hierlib.book.provenance import commit, versions
+from hierlib.denoisers import DenoiserTraining
 from hierlib.layers import figure8
+from hierlib.learning import study
 from hierlib.networks import Classifier, Training, train_classifier
 
 app = typer.Typer(
@@ -103,6 +105,57 @@ def figure8_(
     found.assign_attrs(made).to_netcdf(part, engine="netcdf4", encoding=packed)
     part.replace(out)
     say(f"{out.name}  {len(nets)} networks, {len(FIGURE8_EPS)} noises, {data} data for each grammar")
+
+
+@app.command()
+def denoisers(
+    out: Annotated[Path, typer.Option(help="Folder of results (v8-m3-s2-L3.nc) and weights.")],
+    m: Annotated[int, typer.Option(min=1, help="Rules per symbol.")] = DenoiserTraining.m,
+    levels: Annotated[int, typer.Option(min=1, help="Depth L of the tree.")] = DenoiserTraining.L,
+    v: Annotated[int, typer.Option(min=2, help="Alphabet size.")] = DenoiserTraining.v,
+    s: Annotated[int, typer.Option(min=2, help="Children per node.")] = DenoiserTraining.s,
+    num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "32,64,128,256,512,1024,4096",
+    keep: Annotated[str, typer.Option(help="Those of which the first seed's weights are kept.")] = "256,4096",
+    seeds: Annotated[int, typer.Option(min=1, help="How many grammars, each with its data and weights.")] = 4,
+    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = DenoiserTraining.steps,
+    width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = DenoiserTraining.width,
+    threads: Threads = 1,
+) -> None:
+    """Train denoisers, masked and Gaussian, on P data each and measure what they know (learning by denoising)."""
+    torch.set_num_threads(threads)
+    try:
+        amounts, kept = ([int(part) for part in text.split(",") if part] for text in (num_data, keep))
+        size = dict(v=v, m=m, s=s, L=levels, steps=steps, width=width)
+        todo = [
+            DenoiserTraining(**size, process=process, num_data=amount, seed=seed)
+            for seed in range(seeds)
+            for amount in amounts
+            for process in ("mask", "gaussian")
+        ]
+        todo[0].grammar()
+    except ValueError as error:
+        refuse(error)
+    name = f"v{v}-m{m}-s{s}-L{levels}"
+
+    def weights(training: DenoiserTraining) -> Path | None:
+        wanted = training.seed == 0 and training.num_data in kept
+        return out / f"{name}-{training.process}-{training.num_data}.safetensors" if wanted else None
+
+    command = (
+        f"python -m hierlib.train denoisers --out {out} --m {m} --levels {levels} --v {v} --s {s} "
+        f"--num-data {num_data} --keep {keep} --seeds {seeds} --steps {steps} --width {width} --threads {threads}"
+    )
+    facts = dict(command=command, versions=versions(), commit=commit(Path.cwd()))
+    for training in todo:
+        label = f"{name} {training.process} P={training.num_data} seed={training.seed}"
+        path = out / f"{name}.nc"
+        try:
+            with bar(label) as tell:
+                new = study(path, [training], facts=facts, keep=weights, report=lambda _, tell=tell: tell)
+        except ValueError as error:
+            refuse(error)
+        if new:
+            say(label)
 
 
 def finished(path: Path, training: Training) -> bool:
