@@ -62,11 +62,16 @@ def main(
         found = {backend: seconds(each, backend) for backend in ("torch", "cpu")}
         result["chapters"][each] = found
         print(f"{each:32} {found['torch']:7.1f} s with plain torch, {found['cpu']:7.1f} s compiled", flush=True)
+        write(result, out)  # it takes long; what is done is kept
+    print(f"written: {out}")
+
+
+def write(result: dict, out: Path) -> None:
+    """As a whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(part, out)
-    print(f"written: {out}")
 
 
 if __name__ == "__main__":
