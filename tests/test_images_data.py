@@ -204,6 +204,18 @@ def test_cifar10_from_a_folder(tmp_path):
         data.cifar10("test", folder=tmp_path)
 
 
+def test_jpeg_of_the_samples(tmp_path):
+    smooth = torch.arange(0, 240, 5, dtype=torch.uint8).expand(2, 3, 40, 48).clone()
+    smooth[1] = smooth[1].flip(2)
+    out = files.as_jpeg(smooth)
+    assert out.shape == smooth.shape and 0 < (out.float() - smooth.float()).abs().max() < 10
+    Image.fromarray(smooth[1].permute(1, 2, 0).numpy()).save(tmp_path / "a.jpg")  # with Pillow's default quality
+    assert torch.equal(files.read_image(tmp_path / "a.jpg", 40)[:, :, :], out[1][:, :, 4:44])
+    assert not torch.equal(files.as_jpeg(smooth, 20), out)
+    with pytest.raises(ValueError, match="expected uint8 .n, 3, height, width., got torch.uint8 .2, 1, 40, 48."):
+        files.as_jpeg(smooth[:, :1])
+
+
 def test_any_torchvision_data_set():
     from torchvision.datasets import FakeData
     from torchvision.transforms import Resize

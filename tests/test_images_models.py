@@ -46,6 +46,14 @@ def rewrite(path, **change):
     path.with_suffix(".json").write_text(json.dumps(json.loads(path.with_suffix(".json").read_text()) | change))
 
 
+def test_any_model_by_its_kind(saved):
+    model = adm.load_model("small", saved, device="cpu")
+    x = model.encode(images(2))
+    assert torch.equal(model.output(x, 5), models.load_small(saved).output(x, 5)) and model.lanes == 32
+    with pytest.raises(ValueError, match="model: expected one of small, adm256, pipeline, got 'big'"):
+        adm.load_model("big", saved)
+
+
 WRONG = {
     "no weights": (lambda p: p.unlink(), r"little\.safetensors: expected a diffusion model .* got nothing there"),
     "no json": (
@@ -109,7 +117,7 @@ def test_a_pipeline_folder_of_diffusers(tmp_path, layout):
     weights = next(tmp_path.rglob("diffusion_pytorch_model.*"))
     good = weights.read_bytes()
     torch.save(Bomb(), weights)  # nothing in it is executed
-    with pytest.raises(ValueError, match="expected the weights of config.json, got"):
+    with pytest.raises(ValueError, match=r"expected the weights of config\.json, got"):
         models.load_pipeline(tmp_path)
     weights.write_bytes(good)
     config = next(tmp_path.rglob("config.json"))

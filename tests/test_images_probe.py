@@ -5,6 +5,7 @@ import torch
 
 from hierlib.images import probe
 from hierlib.images.classifier import ImageCNN
+from hierlib.images.files import as_jpeg
 from hierlib.images.sampler import UTurns
 
 
@@ -108,6 +109,15 @@ def test_architectures_of_the_paper_end_to_end(name, number, shapes):
     assert alike.cosine.shape == (3, number) and alike.cosine.isfinite().all()
     torch.testing.assert_close(alike.cosine[0], torch.ones(number, dtype=torch.float64))
     assert (alike.cosine[1:, 0] < 0.9).all() and alike.cosine.abs().max() < 1 + 1e-9 and alike.kept[0]
+
+
+def test_jpeg_is_for_the_samples_only():
+    p = probe.torchvision_probe("resnet50", random_seed=0, resize=34, crop=32)
+    x = pictures(2, 3, 40)
+    moments = probe.statistics(p, x)
+    plain = probe.compare(p, [UTurns(1, 0, x, as_jpeg(x, 30))], moments)[1]
+    saved = probe.compare(p, [UTurns(1, 0, x, x)], moments, jpeg_quality=30)[1]
+    assert torch.equal(plain.cosine, saved.cosine) and (saved.cosine[:, 0] < 0.999).all()
 
 
 def test_preprocessing_is_torchvisions():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from hierlib.images.download import URL, fetch, sha256_of
-from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler, unet
+from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler, load_pipeline, load_small, unet
 
 NAMES = {  # of the parts of a residual block
     "in_layers.0": "norm1",
@@ -183,6 +184,26 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
         raise ValueError(f"{path}: {error}") from error
     name = f"ADM {config['sample_size']}, unconditional"
     return DiffusionModel(network, adm_scheduler(), 3, config["sample_size"], name=name, digest=sha256_of(path))
+
+
+def load_model(name: str, weights: Path, *, download: bool = False, device=None) -> DiffusionModel:
+    """Any model by its kind, ready to run: on the GPU in float16 if there is one, else on the CPU in float32.
+
+    Args:
+        name: "small" (trained by `hierlib.images.train`), "adm256" (OpenAI's) or "pipeline" (a folder of diffusers).
+        weights: its file or folder.
+        download: fetch OpenAI's file to `weights` if it is not there.
+        device: another one.
+
+    Raises:
+        ValueError: the name is none of these, or the file is wrong.
+    """
+    loaders = dict(small=load_small, adm256=partial(load_adm, download=download), pipeline=load_pipeline)
+    if name not in loaders:
+        raise ValueError(f"model: expected one of {', '.join(loaders)}, got {name!r}")
+    model = loaders[name](Path(weights))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.to(device, torch.float16 if device.type == "cuda" else torch.float32)
 
 
 def adm_scheduler():

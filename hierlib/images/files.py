@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import struct
 import zlib
@@ -74,6 +75,22 @@ def centre_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
+def as_jpeg(images: Tensor, quality: int = 75) -> Tensor:
+    """Colour images after a round through JPEG, which the authors' code puts the samples through, but not the starts.
+
+    Args:
+        images: uint8 (n, 3, height, width). quality: of the compression; 75 is Pillow's default, and the authors'.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images: expected uint8 (n, 3, height, width), got {images.dtype} {tuple(images.shape)}")
+    out = []
+    for image in images:
+        packed = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(packed, "JPEG", quality=quality)
+        out.append(torch.from_numpy(np.asarray(Image.open(packed)).copy()).permute(2, 0, 1))
+    return torch.stack(out)
+
+
 def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it again") -> Tensor:
     """A file of unsigned bytes in the idx format of MNIST, packed (.gz) or not.
 
@@ -108,6 +125,14 @@ def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it aga
     if len(body) != math.prod(got):
         raise ValueError(f"{path}: expected {math.prod(got)} bytes of data, got {len(body)}; copy it again")
     return torch.frombuffer(bytearray(body), dtype=torch.uint8).reshape(got)
+
+
+def write_idx(path: Path, x: Tensor) -> None:
+    """Write a uint8 tensor as path.gz in the format that `read_idx` reads; the same tensor gives the same bytes."""
+    head = b"\0\0\x08" + bytes([x.ndim]) + struct.pack(f">{x.ndim}I", *x.shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = gzip.compress(head + x.contiguous().numpy().tobytes(), mtime=0)
+    path.with_name(path.name + ".gz").write_bytes(content)
 
 
 def _rgb(path: Path, image: Image.Image, convert: bool) -> Image.Image:

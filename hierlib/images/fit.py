@@ -162,9 +162,12 @@ def _resume(path, identity, network, optimizer, kept) -> tuple[int, float]:
     network.load_state_dict(parts["net"])
     for name, w in kept.items():
         w.copy_(parts["kept"][name])
+    weights = [w for group in optimizer.param_groups for w in group["params"]]
     states: dict[int, dict] = {}
     for key, w in parts["adam"].items():
         i, name = key.split(".", 1)
-        states.setdefault(int(i), {})[name] = w
+        like = weights[int(i)]
+        # the fused step walks through memory: the moments must lie there in the order of the weights
+        states.setdefault(int(i), {})[name] = torch.empty_like(like).copy_(w) if w.shape == like.shape else w
     optimizer.load_state_dict(dict(state=states, param_groups=optimizer.state_dict()["param_groups"]))
     return about["step"], about["running"]

@@ -51,8 +51,8 @@ class DiffusionModel:
 
     def to(self, device=None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision (float16 on a GPU); the state stays float32."""
-        network = self.network.to(device=device, dtype=dtype, memory_format=torch.channels_last)
-        return replace(self, network=network)
+        # nn.Module's own `to`: that of diffusers warns of parts to keep in float32 even where there are none
+        return replace(self, network=nn.Module.to(self.network, device, dtype, memory_format=torch.channels_last))
 
     def encode(self, images: Tensor) -> Tensor:
         """The state of clean images: uint8 (n, channels, size, size) to float32 in [-1, 1], folded.
@@ -148,11 +148,20 @@ def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
         if not w.isfinite().all():
             raise ValueError(f"{key}: expected weights that float16 can hold, got up to {weights[key].abs().max():.3g}")
     data = safetensors.torch.save(half)
-    about = {**about, "sha256": hashlib.sha256(data).hexdigest()}
-    for target, content in ((path, data), (path.with_suffix(".json"), _json(about))):
-        part = target.with_name(target.name + ".part")
-        part.write_bytes(content)
-        os.replace(part, target)
+    _replace(path, data)
+    describe(path, {**about, "sha256": hashlib.sha256(data).hexdigest()})
+
+
+def describe(path: Path, about: dict) -> None:
+    """Write the json beside the weights at `path`, as `save` does."""
+    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    _replace(Path(path).with_suffix(".json"), text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    os.replace(part, path)
 
 
 def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
@@ -262,7 +271,3 @@ def _scheduler_arguments() -> set[str]:
     from diffusers import DDPMScheduler
 
     return set(inspect.signature(DDPMScheduler.__init__).parameters) - {"self"}
-
-
-def _json(about: dict) -> bytes:
-    return (json.dumps(about, indent=1, ensure_ascii=False) + "\n").encode()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
 from hierlib.images.classifier import ImageCNN
+from hierlib.images.files import as_jpeg
 from hierlib.images.sampler import UTurns
 from hierlib.probe import Moments, Similarity, moments, similarity
 
@@ -188,7 +189,12 @@ def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict
 
 
 def compare(
-    probe: Probe, batches: Iterable[UTurns], moments: Mapping[str, Moments], *, raw_second_moment: bool = False
+    probe: Probe,
+    batches: Iterable[UTurns],
+    moments: Mapping[str, Moments],
+    *,
+    raw_second_moment: bool = False,
+    jpeg_quality: int | None = None,
 ) -> dict[int, LayerSimilarity]:
     """Cosine similarity in every layer of images and what they became.
 
@@ -197,13 +203,15 @@ def compare(
         batches: from `hierlib.images.sampler.uturns`, in any order.
         moments: from `statistics`, over images that stand for the data.
         raw_second_moment: standardise by √E[a²], as the authors' code does.
+        jpeg_quality: put the samples, and only them, through JPEG first, as the authors' code does.
 
     Returns:
         Inversion time k → `LayerSimilarity`.
     """
     parts: dict[int, list] = {}
     for u in batches:
-        a, b = probe(u.start), probe(u.end)
+        end = u.end if jpeg_quality is None else as_jpeg(u.end, jpeg_quality)
+        a, b = probe(u.start), probe(end)
         alike = similarity(a, b, moments, raw_second_moment=raw_second_moment)
         kept = a[probe.layers[-1]].argmax(1) == b[probe.layers[-1]].argmax(1)
         parts.setdefault(u.k, []).append((_columns(alike), kept.cpu()))

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import shlex
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from hierlib.images import data as datasets
-from hierlib.images.classifier import ImageCNN, classify
+from hierlib.images import models
+from hierlib.images.card import model_card
+from hierlib.images.classifier import ImageCNN, classify, load_classifier
+from hierlib.images.files import write_idx
 from hierlib.images.fit import Schedule, fit
-from hierlib.images.models import LINEAR, exact_scheduler, save, small_config, unet
+from hierlib.images.models import LINEAR, exact_scheduler, load_small, save, small_config, unet
+from hierlib.images.probe import cnn_probe
 from hierlib.images.progress import Progress
+from hierlib.images.quality import judge, save_grid
 
 #: What is trained on which data; the length is for two CPU cores (fashion) or a GPU (cifar10).
 DIFFUSION = {
@@ -125,6 +132,36 @@ def classification_loss(network: nn.Module, images: Tensor, labels: Tensor, shif
     return loss
 
 
+def quality(options, command: str) -> int:
+    """Measure the samples of a trained denoiser with a trained classifier; adds numbers to its json, and a grid."""
+    model = load_small(options.model).to(_device())
+    probe = cnn_probe(load_classifier(options.classifier)[0].to(_device()))
+    test = _data(options, "test")
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    samples, record = judge(model, probe, test.images[order], n=options.samples, steps=options.steps)
+    about = model.about | {"quality": record | {"classifier": options.classifier.name, "command": command}}
+    models.describe(options.model, about)
+    save_grid(options.model.with_suffix(".png"), samples[:64], scale=2)
+    print(record, file=sys.stderr)
+    return 0
+
+
+def subset(options, command: str) -> int:
+    """Write a class-balanced part of the test set of Fashion-MNIST in its own format, to ship with the models."""
+    if options.data != "fashion":
+        raise ValueError(f"--data: expected fashion, whose images are small and free to pass on, got {options.data}")
+    few = _data(options, "test").choose(options.per_class, seed=0)
+    write_idx(options.out / "t10k-images-idx3-ubyte", few.images[:, 0])
+    write_idx(options.out / "t10k-labels-idx1-ubyte", few.labels.to(torch.uint8))
+    return 0
+
+
+def card(options, command: str) -> int:
+    """Write the model card of all models in a folder from their json files."""
+    (options.models / "README.md").write_text(model_card(options.models), "utf-8")
+    return 0
+
+
 def _train(network, loss, images, schedule, options, about, measure=dict) -> int:
     out = Path(options.out)
     checkpoint = Path(options.checkpoint or f"{out}.checkpoint")
@@ -169,8 +206,6 @@ def _data(options, split: str) -> datasets.LabelledImages:
 
 
 def _schedule(schedule: Schedule, options) -> Schedule:
-    from dataclasses import replace
-
     given = {k: getattr(options, k) for k in ("examples", "batch", "seed") if getattr(options, k) is not None}
     for name, value in given.items():
         if name != "seed" and value < 1:
@@ -207,19 +242,31 @@ def _device_name() -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hierlib.images.train", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="WHAT")
-    for name, do in (("diffusion", diffusion), ("classifier", classifier)):
-        command = commands.add_parser(name, help=do.__doc__, description=do.__doc__)
+    for do in (diffusion, classifier, quality, subset, card):
+        command = commands.add_parser(do.__name__, help=do.__doc__, description=do.__doc__)
         command.set_defaults(do=do)
+        if do is card:
+            command.add_argument("models", type=Path, help="folder of safetensors files with their json files")
+            continue
         command.add_argument("--data", choices=sorted(DIFFUSION), default="fashion")
         command.add_argument("--folder", type=Path, help="where the data are (Fashion-MNIST: or Debian's package)")
         command.add_argument("--download", action="store_true", help="let torchvision download the data into --folder")
-        command.add_argument("--out", type=Path, required=True, help="safetensors file to write, with a json beside it")
-        command.add_argument("--checkpoint", type=Path, help="file to resume from (default: beside --out)")
-        command.add_argument("--minutes", type=float, default=float("inf"), help="stop then; the same command goes on")
-        command.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
-        command.add_argument("--examples", type=int, help="images to show in all")
-        command.add_argument("--batch", type=int, help="images a step")
-        command.add_argument("--seed", type=int)
+        if do is quality:
+            command.add_argument("--model", type=Path, required=True, help="safetensors file of the denoiser")
+            command.add_argument("--classifier", type=Path, required=True, help="safetensors file of the classifier")
+            command.add_argument("--samples", type=int, default=1024, help="how many to draw")
+            command.add_argument("--steps", type=int, default=100, help="of the sampler")
+        elif do is subset:
+            command.add_argument("--out", type=Path, required=True, help="folder to write into")
+            command.add_argument("--per-class", type=int, default=100)
+        else:
+            command.add_argument("--out", type=Path, required=True, help="safetensors file to write, with a json")
+            command.add_argument("--checkpoint", type=Path, help="file to resume from (default: beside --out)")
+            command.add_argument("--minutes", type=float, default=math.inf, help="stop then; the same command goes on")
+            command.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
+            command.add_argument("--examples", type=int, help="images to show in all")
+            command.add_argument("--batch", type=int, help="images a step")
+            command.add_argument("--seed", type=int)
     return parser
 
 
