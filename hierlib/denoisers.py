@@ -82,6 +82,7 @@ class DenoiserTraining:
         num_data: size P of the training set.
         width: channels of the network.
         learning_rate, batch, steps: of Adam; the rate falls to zero as a half cosine.
+        overfit: it ends before the last step once the validation loss is so far above its lowest, in nats a leaf.
         checks: how often the validation loss is looked at, at geometrically spaced steps.
         seed: draws the grammar, the training set and the weights. Those of equal seed share the grammar, whatever
             the process and the size of the training set.
@@ -96,7 +97,8 @@ class DenoiserTraining:
     width: int = 64
     learning_rate: float = 2e-2
     batch: int = 512
-    steps: int = 1600
+    steps: int = 1000
+    overfit: float = 0.6
     checks: int = 24
     seed: int = 0
 
@@ -198,6 +200,8 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
                 best = now, {k: p.detach().clone() for k, p in net.state_dict().items()}
             if report is not None:
                 report(dict(epoch=len(history), fraction=(step + 1) / training.steps, loss=now))
+            if now > best[0] + training.overfit:
+                break
     good = TreeUNet(g.v, g.s, g.L, training.width)
     good.load_state_dict({k: p.cpu() for k, p in best[1].items()})
     return TrainedDenoiser(training, good.eval(), net.cpu().eval(), history, exact)

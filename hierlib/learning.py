@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -82,13 +83,18 @@ def measure(done: TrainedDenoiser, sizes: Sizes = BOOK) -> xr.Dataset:
                           {"about": "different training strings / legal strings"}),
         "gap_t": (("noise",), how.scale(torch.tensor(GAPS[how.name])).double().numpy(), {"about": "noise of kl"}),
         "turn_t": (("turn",), how.scale(torch.tensor(TURNS[how.name])).double().numpy(), {"about": "noise of kept"}),
-        "step": (("check",), [h["step"] for h in done.history], {"about": "training steps done"}),
-        "train_loss": (("check",), [h["loss"] for h in done.history], {"about": "nats a leaf"}),
-        "valid_loss": (("check",), [h["validation"] for h in done.history], {"about": "nats a leaf"}),
+        "step": (("check",), _history(done, "step"), {"about": "training steps done; nan after the end"}),
+        "train_loss": (("check",), _history(done, "loss"), {"about": "nats a leaf"}),
+        "valid_loss": (("check",), _history(done, "validation"), {"about": "nats a leaf"}),
         "exact_loss": ((), done.exact, {"about": "of the exact denoiser on the validation data"}),
     }  # fmt: skip
     coordinates = dict(checkpoint=list(CHECKPOINTS), level=list(range(1, g.L + 1)))
     return xr.Dataset(out, coords=coordinates)
+
+
+def _history(done: TrainedDenoiser, what: str) -> list[float]:
+    found = [float(entry[what]) for entry in done.history]
+    return found + [float("nan")] * (done.training.checks - len(found))
 
 
 def _of_network(denoise: Denoiser, g: Grammar, how: Process, data: Tensor, training, sizes: Sizes) -> dict:
@@ -156,9 +162,9 @@ def study(
     Raises:
         ValueError: the file is of another study, or the trainings are not of one.
     """
-    found, trained = _opened(path), []
+    trained = []
     for training in trainings:
-        fixed = _fixed(training, sizes)
+        found, fixed = _opened(path), _fixed(training, sizes)
         if found is not None and json.loads(found.attrs["parameters"]) != fixed:
             raise ValueError(f"{path}: expected a study of {fixed}, got {found.attrs['parameters']}: move it away")
         key = (training.process, training.num_data, training.seed)
@@ -170,13 +176,7 @@ def study(
         where = keep(training)
         if where is not None:
             done.save(where)
-        found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
-        found = found.sortby(["process", "seed", "num_data"])
-        found.attrs = {"parameters": json.dumps(fixed), **{k: json.dumps(v) for k, v in (facts or {}).items()}}
-        part = path.with_name(path.name + ".part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found.to_netcdf(part, engine="netcdf4")
-        os.replace(part, path)
+        _append(path, row, {"parameters": fixed, **(facts or {})})
         trained.append(training)
     return trained
 
@@ -185,6 +185,20 @@ def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:
     """(process, num_data, seed) of each run of a study."""
     columns = (found[name].values.tolist() for name in ("process", "num_data", "seed"))
     return list(zip(*columns, strict=True))
+
+
+def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
+    """Add a run to the file, which another command may be adding to as well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(path.name + ".lock.part").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = _opened(path)
+        found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
+        found = found.sortby(["process", "seed", "num_data"])
+        found.attrs = {k: json.dumps(v) for k, v in facts.items()}
+        part = path.with_name(path.name + ".part")
+        found.to_netcdf(part, engine="netcdf4")
+        os.replace(part, path)
 
 
 def _opened(path: Path) -> xr.Dataset | None:

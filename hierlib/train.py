@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hierlib.book.provenance import commit, versions
 from hierlib.denoisers import DenoiserTraining
+from hierlib.generation import process as process_of
 from hierlib.layers import figure8
 from hierlib.learning import study
 from hierlib.networks import Classifier, Training, train_classifier
@@ -114,9 +115,10 @@ def denoisers(
     levels: Annotated[int, typer.Option(min=1, help="Depth L of the tree.")] = DenoiserTraining.L,
     v: Annotated[int, typer.Option(min=2, help="Alphabet size.")] = DenoiserTraining.v,
     s: Annotated[int, typer.Option(min=2, help="Children per node.")] = DenoiserTraining.s,
-    num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "32,64,128,256,512,1024,4096",
-    keep: Annotated[str, typer.Option(help="Those of which the first seed's weights are kept.")] = "256,4096",
-    seeds: Annotated[int, typer.Option(min=1, help="How many grammars, each with its data and weights.")] = 4,
+    process: Annotated[str, typer.Option(help="mask, gaussian, or both; two commands can fill one file.")] = "both",
+    num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "8,16,32,64,128,256,512,1024,4096",
+    keep: Annotated[str, typer.Option(help="Those of which the first seed's weights are kept.")] = "128,4096",
+    seeds: Annotated[int, typer.Option(min=1, help="How many grammars, each with its data and weights.")] = 3,
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = DenoiserTraining.steps,
     width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = DenoiserTraining.width,
     threads: Threads = 1,
@@ -127,12 +129,13 @@ def denoisers(
         amounts, kept = ([int(part) for part in text.split(",") if part] for text in (num_data, keep))
         size = dict(v=v, m=m, s=s, L=levels, steps=steps, width=width)
         todo = [
-            DenoiserTraining(**size, process=process, num_data=amount, seed=seed)
+            DenoiserTraining(**size, process=one, num_data=amount, seed=seed)
             for seed in range(seeds)
             for amount in amounts
-            for process in ("mask", "gaussian")
+            for one in (("mask", "gaussian") if process == "both" else (process,))
         ]
-        todo[0].grammar()
+        for training in todo[:1]:
+            process_of(training.process, training.grammar().v)
     except ValueError as error:
         refuse(error)
     name = f"v{v}-m{m}-s{s}-L{levels}"
