@@ -79,7 +79,7 @@ def as_jpeg(images: Tensor, quality: int = 75) -> Tensor:
     """Colour images after a round through JPEG, which the authors' code puts the samples through, but not the starts.
 
     Args:
-        images: uint8 (n, 3, height, width). quality: of the compression; 75 is Pillow's default, and the authors'.
+        images: uint8 (n, 3, height, width). quality: of the compression; 75 is what torchvision's save_image takes.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images: expected uint8 (n, 3, height, width), got {images.dtype} {tuple(images.shape)}")
