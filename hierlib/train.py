@@ -82,8 +82,8 @@ def classifiers(
 def figure8_(
     models: Annotated[Path, typer.Option(help="Folder of the weights, as `classifiers` writes them.")],
     out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
-    data: Annotated[int, typer.Option(min=2, help="Data for each grammar.")] = 2000,
-    rows: Annotated[int, typer.Option(min=1, help="Subtrees to which each linear probe is fitted.")] = 2000,
+    data: Annotated[int, typer.Option(min=2, help="Data for each grammar.")] = 1000,
+    rows: Annotated[int, typer.Option(min=1, help="Subtrees to which each linear probe is fitted.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of data and noise.")] = 0,
     threads: Threads = 1,
 ) -> None:

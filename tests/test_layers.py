@@ -197,13 +197,15 @@ def test_the_committed_result_is_of_the_size_that_it_says(committed):
 
 
 def test_the_live_figure_says_which_layer_leads():
-    eps, names = [0.2, 0.6, 0.9], ["layer 1", "layer 2", "logits"]
+    eps, names = [0.3, 0.6, 0.9], ["layer 1", "layer 2", "logits"]
     trained = np.array([[0.97, 0.98, 0.99], [0.8, 0.9, 0.95], [0.3, 0.2, -0.01]])
     markup = layers_html(eps, names, {"trained": trained, "untrained": trained[:, ::-1]}, [1, 0.95, 0.1], start=1)
     data = json.loads(re.search(r'application/json">(.*?)</script>', markup, re.S)[1])
     assert data["curves"]["trained"] == trained.T.tolist() and len(data["colours"]) == 3 and data["start"] == 1
     with pytest.raises(ValueError, match=r"untrained: expected finite \(3, 3\)"):
         layers_html(eps, names, {"trained": trained, "untrained": trained[:2]}, [1, 1, 0])
+    with pytest.raises(ValueError, match="evenly spaced"):
+        layers_html([0.3, 0.5, 0.9], names, {"trained": trained, "untrained": trained}, [1, 1, 0])
     with pytest.raises(ValueError, match="start among its stops"):
         layers_html(eps, names, {"trained": trained, "untrained": trained}, [1, 1, 0], start=3)
     if shutil.which("node") is None and not os.environ.get("CI"):

@@ -15,13 +15,15 @@ def layers_html(
     """The live figure (js/layers.js) for `book.html`: one curve a layer, a switch of weights, a slider of noise.
 
     Args:
-        eps: (T,) noises, increasing: the stops of the slider.
+        eps: (T,) noises, increasing and evenly spaced, so that the slider stands under the axis: its stops.
         names: of the layers, first to last.
         curves: for "trained" and "untrained", (T, layers), how alike start and end of a U-turn are.
         kept: (T,) probability that the class is kept.
         start: the stop at which the slider stands first.
     """
     eps, kept = np.asarray(eps, float), np.asarray(kept, float)
+    if len(eps) < 2 or not np.allclose(np.diff(eps), eps[1] - eps[0]) or eps[1] <= eps[0]:
+        raise ValueError(f"eps: expected increasing, evenly spaced noises, got {eps.tolist()}")
     curves = {weights: np.asarray(curves[weights], float) for weights in ("trained", "untrained")}
     for weights, curve in curves.items():
         if curve.shape != (len(eps), len(names)) or not np.isfinite(curve).all():
