@@ -39,7 +39,7 @@ def test_an_entry_says_what_was_asked_and_what_came():
     text = entry(0.25, note="A remark", stand_in=True, version="v3").astext()
     for words in ("1a · section 1", "“it <b>falls</b>”", "Expected: at most 0.5.", "Measured: 0.25.", "A remark."):
         assert words in text
-    assert "other data than the paper" in text and "version 3 of the paper only" in text
+    assert "On other data than the paper" in text and "version 3 of the paper only" in text
     why = _entry({**CLAIM, "status_if_not_run": "not tested here: no data"}, "not tested here", None, {}).astext()
     assert "Why: no data." in why and "Measured" not in why
 

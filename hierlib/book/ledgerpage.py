@@ -73,8 +73,9 @@ def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]
     facts += nodes.Text(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
     if answer:
         facts += [nodes.strong("", f"Measured: {measured(answer)}"), nodes.Text(". ")]
-    for note in filter(None, (claim.get("condition", {}).get("text"), claim.get("note"), _standing(claim))):
-        facts += nodes.Text(note.strip().rstrip(".") + ". ")
+    condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
+    for note in filter(None, (condition, claim.get("note"), _standing(claim))):
+        facts += nodes.Text(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
     if claim["chapter"] in pages:
         facts += _link(pages[claim["chapter"]], claim["chapter"])
     box += facts
@@ -84,8 +85,7 @@ def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]
 def _standing(claim: dict) -> str:
     words = ["on other data than the paper's, for which alone it speaks"] if claim.get("stand_in") else []
     words += [f"said in version {claim['version'].removeprefix('v')} of the paper only"] if "version" in claim else []
-    text = "; ".join(words)
-    return text[:1].upper() + text[1:]
+    return "; ".join(words)
 
 
 def _link(page: str, slug: str) -> addnodes.pending_xref:
