@@ -3,7 +3,8 @@
     python benchmarks/book.py
 
 Every chapter is run twice at its default parameters, each time in a fresh process on one thread: as it is, and with
-the reference backend wherever it leaves the choice to `hl.infer` and its like.
+the reference backend wherever it leaves the choice to `hl.infer` and its like. Chapters that the result file has already,
+of the same commit, are not run again.
 """
 
 from __future__ import annotations
@@ -55,13 +56,19 @@ def main(
     out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "book.json",
 ) -> None:
     """Run, print a table, and write the result file."""
-    made = provenance([])
-    made["command"] = " ".join(["python benchmarks/book.py", *[f"--slug {each}" for each in slug or ()]])
-    result = {"provenance": made | {"clock": "processor time of the process, seconds"}, "chapters": {}}
-    for each in slug or chapters(find_checkout(FOLDER)):
-        found = {backend: seconds(each, backend) for backend in ("torch", "cpu")}
-        result["chapters"][each] = found
-        print(f"{each:32} {found['torch']:7.1f} s with plain torch, {found['cpu']:7.1f} s compiled", flush=True)
+    made, known = (
+        provenance([]) | {"clock": "processor time of the process, seconds"},
+        [*chapters(find_checkout(FOLDER))],
+    )
+    result = json.loads(out.read_text("utf-8")) if out.exists() else {}
+    if result.get("provenance", {}).get("commit") != made["commit"] or "dirty" in made["commit"]:
+        result = {"provenance": made, "chapters": {}}
+    done = result["chapters"]
+    for each in [each for each in slug or known if each not in done]:
+        done[each] = {backend: seconds(each, backend) for backend in ("torch", "cpu")}
+        print(f"{each:32} {done[each]['torch']:7.1f} s plain torch, {done[each]['cpu']:7.1f} s compiled", flush=True)
+        words = [] if set(done) == set(known) else [f"--slug {name}" for name in done]
+        result["provenance"]["command"] = " ".join(["python benchmarks/book.py", *words])
         write(result, out)  # it takes long; what is done is kept
     print(f"written: {out}")
 

@@ -1,12 +1,15 @@
 """The benchmark runs, at a toy size, and its stored results say what made them and keep the promises."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from hierlib.book.benchmarks import messages_per_datum, power_law, results
 
@@ -83,7 +86,32 @@ def test_peers_runs_at_a_toy_size_with_whatever_is_installed(tmp_path):
         assert ("failed" in facts) != ("microseconds_per_datum" in facts)
 
 
-@pytest.mark.parametrize("name", ["scaling", "peers"])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_gpu_benchmark_refuses_without_a_gpu(tmp_path):
+    out = tmp_path / "gpu.json"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", "--out", str(out)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "no GPU here" in done.stderr
+    assert not out.exists()
+
+
+def test_gpu_benchmark_measures_what_it_is_given(monkeypatch):
+    """Everything but the device: the same function on the processor."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    gpu = importlib.import_module("gpu")
+    found = gpu.measure(gpu.Case(4, 2, 2, 3, 8, 4), None, 2, torch.device("cpu"))
+    assert found["largest_difference_from_plain_torch"] < 1e-6
+    assert all(0 < t["min"] <= t["median"] <= t["max"] for t in found["microseconds_per_datum"].values())
+
+
+def test_no_number_of_a_gpu_stands_where_none_was_measured():
+    if not (ROOT / "benchmarks" / "results" / "gpu.json").exists():
+        page = (ROOT / "book" / "19_how-fast.md").read_text(encoding="utf-8")
+        assert "**GPU:\nnot measured here.**" in page and not re.search(r"GPU[^.]*\d", page)
+
+
+@pytest.mark.parametrize("name", ["scaling", "peers", "book"])
 def test_stored_results_of_growth_and_peers_say_what_made_them(name):
     provenance = results(f"{name}.json", ROOT)["provenance"]
     assert provenance["command"].startswith(f"python benchmarks/{name}.py")
@@ -99,11 +127,14 @@ def test_stored_peers_answer_the_same_question():
 
 
 def test_stored_memory_is_that_of_the_results():
-    """Peak memory is what is returned and little else, and a stream needs no more than one call."""
+    """Besides what is returned there is one vector's worth of upward messages; a stream needs no more than one call.
+
+    With 32 data, one vector in single precision, these messages of the levels above the leaves are half as much again.
+    """
     memory = results("scaling.json", ROOT)["memory"]
     for rows in memory.values():
         for row in rows:
-            assert row["peak_growth_MiB"] <= 1.2 * row["marginals_MiB"] + 8
+            assert row["peak_growth_MiB"] <= 1.6 * row["marginals_MiB"] + 8
     grown = [row["peak_growth_MiB"] for row in memory["stream"]]
     assert max(grown) <= 1.1 * min(grown)
 
