@@ -1,0 +1,116 @@
+"""Control without a hierarchy: two Gaussian clouds, exactly denoised; their class is lost at once, nothing inverts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler
+from hierlib.images.sampler import denoised, generator, noised
+from hierlib.probe import moments, similarity
+
+
+class ExactDenoiser(nn.Module):
+    """The posterior mean of the noise for data x₀ ~ ½ N(μ, σ²) + ½ N(-μ, σ²), called as a diffusers network is.
+
+    E[x₀ | x] = Σ± p(± | x) (±μ + √ᾱ σ² / s² (x ∓ √ᾱ μ)) with s² = ᾱ σ² + 1 - ᾱ and p(+ | x) = sigmoid(2 √ᾱ μ·x / s²).
+
+    Args:
+        mode: (d,) μ. sigma: σ. alphas_cumprod: ᾱ of each training step.
+    """
+
+    def __init__(self, mode: Tensor, sigma: float, alphas_cumprod: Tensor):
+        super().__init__()
+        self.mode, self.sigma = nn.Parameter(mode, requires_grad=False), sigma
+        self.register_buffer("alphas_cumprod", alphas_cumprod)
+
+    def forward(self, x: Tensor, t: Tensor, return_dict: bool = False) -> tuple[Tensor]:
+        """Noise of the states x (n, …) with d numbers each, all at the training step t[0]."""
+        a = self.alphas_cumprod[t[0]]
+        flat, spread = x.flatten(1), a * self.sigma**2 + 1 - a
+        sign = torch.tanh(a.sqrt() * (flat @ self.mode) / spread)[:, None]  # E[± | x]
+        clean = sign * self.mode + a.sqrt() * self.sigma**2 / spread * (flat - a.sqrt() * sign * self.mode)
+        return (((flat - a.sqrt() * clean) / (1 - a).sqrt()).to(x.dtype).reshape(x.shape),)
+
+
+def clouds(d: int, separation: float, *, generator: torch.Generator) -> DiffusionModel:
+    """The exact diffusion model of two Gaussian clouds in d dimensions, ±μ with μ of that length and σ = 1.
+
+    Its states have the shape (n, 1, 1, d); they are no images, and nothing is clipped.
+    """
+    mode = torch.randn(d, generator=generator)
+    scheduler = exact_scheduler(
+        **LINEAR | dict(clip_sample=False), timestep_spacing="linspace", variance_type="fixed_small"
+    )
+    network = ExactDenoiser(separation * mode / mode.norm(), 1.0, scheduler.alphas_cumprod)
+    return DiffusionModel(network, scheduler, 1, d, name=f"two clouds in {d} dimensions")
+
+
+def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """n data (n, 1, 1, d) and the cloud of each, 0 or 1."""
+    labels = torch.randint(2, (n,), generator=generator)
+    mode = model.network.mode
+    x = torch.randn(n, len(mode), generator=generator) + (2 * labels[:, None] - 1) * mode
+    return x[:, None, None], labels
+
+
+def train_mlp(model: DiffusionModel, *, width: int = 64, depth: int = 3, steps: int = 500, generator) -> nn.Sequential:
+    """A perceptron that tells the clouds apart, trained on fresh data at every step."""
+    sizes = [len(model.network.mode)] + [width] * depth
+    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Linear(width, 2))
+    with torch.no_grad():
+        for layer in net[::2]:
+            layer.weight.normal_(0, (2 / layer.in_features) ** 0.5, generator=generator)
+            layer.bias.zero_()
+    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    for _ in range(steps):
+        x, y = draw(model, 128, generator=generator)
+        loss = nn.functional.cross_entropy(net(x.flatten(1)), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return net.requires_grad_(False)
+
+
+def cloud_uturns(
+    model: DiffusionModel, nets: list[nn.Sequential], k: list[int], *, n: int, steps: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """U-turns of n data, seen by the first layer and the logits of perceptrons.
+
+    Returns:
+        cosine (networks, K, n, 2) and baseline (networks, 2000, 2), for `hierlib.images.inversion.inversion`; and the
+        fraction (K,) that kept its cloud.
+    """
+    x, labels = draw(model, n, generator=generator)
+    data = draw(model, 2000, generator=generator)[0]
+    seed = int(torch.randint(2**31, (), generator=generator))
+    ends = []
+    for j in k:
+        rngs = [_generator(seed, j, i) for i in range(n)]
+        state = noised(model, x, j, steps=steps, matched=False, rngs=rngs)
+        ends.append(denoised(model, state, j, steps=steps, rngs=rngs))
+    kept = torch.stack([((y.flatten(1) @ model.network.mode > 0) == labels.bool()).double().mean() for y in ends])
+    cosine, baseline = [], []
+    for net in nets:
+        look = _activations(net)
+        statistics = moments(look, data.split(500))
+        start = look(x)
+        rows = [_columns(similarity(start, look(y), statistics).cosine) for y in ends]
+        cosine.append(torch.stack(rows))
+        baseline.append(_columns(similarity(look(data), look(data.roll(1, 0)), statistics).cosine))
+    return torch.stack(cosine), torch.stack(baseline), kept
+
+
+def _activations(net: nn.Sequential):
+    return lambda x: {"first": net[:2](x.flatten(1))[:, :, None], "logits": net(x.flatten(1))}
+
+
+def _columns(cosine: dict[str, Tensor]) -> Tensor:
+    return torch.stack([cosine["first"], cosine["logits"]], 1)
+
+
+def _generator(seed: int, k: int, index: int) -> torch.Generator:
+    return generator("cpu", seed, k, index)
