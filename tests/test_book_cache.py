@@ -103,6 +103,7 @@ def test_imports_are_followed_across_cells_and_lazily(root):
         "tinylib.other.unused",
         "import tinylib as t\nt.other.unused",
         'import importlib\nimportlib.import_module("tinylib.other")',
+        'import importlib\nimportlib.import_module(f"tinylib.{m}")',
         "from tinylib import *",
         "dir(tinylib)",
         'getattr(tinylib, "other")',

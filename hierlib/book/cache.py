@@ -30,7 +30,10 @@ def run_key(chapter: Chapter, values: Mapping) -> str:
 
 def run_keys(chapter: Chapter) -> Callable[[Mapping], str]:
     """`run_key` of one chapter as a function of the values: its code is read once, however many points there are."""
-    head, tail = f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(), [*_code(chapter)]
+    head, tail = (
+        f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(),
+        [*_code(chapter)],
+    )
 
     def key(values: Mapping) -> str:
         digest = hashlib.sha256()
@@ -114,6 +117,8 @@ class _Imports:
     def of(self, tree: ast.AST, package: str) -> set[str]:
         """Dotted names of the checkout's modules that a syntax tree imports, parents included."""
         aliases, found = {}, set()  # what each name of the file is bound to
+        hooks = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        lazy = {id(n) for hook in hooks for n in ast.walk(hook)}  # `attribute` knows what these fetch
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for each in node.names:
@@ -134,6 +139,11 @@ class _Imports:
                         aliases[each.asname or each.name] = f"{base}.{each.name}"
             elif (text := _text(node)) and "." in text and all(part.isidentifier() for part in text.split(".")):
                 found.add(text)  # import_module("hierlib.images")
+            elif isinstance(node, ast.JoinedStr) and node.values and id(node) not in lazy:
+                text = _text(node.values[0]) or ""
+                found |= (
+                    self.whole(text[:-1]) if text.endswith(".") else set()
+                )  # import_module(f"hierlib._kernels.{name}")
         packages = {k: v for k, v in aliases.items() if (p := self.locate(v)) and p.name == "__init__.py"}
         inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         for node in ast.walk(tree):

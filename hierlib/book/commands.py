@@ -1,6 +1,7 @@
 """The commands behind `hierlib`."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -9,10 +10,14 @@ import typer
 from rich.console import Console
 
 import hierlib
-from hierlib.book.checkout import chapter, chapters, find_checkout
+from hierlib.book import grid, report
+from hierlib.book import sweep as sweeping
+from hierlib.book.checkout import Chapter, chapter, chapters, find_checkout
 from hierlib.book.params import BadRequest, describe
-from hierlib.book.run import Outcome, execute_all, prepare, prune
+from hierlib.book.provenance import commit
+from hierlib.book.run import Outcome, clear_parts, execute_all, identity, jobs_of, prepare, prune
 from hierlib.book.site import SiteError, build_site, zip_site
+from hierlib.book.targets import target, targets
 
 commands = typer.Typer(
     add_completion=False,
@@ -25,6 +30,7 @@ commands = typer.Typer(
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many chapters run side by side.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Run again what has been run before.")]
 Timeout = Annotated[int, typer.Option(min=0, help="Seconds that one cell may take; 0 for no limit.")]
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The chapter or quantity, as `hierlib list` names it.")]
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -68,7 +74,7 @@ def build(
 
 @commands.command()
 def run(
-    slug: Annotated[str, typer.Argument(metavar="SLUG", help="The chapter, as `hierlib list` names it.")],
+    slug: Slug,
     parameters: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; may be given many times."),
@@ -77,11 +83,11 @@ def run(
     force: Force = False,
     timeout: Timeout = 0,
 ) -> None:
-    """Run one chapter with other parameters, into a folder: the notebook, its records, its data."""
+    """Run one chapter or quantity with other parameters, into a folder: the notebook, its records, its data."""
     console = _console()
     try:
         root = find_checkout()
-        each = chapter(root, slug)
+        each = target(root, slug)
         job = prepare(each, _pairs(parameters or []), out, timeout=timeout or None, force=force)
         if out is None:
             folder = root / "results" / f"{each.slug}-{job.key}"
@@ -90,19 +96,110 @@ def run(
         _refuse(error)
     [done] = _run(console, [job], 1)
     if done.error:
-        console.print(f"{each.path.name} failed: {done.error}", markup=False)
-        console.print(f"  the notebook up to there: {_short(done.notebook, Path.cwd())}", markup=False)
+        console.print(f"{each.slug} failed: {done.error}", markup=False)
+        left = done.notebook if isinstance(each, Chapter) else done.folder / "traceback.txt"
+        console.print(f"  what it left: {_short(left, Path.cwd())}", markup=False)
         raise typer.Exit(1)
     console.print(f"The run is in {_short(done.folder, Path.cwd())}", markup=False, soft_wrap=True)
 
 
+@commands.command()
+def sweep(
+    slug: Slug,
+    parameters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            metavar="NAME VALUES",
+            help="Values by commas, start:stop:step (stop excluded), or both.",
+        ),
+    ] = None,
+    grid_file: Annotated[
+        Path | None, typer.Option("--grid", help="A YAML file of such axes, or a list of them.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder of the results; default results/.")] = None,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=512, help="How many processes.")] = CPUS,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler, tcp://host:port, or local:N.")
+    ] = None,
+    resources: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=N", help="What a point needs of a dask worker, say GPU=1.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="How many points are sent to a worker at once.")] = 1,
+    wait: Annotated[float, typer.Option(min=0.1, max=10**6, help="Seconds to wait for a cluster.")] = 10,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Run the first point only; tell how long all take.")
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run again what has failed before.")] = False,
+    timeout: Timeout = 0,
+) -> None:
+    """Run a chapter or quantity at every point of a grid; what is there already is skipped."""
+    console = _console()
+    try:
+        root = find_checkout()
+        each = target(root, slug)
+        axes = grid.grids(each.parameters, _pairs(parameters or []), grid_file, chapter=each.slug)
+        need = _resources(resources or [], cluster)
+        folder = sweeping.writable(out or root / "results")
+        clear_parts(folder)
+        options = {"timeout": timeout or None, "fit": identity(each), "commit": commit(root)}
+        tally = sweeping.take_stock(jobs_of(each, grid.points(each.parameters, axes), folder, **options), retry=retry)
+        count = len(tally.todo)
+        console.print(f"{each.slug}: {count + tally.there + len(tally.earlier)} points, {tally.there} there already")
+
+        def hire(most: int):
+            if cluster is None:
+                return sweeping.processes(min(most, jobs))
+            return sweeping.cluster(cluster, each, folder, resources=need, wait=wait)
+
+        seconds = None if dry_run else 0.0
+        if dry_run:
+            report.estimate(console, tally, hire, jobs if cluster is None else None)
+        elif tally.todo:
+            seconds = report.drive(console, tally, hire, batch=batch)
+    except BadRequest as error:
+        _refuse(error)
+    except KeyboardInterrupt:
+        console.print("Interrupted. What has finished is kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
+    if not report.tell(console, tally, folder, seconds):
+        raise typer.Exit(1)
+
+
+@commands.command()
+def collect(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What a sweep has written to.")],
+    of: Annotated[str | None, typer.Option(help="The chapter or quantity, if the folder holds several.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A netCDF file to write.")] = None,
+) -> None:
+    """Gather the runs of a folder into one labelled dataset; exit code 1 if some are damaged and left out."""
+    from hierlib.book import collect as collecting  # xarray takes a second
+
+    console = _console()
+    try:
+        found = collecting.collect(folder, of)
+        if out is not None:
+            collecting.write(found.data, out)
+    except BadRequest as error:
+        _refuse(error)
+    console.print(str(found.data), markup=False, highlight=False)
+    if found.older:
+        console.print(f"{found.older} runs of an earlier state of the code are left out", markup=False)
+    for line in found.damaged:
+        console.print(f"left out, damaged: {line}", markup=False, style="red")
+    if found.damaged:
+        console.print("The same `hierlib sweep` runs the damaged points again.")
+        raise typer.Exit(1)
+
+
 @commands.command("list")
 def list_() -> None:
-    """List the chapters and the parameters that each takes: type, default, meaning, constraint."""
+    """List the chapters and quantities and the parameters that each takes: type, default, meaning, constraint."""
     out = _console()
     try:
-        for slug, each in chapters(find_checkout()).items():
-            out.print(describe(each.parameters, slug) + "\n", markup=False, highlight=False, soft_wrap=True)
+        for each in targets(find_checkout()):
+            out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
     except BadRequest as error:
         _refuse(error)
 
@@ -154,6 +251,19 @@ def _pairs(words: list[str]) -> dict[str, str]:
             raise BadRequest(f"-p {name}: given twice")
         pairs[name] = value
     return pairs
+
+
+def _resources(words: list[str], cluster: str | None) -> dict[str, float] | None:
+    """``GPU=1`` as dask wants it."""
+    found = {}
+    for word in words:
+        match = re.fullmatch(r"([A-Za-z]\w{0,40})=(\d{1,6}(\.\d{1,6})?)", word, re.A)
+        if not match or float(match[2]) == 0:
+            raise BadRequest(f"--resources {word}: expected NAME=N with N > 0, as in GPU=1")
+        found[match[1]] = float(match[2])
+    if found and cluster is None:
+        raise BadRequest("--resources are of dask workers; name a cluster, as in --cluster local:2")
+    return found or None
 
 
 def _refuse(error: BadRequest) -> NoReturn:

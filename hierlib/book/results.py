@@ -7,6 +7,7 @@ say cell by cell in Jupyter, nothing is written.
 import json
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def record(id: str, value, interval: Sequence[float] | None = None) -> Record:
 
 
 def save(name: str, data) -> Path | None:
-    """Keeps the numbers behind a figure, with the parameters, versions and commit that made them.
+    """Keeps the numbers behind a figure, with the parameters, versions, commit and seconds that made them.
 
     Args:
         name: file name without suffix: lower-case letters, digits and hyphens.
@@ -100,6 +101,8 @@ def save(name: str, data) -> Path | None:
         "seed": facts.get("parameters", {}).get("seed"),
         "versions": versions(),
         "commit": facts.get("commit") or commit(Path.cwd()),
+        "key": facts.get("key", ""),
+        "seconds": round(time.time() - facts.get("started", time.time()), 3),
     }
     text = None if isinstance(data, xr.Dataset) else json.dumps({**made, "data": plain(data)}, indent=1)
     if folder is None:

@@ -1,12 +1,13 @@
-"""Runs chapters by papermill, each into a folder of its own, and never the same run twice.
+"""Runs chapters and quantities, each into a folder of its own, and never the same run twice.
 
 A run's folder holds the executed notebook, run.json (what was run, and a checksum of every file),
 records.json and data/. It is written under another name and renamed when whole, so a folder that exists is
-complete, whatever was killed; a run that failed is kept beside it as NAME-failed.
+complete, whatever was killed; a run that failed is kept beside it as NAME-failed. What is no fault of the run (a full
+disk, other code on a worker) leaves nothing.
 """
 
 import contextlib
-import copy
+import errno
 import hashlib
 import json
 import logging
@@ -15,7 +16,6 @@ import os
 import re
 import shutil
 import socket
-import tempfile
 import threading
 import time
 import traceback
@@ -23,54 +23,59 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
-from hierlib.book.cache import run_key
+from hierlib.book.cache import code_key, run_keys
 from hierlib.book.checkout import Chapter
 from hierlib.book.params import BadRequest, resolve
-from hierlib.book.provenance import RUN_DIR, commit, versions
+from hierlib.book.point import run_point
+from hierlib.book.provenance import commit, versions
+from hierlib.book.targets import Quantity
 
 KEEP = 6  # runs of one chapter that stay in _build/runs beside those just used
-
-# One thread a chapter: its arrays are small, and chapters run side by side. The chapters fetch nothing.
-_ENVIRONMENT = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
-    **dict.fromkeys(("NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
-    "PYTHONHASHSEED": "0",
-    "HF_HUB_OFFLINE": "1",
-    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one that the user has installed
-    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a chapter, the value of each of its parameters, and the folder that it becomes.
+    """One run: a chapter or quantity, the value of each of its parameters, and the folder that it becomes.
 
     Args:
         given: the values that differ from the defaults; papermill puts these into the notebook.
         timeout: seconds that one cell may take, None for no limit.
         force: run again even if the folder is there.
+        fit: `identity` of the code and versions that the run is meant to have; where there are others it is refused.
+        commit: what the run says of its commit; None to ask git.
     """
 
-    chapter: Chapter
+    chapter: Chapter | Quantity
     values: Mapping
     given: Mapping
     key: str
     folder: Path
     timeout: int | None = None
     force: bool = False
+    fit: str = ""
+    commit: str | None = None
+
+
+class Misfit(RuntimeError):
+    """The code or the versions here are not those that the run was prepared with."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: `error` is None, or one line that says what was raised; `folder` is what there is to read."""
+    """How a job ended: `error` is None, or one line that says what was raised; `folder` is what there is to read.
+
+    `halt` says that it is no fault of this run, and that the others cannot go on either; nothing is left of it then.
+    """
 
     job: Job
     folder: Path
     seconds: float
     cached: bool = False
     error: str | None = None
+    halt: bool = False
 
     @property
     def notebook(self) -> Path:
@@ -85,18 +90,34 @@ def prepare(chapter: Chapter, given: Mapping | None = None, folder: Path | None 
         options: `timeout` and `force` of the Job.
     """
     values = resolve(chapter.parameters, given or {}, chapter=chapter.slug)
-    given = {k: v for k, v in values.items() if v != chapter.parameters[k].default}
-    key = run_key(chapter, values)
-    folder = Path(folder or chapter.root / "_build" / "runs" / f"{chapter.slug}-{key}").absolute()
-    job = Job(chapter, values, given, key, folder, **options)
-    _refuse_foreign(job)
-    return job
+    folder = None if folder is None else Path(folder)
+    return jobs_of(chapter, [values], chapter.root / "_build" / "runs", folder, **options)[0]
+
+
+def jobs_of(
+    chapter: Chapter | Quantity, points: Iterable[Mapping], into: Path, folder: Path | None = None, **options
+) -> list[Job]:
+    """The jobs of many points, whose values are whole and checked, each in a folder `into`/SLUG-KEY of its own.
+
+    Args:
+        folder: for a single point, the folder that it becomes.
+        options: as of `prepare`.
+    """
+    key_of, found, defaults = run_keys(chapter), [], {k: p.default for k, p in chapter.parameters.items()}
+    into = Path(into).absolute()
+    for values in points:
+        key = key_of(values)
+        given = {k: v for k, v in values.items() if v != defaults[k]}
+        where = into / f"{chapter.slug}-{key}" if folder is None else folder.absolute()
+        found.append(Job(chapter, values, given, key, where, **options))
+        _refuse_foreign(found[-1])
+    return found
 
 
 def _refuse_foreign(job: Job) -> None:
-    """Nothing but a run may be replaced, and another run only by force."""
+    """Nothing but a run may be replaced, and another run only by force. A folder of the run's own name is a run."""
     folder = job.folder
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    if folder.name != f"{job.chapter.slug}-{job.key}" and folder.exists() and not _empty(folder):
         try:
             key = json.loads((folder / "run.json").read_text("utf-8"))["key"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -105,11 +126,15 @@ def _refuse_foreign(job: Job) -> None:
             raise BadRequest(f"{folder} holds another run; name another folder, or replace it with --force")
 
 
+def _empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
 def finished(job: Job) -> bool:
     """Whether the job's folder holds this very run, whole: the key and the checksum of every file are right."""
     try:
         facts = json.loads((job.folder / "run.json").read_text("utf-8"))
-        return facts["key"] == job.key and facts["files"] == _checksums(job.folder)
+        return facts["key"] == job.key and facts["files"] == checksums(job.folder)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -121,35 +146,86 @@ def execute(job: Job) -> Outcome:
         with contextlib.suppress(OSError):
             os.utime(job.folder)  # `prune` keeps what was used last
         return Outcome(job, job.folder, 0.0, cached=True)
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
-    part = job.folder.with_name(f".{job.folder.name}.{socket.gethostname()}-{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    facts = {
-        "chapter": job.chapter.slug,
-        "parameters": dict(job.values),
-        "key": job.key,
-        "commit": commit(job.chapter.root),
-        "versions": versions(),
-        "started": start,
-    }
+    part = _part(job)
     try:
+        if job.fit and job.fit != identity(job.chapter):
+            raise Misfit("the code has changed since the start, or this worker has other code or versions")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        facts = {
+            "chapter": job.chapter.slug,
+            "parameters": dict(job.values),
+            "key": job.key,
+            "code": _code_here(job.chapter),
+            "commit": commit(job.chapter.root) if job.commit is None else job.commit,
+            "versions": versions(),
+            "started": start,
+        }
         _write(part / "run.json", facts)
-        _papermill(job, part)
-        facts |= {"seconds": round(time.time() - start, 2), "files": _checksums(part)}
+        run_point(job.chapter, job.values, job.given, part, job.timeout)
+        facts |= {"seconds": round(time.time() - start, 3), "files": checksums(part)}
         _write(part / "run.json", facts)
         _publish(part, job)
+        shutil.rmtree(failed_folder(job), ignore_errors=True)
         return Outcome(job, job.folder, time.time() - start)
     except Exception as error:
-        failed = job.folder.with_name(f"{job.folder.name}-failed")
-        shutil.rmtree(failed, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            (part / "traceback.txt").write_text(_readable(traceback.format_exc()), "utf-8")
-        with contextlib.suppress(OSError):
-            part.replace(failed)
-        return Outcome(job, failed, time.time() - start, error=_summary(error))
+        seconds, text = time.time() - start, _readable(traceback.format_exc())
+        if isinstance(error, Misfit):
+            return Outcome(job, job.folder, seconds, error=_summary(error), halt=True)
+        if why := _no_room(error, part):
+            return Outcome(job, job.folder, seconds, error=why, halt=True)
+        _keep_failed(part, job, text)
+        return Outcome(job, failed_folder(job), seconds, error=_summary(error))
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def failed_folder(job: Job) -> Path:
+    """Where a run is kept that has failed: what it had left up to there, and traceback.txt."""
+    return job.folder.with_name(f"{job.folder.name}-failed")
+
+
+def _keep_failed(part: Path, job: Job, text: str) -> None:
+    shutil.rmtree(failed_folder(job), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        part.mkdir(parents=True, exist_ok=True)
+        (part / "traceback.txt").write_text(text, "utf-8")
+        part.replace(failed_folder(job))
+
+
+def died(job: Job, why: str) -> Outcome:
+    """The outcome of a run whose process died under it, kept as one that failed."""
+    _keep_failed(_part(job), job, f"{why}\n")
+    return Outcome(job, failed_folder(job), 0.0, error=why)
+
+
+def _part(job: Job) -> Path:
+    return job.folder.with_name(f".{job.folder.name}.{socket.gethostname()}-{os.getpid()}.part")
+
+
+def _no_room(error: Exception, folder: Path) -> str | None:
+    """Why nothing more can be written there, if so. Libraries hide it in errors of their own: a try tells, too."""
+    at_fault = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+    try:
+        if isinstance(error, OSError) and error.errno in at_fault:
+            raise error
+        probe = folder / "room.part"
+        probe.write_bytes(b"\1" * 2**16)
+        probe.unlink()
+    except OSError as why:
+        return f"nothing can be written to {folder.parent} ({why.strerror})" if why.errno in at_fault else None
+    return None
+
+
+def identity(chapter: Chapter | Quantity) -> str:
+    """Of the code and the versions that a run in this process would have."""
+    return hashlib.sha256(json.dumps([_code_here(chapter), versions()]).encode()).hexdigest()[:16]
+
+
+@lru_cache
+def _code_here(chapter: Chapter | Quantity) -> str:
+    """Once a process: it imports the code once, too."""
+    return code_key(chapter)
 
 
 def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
@@ -208,56 +284,15 @@ def prune(runs: Path, used: Iterable[Outcome]) -> None:
             slugs[match[1]] += not match[2]
             if match[2] or slugs[match[1]] > KEEP:
                 shutil.rmtree(folder, ignore_errors=True)
+    clear_parts(runs)
+
+
+def clear_parts(runs: Path) -> None:
+    """Removes what runs have left that were killed on this machine."""
     for part in runs.glob(".*.part"):
         match = re.fullmatch(r".+\.(.+)-(\d+)\.part", part.name)
         if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
             shutil.rmtree(part, ignore_errors=True)
-
-
-def _papermill(job: Job, folder: Path) -> None:
-    import papermill
-    from traitlets.config import Config
-
-    root = job.chapter.root
-    # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
-    # A socket's path has 104 characters at most, and temporary folders of macOS have long names.
-    scratch = tempfile.mkdtemp(prefix="hier-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
-    settings = {
-        **_ENVIRONMENT,
-        RUN_DIR: str(folder),
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
-        "IPYTHONDIR": scratch,  # no start-up files of the user, no history shared between kernels
-        "JUPYTER_RUNTIME_DIR": scratch,
-        "MPLCONFIGDIR": str(root / "_build" / "matplotlib"),
-    }
-    notebook = copy.deepcopy(job.chapter.notebook)
-    notebook.metadata.pop("source_map", None)
-    try:
-        with _environment(settings):
-            papermill.execute_notebook(
-                notebook,
-                folder / f"{job.chapter.slug}.ipynb",
-                parameters=dict(job.given),
-                cwd=str(job.chapter.path.parent),
-                kernel_name="python3",
-                progress_bar=False,
-                start_timeout=180,
-                execution_timeout=job.timeout,
-                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
-            )
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _start_worker() -> None:
@@ -273,19 +308,23 @@ def _start_worker() -> None:
 
 def _publish(part: Path, job: Job) -> None:
     """Renames the whole run to its place; where another process was quicker with the same run, that one stays."""
-    if job.force or not finished(job):
-        old = part.with_name(f"{part.name}.old.part")
-        with contextlib.suppress(FileNotFoundError):
-            job.folder.replace(old)
-        shutil.rmtree(old, ignore_errors=True)
-    try:
-        part.replace(job.folder)
-    except OSError:
-        if not finished(job):
-            raise
+    for attempt in range(3):
+        try:
+            part.replace(job.folder)  # works only where there is nothing, or an empty folder
+            return
+        except OSError:
+            if finished(job) and not job.force:
+                return
+            if attempt == 2:
+                raise
+            old = part.with_name(f"{part.name}.old.part")
+            with contextlib.suppress(FileNotFoundError):
+                job.folder.replace(old)
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def _checksums(folder: Path) -> dict[str, str]:
+def checksums(folder: Path) -> dict[str, str]:
+    """Of every file of a run but run.json, which holds them."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
