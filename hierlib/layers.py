@@ -286,8 +286,9 @@ def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:
         ValueError: there is no noise on one of the sides, or the class has no half height.
     """
     found, eps = data.sel(weights=weights), data.eps.values
-    middle = half_height(eps, data.overlap.mean("grammar").values[:, -1], chance=1 / data.attrs["v"]).t
-    height = above_chance(found.cosine.values, found.baseline.values[:, :, None])  # (grammar, seed, eps, layer)
+    middle = half_height(eps, data.overlap.isel(level=-1).mean("grammar").values, chance=1 / data.attrs["v"]).t
+    cosine = found.cosine.transpose("grammar", "seed", "eps", "layer").values
+    height = above_chance(cosine, found.baseline.transpose("grammar", "seed", "layer").values[:, :, None])
     ahead = height[..., 0] - height[..., -1]
     rows = np.stack([eps, *mean_interval(ahead)], 1)
     below = rows[(eps >= middle - BELOW[0]) & (eps <= middle - BELOW[1])]

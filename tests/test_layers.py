@@ -161,10 +161,10 @@ def test_untrained_networks_keep_their_order():
     torch.set_num_threads(1)
     nets = []
     for seed in range(3):
-        g = hl.random_grammar(v=16, m=4, s=2, L=7, generator=rng(seed))
-        net = TreeCNN(16, 2, 7, 128, 16).reset_parameters(rng(100 + seed))
+        g = hl.random_grammar(v=16, m=4, s=2, L=5, generator=rng(seed))
+        net = TreeCNN(16, 2, 5, 128, 16).reset_parameters(rng(100 + seed))
         nets.append(Classifier(g, net, Training(grammar_seed=seed, seed=200 + seed), []))
-    data = figure8(nets, [0.6, 0.7, 0.75, 0.8, 0.85, 0.9], n=60, seed=5)
+    data = figure8(nets, [0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9], n=100, seed=5)
     for weights in ("trained", "untrained"):
         order = order_of_layers(data, weights)
         assert not order.inverts
