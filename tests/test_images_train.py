@@ -252,7 +252,7 @@ def test_a_real_kill(folder, tmp_path, small):
         out = str(tmp_path / name / "cnn.safetensors")
         return ["classifier", "--folder", str(folder), "--out", out, "--every", str(every)]
 
-    checkpoint = tmp_path / "a" / "cnn.safetensors.checkpoint"
+    checkpoint = tmp_path / "a" / "cnn.part"
     command = [sys.executable, "-c", RUN, *words("a", 0)]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
@@ -264,7 +264,7 @@ def test_a_real_kill(folder, tmp_path, small):
     assert not (tmp_path / "a" / "cnn.safetensors").exists()
     assert train.main(words("a", 60)) == 0 and train.main(words("b", 60)) == 0
     a, b = ((tmp_path / name / "cnn.safetensors").read_bytes() for name in "ab")
-    assert a == b
+    assert a == b and not checkpoint.exists()
 
 
 def test_distances_of_gaussians():

@@ -164,7 +164,7 @@ def card(options, command: str) -> int:
 
 def _train(network, loss, images, schedule, options, about, measure=dict) -> int:
     out = Path(options.out)
-    checkpoint = Path(options.checkpoint or f"{out}.checkpoint")
+    checkpoint = options.checkpoint or out.with_suffix(".part")  # which git ignores
     if out.exists():
         raise ValueError(f"{out}: expected no file there, got one; remove it to train again")
     bar, start = None, time.monotonic()
@@ -193,6 +193,7 @@ def _train(network, loss, images, schedule, options, about, measure=dict) -> int
     about |= measure()
     about["trained_on"] |= dict(device=_device_name(), minutes_of_last_call=round((time.monotonic() - start) / 60, 1))
     save(out, weights, about)
+    checkpoint.unlink(missing_ok=True)
     print(f"wrote {out} and {out.with_suffix('.json').name}", file=sys.stderr)
     return 0
 
@@ -261,7 +262,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--per-class", type=int, default=100)
         else:
             command.add_argument("--out", type=Path, required=True, help="safetensors file to write, with a json")
-            command.add_argument("--checkpoint", type=Path, help="file to resume from (default: beside --out)")
+            command.add_argument("--checkpoint", type=Path, help="file to resume from (default: --out with .part)")
             command.add_argument("--minutes", type=float, default=math.inf, help="stop then; the same command goes on")
             command.add_argument("--every", type=float, default=120, help="seconds between checkpoints")
             command.add_argument("--examples", type=int, help="images to show in all")

@@ -1,0 +1,95 @@
+"""The command from end to end, on a folder of small pictures and a small model."""
+
+import pytest
+import torch
+
+from hierlib.images import classifier, data, models, run, sampler
+from hierlib.images.probe import baseline, cnn_probe, compare, statistics
+from tests.test_images_data import folder_of_classes
+from tests.test_images_models import STEPS
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A denoiser and a classifier of 32 × 32 colour images, untrained, and a folder of such images."""
+    root = tmp_path_factory.mktemp("run")
+    folder_of_classes(root / "val", n=5, size=(40, 36))
+    config = models.small_config(3, 32, (8, 16))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network, cnn = models.unet(config), classifier.ImageCNN(3, 4, width=4, depth=1)
+    about = dict(kind="diffusion model", name="little", network=config, scheduler=STEPS, channels=3, size=32, fold=2)
+    models.save(root / "model.safetensors", network.state_dict(), about)
+    models.save(root / "cnn.safetensors", cnn.state_dict(), dict(kind="classifier", network=cnn.config))
+    return root
+
+
+def words(place, folder, *more):
+    out = ["--weights", place / "model.safetensors", "--images", place / "val", "--per-class", "2", "--device", "cpu"]
+    out += ["--statistics-per-class", "4", "--k", "1", "3", "--steps", "4", "--batch", "3", "--folder", folder]
+    return [str(word) for word in [*out, *(more or ["--probe", place / "cnn.safetensors"])]]
+
+
+def test_it_is_the_parts_put_together(place, tmp_path, capsys):
+    assert run.main(words(place, tmp_path)) == 0
+    found, unrelated, about = run.load_layers(tmp_path / "layers-cnn.safetensors")
+    model = models.load_small(place / "model.safetensors")
+    probe = cnn_probe(classifier.load_classifier(place / "cnn.safetensors")[0])
+    images, wide = (data.image_folder(place / "val", per_class=n, size=32) for n in (2, 4))
+    moments = statistics(probe, wide)
+    expected = compare(probe, sampler.uturns(model, images, [1, 3], steps=4, show=False), moments)
+    assert list(found) == [1, 3] and found[1].layers == probe.layers and found[1].cosine.shape == (4, 5)
+    for k in (1, 3):
+        torch.testing.assert_close(found[k].cosine, expected[k].cosine, rtol=0, atol=1e-4)
+        assert torch.equal(found[k].kept, expected[k].kept)
+    other = baseline(probe, wide, moments, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(unrelated.cosine, other.cosine, rtol=0, atol=1e-4)
+    assert about["model"] == "little" and about["of_statistics"] == 8 and about["trained"] is True
+    assert "images/s" in capsys.readouterr().err
+    before = (tmp_path / "layers-cnn.safetensors").stat().st_mtime_ns
+    assert run.main(words(place, tmp_path)) == 0 and "is there already" in capsys.readouterr().err
+    assert (tmp_path / "layers-cnn.safetensors").stat().st_mtime_ns == before
+
+
+def test_options_of_the_authors_code_change_what_they_should(place, tmp_path):
+    probe = ["--probe", place / "cnn.safetensors"]
+    out = {}
+    for name, more in {"": [], "raw": ["--raw-second-moment"], "jpeg": ["--jpeg-quality", "20"]}.items():
+        assert run.main(words(place, tmp_path / name, *probe, *more)) == 0
+        out[name] = run.load_layers(tmp_path / name / "layers-cnn.safetensors")[0][1].cosine
+    assert (out["raw"] - out[""]).abs().max() > 1e-3 and (out["jpeg"] - out[""]).abs().max() > 1e-3
+
+
+def test_fashion_files_are_recognised(tmp_path):
+    from hierlib.images.files import write_idx
+
+    write_idx(tmp_path / "t10k-images-idx3-ubyte", torch.zeros(20, 28, 28, dtype=torch.uint8))
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte", torch.arange(20, dtype=torch.uint8) % 10)
+    assert run.open_images(tmp_path, None, 2).shape == (20, 1, 28, 28)
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (["--probe", "vgg"], "--probe: expected FILE.safetensors, NAME=FILE, NAME=download or NAME=random"),
+        (["--probe", "resnet50=none.pth"], "none.pth: expected a file of weights, got nothing there"),
+        (["--probe", "none.safetensors"], "none.safetensors: expected a classifier written by hierlib.images"),
+        (["--probe", "CNN", "--model", "big"], "model: expected one of small, adm256, pipeline, got 'big'"),
+        (["--probe", "CNN", "--images", "nowhere"], "nowhere: expected a folder with one folder of images for each"),
+        (["--probe", "CNN", "--k", "0"], "k: expected inversion times from 1 to 4 steps, got [0]"),
+    ],
+)
+def test_wrong_words(place, tmp_path, capsys, change, why):
+    given = [str(place / "cnn.safetensors") if word == "CNN" else word for word in change]
+    assert run.main(words(place, tmp_path, *given)) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_another_file_is_no_result(place):
+    with pytest.raises(ValueError, match="expected a safetensors file of this library"):
+        run.load_layers(place / "cnn.safetensors")
