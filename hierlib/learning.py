@@ -193,6 +193,8 @@ def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
     with path.with_name(path.name + ".lock.part").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = _opened(path)
+        if found is not None and runs(row)[0] in runs(found):
+            return  # the other command was faster
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
@@ -211,3 +213,16 @@ def _opened(path: Path) -> xr.Dataset | None:
 def _fixed(training: DenoiserTraining, sizes: Sizes) -> dict:
     own = ("process", "num_data", "seed")
     return {f.name: asdict(training)[f.name] for f in fields(training) if f.name not in own} | sizes._asdict()
+
+
+def training_of(found: xr.Dataset, process: str, num_data: int, seed: int) -> DenoiserTraining:
+    """The training behind one run of a study, from which grammar, training set and weights can be made again."""
+    known = json.loads(found.attrs["parameters"])
+    own = {f.name: known[f.name] for f in fields(DenoiserTraining) if f.name in known}
+    return DenoiserTraining(**own, process=process, num_data=num_data, seed=seed)
+
+
+def whole_seeds(found: xr.Dataset) -> xr.Dataset:
+    """The study as a table process × num_data × seed, without the seeds of which a run is missing."""
+    table = found.set_index(run=["process", "num_data", "seed"]).unstack("run")
+    return table.dropna("seed", how="any", subset=["copied_chance"])

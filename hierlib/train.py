@@ -115,22 +115,25 @@ def denoisers(
     levels: Annotated[int, typer.Option(min=1, help="Depth L of the tree.")] = DenoiserTraining.L,
     v: Annotated[int, typer.Option(min=2, help="Alphabet size.")] = DenoiserTraining.v,
     s: Annotated[int, typer.Option(min=2, help="Children per node.")] = DenoiserTraining.s,
-    process: Annotated[str, typer.Option(help="mask, gaussian, or both; two commands can fill one file.")] = "both",
+    process: Annotated[str, typer.Option(help="mask, gaussian, or both.")] = "both",
     num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "8,16,32,64,128,256,512,1024,4096",
-    keep: Annotated[str, typer.Option(help="Those of which the first seed's weights are kept.")] = "128,4096",
-    seeds: Annotated[int, typer.Option(min=1, help="How many grammars, each with its data and weights.")] = 3,
+    keep: Annotated[str, typer.Option(help="Those of which seed 0's weights are kept.")] = "128,4096",
+    seeds: Annotated[str, typer.Option(help="Of the grammars, each with its data and weights.")] = "0,1,2",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = DenoiserTraining.steps,
     width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = DenoiserTraining.width,
     threads: Threads = 1,
 ) -> None:
-    """Train denoisers, masked and Gaussian, on P data each and measure what they know (learning by denoising)."""
+    """Train denoisers, masked and Gaussian, on P data each and measure what they know (learning by denoising).
+
+    Several commands, of different seeds or processes, can fill one file side by side.
+    """
     torch.set_num_threads(threads)
     try:
-        amounts, kept = ([int(part) for part in text.split(",") if part] for text in (num_data, keep))
+        amounts, kept, drawn = ([int(part) for part in text.split(",") if part] for text in (num_data, keep, seeds))
         size = dict(v=v, m=m, s=s, L=levels, steps=steps, width=width)
         todo = [
             DenoiserTraining(**size, process=one, num_data=amount, seed=seed)
-            for seed in range(seeds)
+            for seed in drawn
             for amount in amounts
             for one in (("mask", "gaussian") if process == "both" else (process,))
         ]
@@ -146,7 +149,7 @@ def denoisers(
 
     command = (
         f"python -m hierlib.train denoisers --out {out} --m {m} --levels {levels} --v {v} --s {s} "
-        f"--num-data {num_data} --keep {keep} --seeds {seeds} --steps {steps} --width {width} --threads {threads}"
+        f"--num-data {num_data} --keep {keep} --steps {steps} --width {width} --threads {threads}"
     )
     facts = dict(command=command, versions=versions(), commit=commit(Path.cwd()))
     for training in todo:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import xarray as xr
+from typer.testing import CliRunner
 
 import hierlib as hl
 from hierlib.denoisers import DenoiserTraining, TrainedDenoiser, TreeUNet, train_denoiser
@@ -24,7 +25,8 @@ from hierlib.generation import (
     turn,
     validity,
 )
-from hierlib.learning import Sizes, measure, runs, study
+from hierlib.learning import Sizes, measure, runs, study, training_of, whole_seeds
+from hierlib.train import app
 
 SMALL = DenoiserTraining(v=4, m=2, s=2, L=2, num_data=64, width=24, batch=64, steps=150, checks=5)
 FEW = Sizes(generated=60, gap=30, turned=20)
@@ -224,11 +226,11 @@ def test_measure_shows_the_network_between_chance_and_exact(trained):
 
 
 def test_a_study_killed_and_resumed_is_the_same_study(tmp_path):
-    wanted = [replace(SMALL, process=p, num_data=n, steps=20) for p in ("mask", "gaussian") for n in (8, 16)]
+    wanted = [replace(SMALL, process=p, num_data=n, steps=20) for p, n in (("mask", 8), ("mask", 16), ("gaussian", 8))]
     assert study(tmp_path / "whole.nc", wanted, sizes=FEW, facts={"command": "test"}) == wanted
 
     def killer(training):
-        if training == wanted[2]:
+        if training == wanted[1]:
             raise KeyboardInterrupt
         return None
 
@@ -236,11 +238,28 @@ def test_a_study_killed_and_resumed_is_the_same_study(tmp_path):
         study(tmp_path / "part.nc", wanted, sizes=FEW, report=killer)
     started = []
     again = study(tmp_path / "part.nc", wanted, sizes=FEW, facts={"command": "test"}, report=started.append)
-    assert again == started == wanted[2:], "what is there is not trained again"
+    assert again == started == wanted[1:], "what is there is not trained again"
     with xr.open_dataset(tmp_path / "part.nc") as file, xr.open_dataset(tmp_path / "whole.nc") as whole:
         xr.testing.assert_identical(file, whole)
-        assert runs(file) == [(t.process, t.num_data, t.seed) for t in wanted[2:] + wanted[:2]]
+        assert runs(file) == [(t.process, t.num_data, t.seed) for t in (wanted[2], *wanted[:2])]
         assert "parameters" in file.attrs and file.attrs["command"] == '"test"'
     with pytest.raises(ValueError, match="expected a study of"):
         study(tmp_path / "part.nc", [replace(wanted[0], width=8)], sizes=FEW)
     assert sorted(path.name for path in tmp_path.glob("*.part")) == ["part.nc.lock.part", "whole.nc.lock.part"]
+
+
+def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tmp_path):
+    words = ["denoisers", "--out", str(tmp_path), "--process", "mask", "--num-data", "8", "--keep", "8", "--seeds", "0"]
+    words += ["--levels", "2", "--steps", "3", "--width", "8"]
+    first = CliRunner().invoke(app, words)
+    assert first.exit_code == 0 and "mask P=8 seed=0" in first.output, first.output
+    training, _, _ = TrainedDenoiser.load(tmp_path / "v8-m3-s2-L2-mask-8.safetensors")
+    with xr.open_dataset(tmp_path / "v8-m3-s2-L2.nc") as file:
+        assert training_of(file, "mask", 8, 0) == training
+        assert whole_seeds(file).kept.shape == (12, 10, 1, 1, 1)
+        assert "--levels 2" in file.attrs["command"] and "torch" in file.attrs["versions"]
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 0 and "P=8" not in again.output
+    for wrong in (["--process", "rain"], ["--width", "9"], ["--num-data", "few"]):
+        refused = CliRunner().invoke(app, words + wrong)
+        assert refused.exit_code == 2
