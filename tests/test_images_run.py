@@ -1,5 +1,9 @@
 """The command from end to end, on a folder of small pictures and a small model."""
 
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -93,3 +97,17 @@ def test_wrong_words(place, tmp_path, capsys, change, why):
 def test_another_file_is_no_result(place):
     with pytest.raises(ValueError, match="expected a safetensors file of this library"):
         run.load_layers(place / "cnn.safetensors")
+
+
+def test_commands_of_the_page_about_imagenet_are_understood():
+    page = (Path(__file__).parents[1] / "book" / "figure-2-on-imagenet.md").read_text("utf-8")
+    commands = [shlex.split(block.replace("\\\n", " ")) for block in re.findall(r"```bash\n(.*?)```", page, re.S)]
+    assert len(commands) == 3 and all(words[:2] == ["python", "-m"] for words in commands)
+    options = [run._parser().parse_args(words[3:]) for words in commands if words[2] == "hierlib.images.run"]
+    assert len(options) == 2 and options[0].per_class == 10 and options[0].k[-1] == options[0].steps == 250
+    assert commands[0][2:] == ["hierlib.images.download", str(options[0].weights)]
+    for flag in re.findall(r"`(--[a-z-]+)", page):
+        assert flag in run._parser()._option_string_actions
+    passes = 10_000 * sum(options[0].k)
+    assert passes == 13_750_000 and 256 * 1375 == 352_000 and round(256 * sum(options[1].k), -3) == 141_000
+    assert 0.95 < 10_000 * len(options[0].k) * 3 * 256**2 / 20e9 < 1.05, "bytes of the images"

@@ -100,7 +100,7 @@ def torchvision_probe(
     Args:
         name: of `ARCHITECTURES`.
         weights: file of torchvision's weights (.pth, or safetensors).
-        download: let torchvision fetch its default weights (90 to 360 MB), checked against its own digest.
+        download: let torchvision fetch its default weights (98 to 338 MB), checked against its own digest.
         random_seed: draw random weights instead, for tests and as an untrained control.
         resize, crop: pixels; those of the default weights.
 
