@@ -72,8 +72,6 @@ class _Run:
     @classmethod
     def read(cls, folder: Path) -> "_Run":
         facts = json.loads((folder / "run.json").read_text("utf-8"))
-        if any(p.is_symlink() for p in folder.rglob("*")):
-            raise ValueError("a file of it is a link")
         wanted, here = facts["files"], checksums(folder)
         for name in sorted(set(wanted) | set(here)):
             if wanted.get(name) != here.get(name):
@@ -159,12 +157,15 @@ def write(data: xr.Dataset, path: Path) -> None:
     Raises:
         BadRequest: it cannot be written there.
     """
+    if not path.name or path.is_dir():
+        raise BadRequest(f"{path} is a folder; name a file, say {path / 'all.nc'}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.touch()
-        data.to_netcdf(part, engine="netcdf4")
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # netCDF4 raises RuntimeError on a full disk
+        try:
+            data.to_netcdf(part, engine="netcdf4")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except (OSError, RuntimeError, ValueError) as error:  # netCDF4 raises RuntimeError on a full disk
         raise BadRequest(f"{path} cannot be written: {error}; name a file in a folder that can be") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -158,7 +158,7 @@ def execute(job: Job) -> Outcome:
             "key": job.key,
             "code": _code_here(job.chapter),
             "commit": commit(job.chapter.root) if job.commit is None else job.commit,
-            "versions": versions(),
+            "versions": _versions(),
             "started": start,
         }
         _write(part / "run.json", facts)
@@ -210,7 +210,7 @@ def _no_room(error: Exception, folder: Path) -> str | None:
         if isinstance(error, OSError) and error.errno in at_fault:
             raise error
         probe = folder / "room.part"
-        probe.write_bytes(b"\1" * 2**16)
+        probe.write_bytes(b"\1" * 2**18)  # as much as a point may need
         probe.unlink()
     except OSError as why:
         return f"nothing can be written to {folder.parent} ({why.strerror})" if why.errno in at_fault else None
@@ -219,7 +219,10 @@ def _no_room(error: Exception, folder: Path) -> str | None:
 
 def identity(chapter: Chapter | Quantity) -> str:
     """Of the code and the versions that a run in this process would have."""
-    return hashlib.sha256(json.dumps([_code_here(chapter), versions()]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([_code_here(chapter), _versions()]).encode()).hexdigest()[:16]
+
+
+_versions = lru_cache(versions)  # what is imported stays as it is
 
 
 @lru_cache
@@ -324,10 +327,17 @@ def _publish(part: Path, job: Job) -> None:
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """Of every file of a run but run.json, which holds them."""
+    """Of every file of a run but run.json, which holds them; no run makes links.
+
+    Raises:
+        ValueError: there is a link.
+    """
+    paths = sorted(folder.rglob("*"))
+    if any(path.is_symlink() for path in paths):
+        raise ValueError("a file of it is a link")
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
+        for path in paths
         if path.is_file() and path.name != "run.json"
     }
 

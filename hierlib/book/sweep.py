@@ -106,7 +106,7 @@ def _work(crew: Crew, pending: deque, note: Callable, stop: Callable[[], bool], 
     """
     flying, done, lost = {}, SimpleQueue(), []
     while (pending and not lost and not stop()) or flying:
-        while pending and not lost and not stop() and len(flying) < ahead:
+        while pending and not lost and not stop() and len(flying) < ahead and done.empty():
             task = pending.popleft()
             try:
                 future = crew.executor.submit(_execute_many, task)
@@ -261,6 +261,7 @@ def writable(folder: Path) -> Path:
         probe = folder / f".{os.getpid()}.writable"
         probe.write_bytes(b"1" * 4096)
         probe.unlink()
-    except OSError as error:
-        raise BadRequest(f"{folder} cannot be written to ({error.strerror}); name another folder by --out") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        why = getattr(error, "strerror", None) or error
+        raise BadRequest(f"{folder} cannot be written to ({why}); name another folder by --out") from None
     return folder.absolute()

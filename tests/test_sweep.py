@@ -1,0 +1,477 @@
+"""Sweeps and what is collected from them, on a tiny checkout; faults on real processes are in tests/faults."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pickle
+import random
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from hierlib.book import collect as collecting
+from hierlib.book import sweep as sweeping
+from hierlib.book.cli import app
+from hierlib.book.params import BadRequest
+from hierlib.book.provenance import Stamp, versions
+from hierlib.book.results import save
+from hierlib.book.run import _code_here, execute, finished, pool
+from hierlib.book.sweep import run, take_stock
+from hierlib.book.targets import quantities, target
+from tests import sweeps, tiny
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    root = sweeps.make(tmp_path / "checkout", **{"01_light": tiny.page("Light", "import numpy as np", LIGHT)})
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sweeping, "processes", sweeps.here)
+    return root
+
+
+LIGHT = """\
+import xarray as xr
+from hierlib import book
+if m == 3:
+    raise ValueError("<deliberate>")
+_ = book.record("near-is-far", m)
+_ = book.save("squares", xr.Dataset({"square": ("i", np.arange(3) * m)}))"""
+
+
+@pytest.fixture
+def call(capsys):
+    """The command line in this process: exit code and what it prints."""
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            app(words)
+        out = capsys.readouterr()
+        return end.value.code, out.out + out.err
+
+    return call
+
+
+GRID = ("noise", "-p", "a", "1:4", "-p", "seed", "0,5", "--out", "out")
+
+
+def test_a_sweep_and_its_dataset(root, call):
+    code, out = call("sweep", *GRID)
+    assert code == 0 and "6 run, 0 there already, 0 failed" in out and "hierlib collect out" in out
+    folders = sorted((root / "out").iterdir())
+    assert len(folders) == 6 and not sweeps.leftovers(root / "out")
+    for folder in folders:
+        facts = json.loads((folder / "run.json").read_text())
+        with xr.open_dataset(folder / "data" / "noise.nc") as data:
+            inside = {k: data.attrs[k] for k in ("parameters", "seed", "versions", "commit", "key", "seconds")}
+        assert json.loads(inside["parameters"]) == facts["parameters"]
+        assert json.loads(inside["seed"]) == facts["parameters"]["seed"]
+        assert json.loads(inside["versions"]) == versions()
+        assert folder.name == f"noise-{inside['key']}" and inside["commit"] == "unknown"
+        assert 0 <= float(inside["seconds"]) <= facts["seconds"] < 60
+
+    before = sweeps.stamps(root / "out")
+    code, out = call("sweep", *GRID)
+    assert code == 0 and "6 there already" in out and sweeps.stamps(root / "out") == before
+    code, out = call("sweep", *GRID[:-2], "-p", "b", "0.25,0.5", "--out", "out")
+    assert code == 0 and "6 run, 6 there already" in out
+
+    code, out = call("collect", "out", "--out", "all.nc")
+    assert code == 0 and "Dimensions" in out
+    with xr.open_dataset(root / "all.nc") as data:
+        assert dict(data.sizes) == {"a": 3, "b": 2, "seed": 2, "i": 4}
+        for a in (1, 2, 3):
+            expected = a * np.random.default_rng(5).normal(size=a + 1) + 0.25
+            y = data["y"].sel(a=a, b=0.25, seed=5).values
+            assert (y[: a + 1] == expected).all() and np.isnan(y[a + 1 :]).all()
+            assert data["total"].sel(a=a, b=0.25, seed=5) == expected.sum()
+        assert data["n"].dtype == np.int64 and (data["seconds"] >= 0).all()
+        assert json.loads(data.attrs["parameters"]) == {"seconds": 0.0, "word": "x"}
+
+
+def test_one_point_by_run(root, call):
+    code, out = call("run", "noise", "-p", "a", "2", "--out", "one")
+    assert code == 0 and (root / "one" / "data" / "noise.nc").exists()
+    assert call("run", "fragile", "-p", "a", "2")[0] == 0
+    (root / "broken").touch()
+    code, out = call("run", "fragile", "-p", "a", "2", "--force")
+    assert code == 1 and "<deliberate> 2" in out and "traceback.txt" in out
+
+
+def test_missing_points_are_nan(root):
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:3", seed="0:3")
+    run(take_stock([jobs[0], jobs[5]]), sweeps.here)
+    data = collecting.collect(root / "out").data
+    assert np.isfinite(data["total"].values).tolist() == [[True, False], [False, True]]
+    assert data["n"].dtype == float and data.sizes["seed"] == 2
+
+
+def test_a_failure_is_listed_and_tried_again_on_request_only(root, call):
+    words = ("sweep", "fragile", "-p", "a", "1:4", "--out", "out")
+    (root / "broken").touch()
+    code, out = call(*words)
+    assert code == 1 and "2 run, 0 there already, 1 failed" in out
+    assert "failed: a = 2: ValueError: <deliberate> 2" in out and "--retry" in out
+    trace = next(line.strip() for line in out.splitlines() if "traceback.txt" in line)
+    assert "raise ValueError" in (root / trace).read_text()
+    (root / "broken").unlink()
+    before = sweeps.stamps(root / "out")
+    code, out = call(*words)
+    assert code == 1 and "failed before: a = 2" in out and trace in out
+    assert sweeps.stamps(root / "out") == before, "nothing was run"
+    code, out = call(*words, "--retry")
+    assert code == 0 and "1 run, 2 there already" in out
+    assert len(list((root / "out").iterdir())) == 3, "what had failed is gone"
+
+
+def test_a_chapter_a_point(root, call):
+    """Two notebooks by papermill: one raises, the other's data, answer and notebook stay."""
+    code, out = call("sweep", "light", "-p", "m", "3,4", "--out", "out")
+    assert code == 1 and "1 run" in out and "failed: m = 3: ValueError: <deliberate>" in out
+    assert [p.name for p in (root / "out").glob("*/light.ipynb") if "failed" not in str(p)] == ["light.ipynb"]
+    found = collecting.collect(root / "out")
+    assert found.data["square"].values.tolist() == [0, 4, 8] and found.data["claim:near-is-far"] == 4
+    with xr.open_dataset(next((root / "out").glob("light-????????????????/data/squares.nc"))) as data:
+        assert float(data.attrs["seconds"]) > 0
+
+
+def test_dry_run(root, call):
+    code, out = call("sweep", *GRID, "--dry-run", "--jobs", "2")
+    assert code == 0 and "6 points, 0 there" in out and "The other 5 would take about" in out and "on 2 workers" in out
+    assert len(list((root / "out").iterdir())) == 1
+    assert call("sweep", *GRID)[0] == 0
+    code, out = call("sweep", *GRID, "--dry-run")
+    assert code == 0 and "Nothing is to be run" in out
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["sweep", "noise", "-p", "c", "1"], "noise takes no parameter 'c'"),
+        (["sweep", "noise", "-p", "a", "one"], "a: expected an integer"),
+        (["sweep", "noise", "-p", "a", "1:11"], "1 <= a <= 9 does not hold for a = 10"),
+        (["sweep", "noise", "-p", "a", "4:4"], "is empty"),
+        (["sweep", "noise", "-p", "seed", "0:10000000"], "a sweep at most 200,000"),
+        (["sweep", "noise", "-p", "seed", "0:9,9:99", "-p", "a", "1:9", "-p", "b", "0:1:1e-4"], "sweep in parts"),
+        (["sweep", "noise", "--grid", "none.yaml"], "cannot be read"),
+        (["sweep", "nothing"], "and the quantities are:\n  noise"),
+        (["sweep", "../noise"], "there is no chapter '../noise'"),
+        (["sweep", "noise", "--out", "_toc.yml"], "cannot be written to"),
+        (["sweep", "noise", "--out", "/proc/results"], "cannot be written to"),
+        (["sweep", "noise", "--cluster", "here"], "expected tcp://host:port, or local:N"),
+        (["sweep", "noise", "--cluster", "local:0"], "expected tcp://host:port, or local:N"),
+        (["sweep", "noise", "--cluster", "tcp://127.0.0.1:9", "--wait", "0.3"], "no scheduler answers"),
+        (["sweep", "noise", "--resources", "GPU=1"], "name a cluster"),
+        (["sweep", "noise", "--resources", "GPU", "--cluster", "local:1"], "expected NAME=N"),
+        (["sweep", "noise", "--batch", "0"], "Invalid value"),
+        (["collect", "nowhere"], "is no folder"),
+        (["collect", "book"], "holds no finished run"),
+    ],
+)
+def test_refused_at_once_with_what_to_do(root, call, words, why):
+    code, out = call(*words)
+    assert code == 2 and why in out, out
+    assert not list(root.rglob("noise-*"))
+
+
+def test_without_dask(root, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    code, out = call("sweep", "noise", "--cluster", "local:2")
+    assert code == 2 and "pip install 'hierlib[cluster]'" in out
+
+
+class FakeClient:
+    """A cluster of one worker, as `_check` sees it."""
+
+    def __init__(self, threads=1, resources=None, empty=False, **other):
+        self.threads, self.resources, self.empty, self.other = threads, resources or {}, empty, other
+
+    def wait_for_workers(self, count, timeout):
+        if self.empty:
+            raise TimeoutError
+
+    def run(self, function, *args, on_error):
+        return {"tcp://w": self.other.get("error") or {**function(*args), **self.other}}
+
+    def nthreads(self):
+        return {"tcp://w": self.threads}
+
+    def scheduler_info(self, n_workers):
+        return {"workers": {"tcp://w": {"resources": self.resources}}}
+
+
+@pytest.mark.parametrize(
+    "client, needs, why",
+    [
+        (FakeClient(), None, None),
+        (FakeClient(resources={"GPU": 2}), {"GPU": 1}, None),
+        (FakeClient(resources={"GPU": 0.5}), {"GPU": 1}, r"no worker has GPU=1; .*--resources GPU=1"),
+        (FakeClient(torch="1.0"), None, r"does not fit: torch 1\.0 \(here .*requirements\.lock"),
+        (FakeClient(python="3.9.0"), None, r"does not fit: python 3\.9\.0"),
+        (FakeClient(distributed="2020.1"), None, "does not fit: distributed"),
+        (FakeClient(**{"the code and lock file": "0"}), None, "does not fit: the code and lock file"),
+        (FakeClient(**{"the results' folder seen": "False"}), None, "does not fit: the results' folder"),
+        (FakeClient(threads=4), None, "4 threads .start it with --nthreads 1"),
+        (FakeClient(error=ModuleNotFoundError("hierlib")), None, "cannot run this: ModuleNotFoundError: hierlib"),
+        (FakeClient(empty=True), None, "no worker, and none has come within 5 s"),
+    ],
+)
+def test_workers_that_do_not_fit(root, tmp_path, client, needs, why):
+    def check():
+        return sweeping._check(client, target(root, "noise"), tmp_path, needs, 5)
+
+    if why is None:
+        assert check() == 1
+    else:
+        with pytest.raises(BadRequest, match=rf"(?s){why}"):
+            check()
+    assert [p.name for p in tmp_path.iterdir()] == ["checkout"], "the probe is gone"
+
+
+def test_code_that_changes_during_a_sweep_stops_it(root):
+    """A worker that starts late must not file what new code gives under the old code's key."""
+    first, second = sweeps.jobs(root, "noise", root / "out", a="1,2")
+    tally = take_stock([replace(first, fit="other"), second])
+    run(tally, sweeps.here)
+    assert "the code has changed" in tally.halted and tally.ran == 0 and not tally.failed
+    assert not list((root / "out").glob("*"))
+
+
+def test_a_full_disk_stops_the_sweep_and_marks_nothing(root, monkeypatch):
+    """The library hides the disk's error in one of its own; the folder does not take a byte."""
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:5")
+    write, full = Path.write_bytes, []
+
+    def point(*args):
+        full.append(1)
+        raise RuntimeError("NetCDF: HDF error")
+
+    def no_room(self, data):
+        if full and self.name == "room.part":
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    run(take_stock(jobs[:1]), sweeps.here)
+    monkeypatch.setattr("hierlib.book.run.run_point", point)
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    tally = take_stock(jobs)
+    run(tally, sweeps.here)
+    assert "No space left" in tally.halted and len(full) == 1 and not tally.failed
+    assert [p.name for p in (root / "out").iterdir()] == [jobs[0].folder.name] and finished(jobs[0])
+
+
+def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
+    """Two sweeps at one point: the finished run is never moved, not even for a moment."""
+    [job] = sweeps.jobs(root, "noise", root / "out", a="3")
+    assert execute(job).error is None
+    before = sweeps.stamps(root / "out")
+    answers = iter([False, True])  # not there when it starts, there when it publishes
+    real = finished
+    monkeypatch.setattr("hierlib.book.run.finished", lambda j: next(answers, None) or real(j))
+    replaced, move = [], Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, to: replaced.append(self) or move(self, to))
+    assert execute(job).error is None
+    assert job.folder not in replaced and sweeps.stamps(root / "out") == before
+    assert not sweeps.leftovers(root / "out")
+
+
+def test_two_quantities_of_one_name(root):
+    (root / "hierlib" / "book").mkdir(parents=True)
+    (root / "hierlib" / "book" / "quantities.py").write_text(sweeps.QUANTITIES)
+    with pytest.raises(BadRequest, match="a second quantity 'noise'"):
+        quantities(root)
+
+
+def test_the_key_has_the_quantity_and_not_its_neighbours(root):
+    def key():
+        return sweeps.jobs(root, "noise", root / "out")[0].key
+
+    path, before = root / "book" / "quantities.py", key()
+    text = path.read_text()
+    path.write_text(text.replace("a * a", "a * a * a").replace("# factor", "# factor of the noise"))
+    changed = key()
+    path.write_text(text.replace("a * a", "a * a * a") + "# a remark\n")
+    assert key() == before != changed, "neighbours and remarks do not count, what it declares does"
+    path.write_text(text.replace(") + b", ") - b"))
+    assert key() != before
+
+
+@pytest.mark.parametrize("slug", ["phase-diagram", "level-curves", "message-curves", "empty"])
+def test_the_librarys_quantities(slug):
+    """At the smallest size: finite where they promise it, and the same from the same seed."""
+    quantity = quantities(ROOT)[slug]
+    small = {"v": 4, "m": 2, "L": 2, "draws": 3, "data": 4}
+    values = {k: small.get(k, p.default) for k, p in quantity.parameters.items()}
+    data = quantity(**values)
+    assert data.identical(quantity(**values))
+    if slug == "phase-diagram":
+        assert float(data["mean_field"][0]) == pytest.approx(4 * (4 - 2 * 2 + 1) / (3 * 2))  # v(v-2m+1)/((v-1)(v-m))
+        known = np.isfinite(data["threshold"])
+        assert known.any() and (data["low"] <= data["high"]).values[known].all()
+    elif slug != "empty":
+        assert data.sizes == {"level": 3} and all(np.isfinite(data[k]).all() for k in data)
+
+
+def test_one_or_two_processes_in_any_order_resumed_or_not(tmp_path):
+    """Bit for bit, by exact inference on drawn grammars."""
+    given = {"v": "4", "L": "2", "draws": "2", "m": "2,3", "seed": "0:3"}
+    ways = []
+    for name, size, order in (("one", 1, 1), ("two", 2, -1)):
+        jobs = sweeps.jobs(ROOT, "level-curves", tmp_path / name, **given)
+        if size == 2:  # one point was there when it began
+            execute(jobs[2])
+        tally = take_stock(jobs[::order])
+        run(tally, lambda most, size=size: sweeping.processes(size), batch=size)
+        assert tally.ran == len(jobs) - tally.there == len(jobs) - (size == 2) and not tally.failed
+        ways.append(sweeps.arrays(tmp_path / name))
+    one, two = ways
+    assert len(one) == 6 * 4 and one == two
+    found = [collecting.collect(tmp_path / name).data.drop_vars("seconds") for name in ("one", "two")]
+    assert found[0].equals(found[1])
+
+
+class Damage:
+    def truncated(folder):
+        path = folder / "data" / "noise.nc"
+        os.truncate(path, path.stat().st_size // 2)
+        return "data/noise.nc is damaged"
+
+    def flipped(folder):
+        path = folder / "data" / "noise.nc"
+        data = bytearray(path.read_bytes())
+        data[random.Random(0).randrange(len(data))] ^= 1
+        path.write_bytes(data)
+        return "data/noise.nc is damaged"
+
+    def lost(folder):
+        (folder / "data" / "noise.nc").unlink()
+        return "data/noise.nc is missing"
+
+    def added(folder):
+        (folder / "data" / "more.nc").write_text("x")
+        return "data/more.nc is not of the run"
+
+    def entry(folder):
+        (folder / "run.json").write_text('{"key": ')
+        return "Expecting value"
+
+    def nonsense(folder):
+        (folder / "run.json").write_text('{"files": {}, "parameters": 3}')
+        return "data/noise.nc is not of the run"
+
+    def link(folder):
+        (folder / "data" / "noise.nc").rename(folder.parents[1] / "elsewhere.nc")
+        (folder / "data" / "noise.nc").symlink_to(folder.parents[1] / "elsewhere.nc")
+        return "a file of it is a link"
+
+
+@pytest.mark.parametrize("damage", [k for k in vars(Damage) if not k.startswith("_")])
+def test_damaged_runs_are_named_left_out_and_run_again(root, call, damage):
+    words = ("sweep", "noise", "-p", "a", "1:4", "--out", "out")
+    assert call(*words)[0] == 0
+    whole = sweeps.arrays(root / "out")
+    folder = sorted((root / "out").iterdir())[1]
+    why = vars(Damage)[damage](folder)
+    code, out = call("collect", "out")
+    assert code == 1 and f"left out, damaged: {folder.name}: {why}" in out and "a: 2" in out
+    code, out = call(*words)
+    assert code == 0 and "1 run, 2 there already" in out
+    assert sweeps.arrays(root / "out") == whole and call("collect", "out")[0] == 0
+
+
+def test_collect_refuses_what_it_cannot_label(root, call):
+    for slug in ("noise", "big"):
+        assert call("sweep", slug, "--out", "out")[0] == 0
+    code, out = call("collect", "out")
+    assert code == 2 and "holds runs of big, noise; say which by --of big" in out
+    assert call("collect", "out", "--of", "big")[0] == 0
+    code, out = call("collect", "out", "--of", "big", "--out", "no/where.nc")
+    assert code == 2 and "cannot be written" in out
+    code, out = call("collect", "out", "--of", "other")
+    assert code == 2 and "no finished run of other" in out
+
+
+def test_runs_of_older_code_are_left_out_and_counted(root, call):
+    assert call("sweep", "noise", "-p", "a", "1:3", "--out", "out")[0] == 0
+    path = root / "book" / "quantities.py"
+    path.write_text(path.read_text().replace(") + b", ") - b"))
+    _code_here.cache_clear()
+    run(take_stock(sweeps.jobs(root, "noise", root / "out", a="2")), lambda most: own_process())
+    found = collecting.collect(root / "out")
+    assert (found.runs, found.older) == (1, 2)
+
+
+@contextlib.contextmanager
+def own_process():
+    """This process has imported the older code."""
+    with pool(1) as executor:
+        yield sweeping.Crew(executor, 1)
+
+
+HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ x }} `a` $b$ [c](d) |", "</td></table>"]
+
+
+def test_html_in_a_parameter_is_text_on_the_page(root):
+    """From the command line through the run to the stamp that a page shows."""
+    for word in HOSTILE:
+        [job] = sweeps.jobs(root, "noise", root / "out", word=word.replace(",", ""))
+        assert execute(job).error is None
+        facts = json.loads((job.folder / "run.json").read_text())
+        shown = Stamp({"Parameters": ", ".join(f"{k} = {v}" for k, v in facts["parameters"].items())})
+        assert "<script" not in shown._repr_html_() and "<img" not in shown._repr_html_()
+        assert shown._repr_html_().count("<table") == shown._repr_html_().count("</table>") == 1
+        assert not re.search(r"(?<!\\)[<`$|\[{]", shown._repr_markdown_().splitlines()[2][15:-2])
+    html = collecting.collect(root / "out").data._repr_html_()
+    assert "<script>alert" not in html and "<img src=x" not in html
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "/abs", "a\x00", "", ".", "A", "a" * 10 + "/../../x"])
+def test_no_name_leads_out_of_a_runs_folder(tmp_path, monkeypatch, name):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text('{"chapter": "x", "parameters": {}}')
+    monkeypatch.setenv("HIERLIB_RUN_DIR", str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="lower-case letters, digits and hyphens"):
+        save(name, {"x": 1})
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["run", "run.json"]
+
+
+class Owned:
+    def __reduce__(self):
+        return os.system, ("touch OWNED",)
+
+
+def test_weights_that_are_pickles_run_nothing(tmp_path, monkeypatch):
+    """Every loader refuses them, under any name, even with a description that names their checksum."""
+    import torch
+
+    from hierlib.images.adm import load_adm
+    from hierlib.images.models import load_weights
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.safetensors", "a.pt", "256x256_diffusion_uncond.pt"):
+        Path(name).write_bytes(pickle.dumps(Owned()))
+        torch.save({"weight": Owned()}, f"zip-{name}")
+        for file in (Path(name), Path(f"zip-{name}")):
+            with pytest.raises(ValueError, match="expected a whole file of weights"):
+                load_adm(file)
+            about = {"kind": "diffusion model", "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+            file.with_suffix(".json").write_text(json.dumps(about))
+            with pytest.raises(ValueError, match="expected a diffusion model"):
+                load_weights(file, "diffusion model")
+    assert not Path("OWNED").exists()
+
+
+def test_mutations_find_their_guards():
+    """tests/mutations.py removes each guard and sees its test fail; here, that every guard is still where it looks."""
+    from tests.mutations import GUARDS
+
+    for guard in GUARDS:
+        assert (ROOT / guard.file).read_text("utf-8").count(guard.old) == 1, guard.name
+        assert (ROOT / guard.test.split("::")[0]).is_file() and guard.old != guard.new
