@@ -3,8 +3,8 @@
     python benchmarks/book.py
 
 Every chapter is run twice at its default parameters, each time in a fresh process on one thread: as it is, and with
-the reference backend wherever it leaves the choice to `hl.infer` and its like. Chapters that the result file has already,
-of the same commit, are not run again.
+the reference backend wherever it leaves the choice to `hl.infer` and its like. Chapters that the result file has
+already, of the same commit, are not run again.
 """
 
 from __future__ import annotations
