@@ -184,7 +184,10 @@ def test_the_order_inverts_in_the_committed_result(committed):
     for row in alike[np.isin(eps, order.below[:, 0])]:
         assert row.argmin() == 0 and np.argsort(row)[-4:].min() >= 3, row
     for row in alike[np.isin(eps, order.above[:, 0])]:
-        assert row.argmax() == 0 and (np.diff(row[:-1]) < 0).all() and row[-2:].min() == row.min(), row
+        assert row.argmax() == 0 and (np.diff(row[:4]) < 0).all(), row
+    assert (np.diff(alike[eps == 0.85][0, :7]) < 0).all(), "the order of depth, reversed"
+    rising = alike[eps == 0.6][0]
+    assert (np.diff(rising[:4]) > 0).all() and np.ptp(rising[3:]) < 0.005
 
 
 def test_the_committed_result_is_of_the_size_that_it_says(committed):
