@@ -145,6 +145,19 @@ def test_average_of_weights_is_kept(tmp_path):
     assert not torch.equal(kept["2.bias"], seen[-1])
 
 
+def test_what_is_trained_is_small_enough_to_ship():
+    """7 million weights a denoiser; with three classifiers of each kind 30 MB in float16."""
+    total = 0
+    for name, (channels, size) in dict(fashion=(1, 28), cifar10=(3, 32)).items():
+        with torch.device("meta"):
+            denoiser = models.unet(models.small_config(channels, size, **train.DIFFUSION[name][0]))
+            cnn = classifier.ImageCNN(channels, 10, **train.CLASSIFIER[name][0])
+        weights = [sum(p.numel() for p in network.parameters()) for network in (denoiser, cnn)]
+        assert weights[0] <= 7e6
+        total += 2 * (weights[0] + 3 * weights[1])
+    assert total < 30e6
+
+
 def test_loss_is_the_mean_square_error_of_v():
     """A network that says v exactly has no loss; one that says 0 has that of the variance of v."""
     scheduler = models.exact_scheduler(**models.LINEAR)
@@ -227,6 +240,7 @@ def test_a_part_of_the_test_set_to_ship(folder, tmp_path):
         (["diffusion", "--folder", "nowhere"], "train-images-idx3-ubyte.gz: expected a file, got nothing there"),
         (["diffusion", "--data", "cifar10"], "--folder: expected the folder of CIFAR-10, got none"),
         (["diffusion", "--examples", "0"], "--examples: expected at least 1, got 0"),
+        (["classifier", "--batch", "401"], "batch: expected 1 to 400, the size of the data, got 401"),
         (["classifier", "--batch", "-1"], "--batch: expected at least 1, got -1"),
     ],
 )

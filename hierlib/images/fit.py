@@ -73,13 +73,15 @@ def fit(
         checkpoint: file from which a killed training goes on; written every `every` seconds and at the end.
         identity: what is trained on what, json; a checkpoint of another identity is refused.
         minutes: the call ends after these, with a checkpoint.
-        report: called with the number of images shown and the running mean of the loss, after every step.
+        report: called with the number of images shown and the running mean of the loss, after every step (every
+            20 steps on a GPU).
 
     Returns:
         The weights that are kept, or None if the minutes ran out before the schedule ended.
 
     Raises:
-        ValueError: the checkpoint belongs to another training; the loss is not finite.
+        ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss is not
+            finite.
     """
     device = next(network.parameters()).device
     optimizer = torch.optim.AdamW(
@@ -91,9 +93,11 @@ def fit(
     )
     identity = json.loads(json.dumps({**identity, "schedule": asdict(schedule)}))
     kept = {k: w.detach().clone() for k, w in network.state_dict().items()} if schedule.ema else {}
-    step, running = 0, math.nan
+    step, mean = 0, None
     if checkpoint.exists():
         step, running = _resume(checkpoint, identity, network, optimizer, kept)
+        mean = torch.tensor(running, device=device)
+    patience = 1 if device.type == "cpu" else 20  # a GPU must not wait for the loss to be looked at
     start = written = time.monotonic()
     network.train()
     order, epoch = None, -1
@@ -113,15 +117,17 @@ def fit(
         step += 1
         if kept:
             _average(kept, network.state_dict(), min(schedule.ema, (1 + step) / (10 + step)))
-        number = float(value.detach())
-        if not math.isfinite(number):
-            raise ValueError(f"step {step}: expected a finite loss, got {number}; lower the learning rate")
-        running = number if math.isnan(running) else 0.98 * running + 0.02 * number
-        if report is not None:
-            report(step * schedule.batch, running)
+        mean = value.detach() if mean is None else mean.lerp(value.detach(), 0.02)
         now = time.monotonic()
         stop = now - start >= 60 * minutes or step == schedule.steps
-        if stop or now - written >= every:
+        save = stop or now - written >= every
+        if save or step % patience == 0:
+            running = float(mean)
+            if not math.isfinite(running):
+                raise ValueError(f"step {step}: expected a finite loss, got {running}; lower the learning rate")
+            if report is not None:
+                report(step * schedule.batch, running)
+        if save:
             _checkpoint(checkpoint, identity, network, optimizer, kept, step, running)
             written = now
         if stop:

@@ -32,14 +32,14 @@ DIFFUSION = {
         Schedule(400_000, batch=128, learning_rate=1e-3, ema=0.998),
     ),
     "cifar10": (
-        dict(widths=(96, 192, 192), layers=2),
-        Schedule(12_000_000, batch=256, learning_rate=1e-3, warmup=1000, ema=0.9995),
+        dict(widths=(96, 160), layers=2),
+        Schedule(8_000_000, batch=256, learning_rate=1e-3, warmup=1000, ema=0.9995),
     ),
 }
 CLASSIFIER = {
     "fashion": (dict(width=32), Schedule(720_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02)),
     "cifar10": (
-        dict(width=64, depth=3),
+        dict(width=48, depth=3),
         Schedule(2_000_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02),
     ),
 }
