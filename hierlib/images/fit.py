@@ -83,6 +83,8 @@ def fit(
         ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss is not
             finite.
     """
+    if not 1 <= schedule.batch <= num_data:
+        raise ValueError(f"batch: expected 1 to {num_data}, the size of the data, got {schedule.batch}")
     device = next(network.parameters()).device
     optimizer = torch.optim.AdamW(
         network.parameters(),
