@@ -74,6 +74,16 @@ def test_histogram_and_its_peak():
     torch.testing.assert_close(tie.peak(bins=20), torch.zeros(1, dtype=torch.float64), atol=1e-12, rtol=0)
 
 
+def test_interval_of_the_peak():
+    """Two heaps: the interval is the larger heap alone if it is much larger, and holds both if they are alike."""
+    cosine = torch.full((200, 2), 0.31, dtype=torch.float64)
+    cosine[:40, 0] = cosine[:98, 1] = -0.5
+    alike = probe.LayerSimilarity(["a", "b"], cosine, torch.ones(200, dtype=torch.bool))
+    low, high = alike.peak_interval(bins=20, num=300)
+    torch.testing.assert_close(low, torch.tensor([0.35, -0.45], dtype=torch.float64))
+    torch.testing.assert_close(high, torch.tensor([0.35, 0.35], dtype=torch.float64))
+
+
 def test_baseline_pairs_everyone_with_somebody_else(little, monkeypatch):
     data, seen = pictures(11), []
     monkeypatch.setattr(probe, "compare", lambda _, batches, *a, **b: seen.extend(batches) or {0: None})

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
+from hierlib.curves import bootstrap
 from hierlib.images.classifier import ImageCNN
 from hierlib.images.files import as_jpeg
 from hierlib.images.sampler import UTurns
@@ -172,15 +174,27 @@ class LayerSimilarity(NamedTuple):
 
     def histogram(self, bins: int = 40) -> Tensor:
         """(layers, bins) fractions of the images whose cosine falls into equal bins from -1 to 1."""
-        index = ((self.cosine + 1) / 2 * bins).long().clamp(0, bins - 1)
-        return nn.functional.one_hot(index, bins).double().mean(0)
+        return self._binned(bins).mean(0)
 
     def peak(self, bins: int = 40) -> Tensor:
         """(layers,) middle of the fullest bin, which is what the paper plots; of equally full ones their mean."""
-        counts = self.histogram(bins)
-        middle = (torch.arange(bins, dtype=torch.float64) + 0.5) * 2 / bins - 1
-        fullest = (counts == counts.amax(1, keepdim=True)).double()
-        return (fullest * middle).sum(1) / fullest.sum(1)
+        return torch.from_numpy(_fullest(self.histogram(bins).numpy()))
+
+    def peak_interval(self, bins: int = 40, *, seed: int = 0, num: int = 1000) -> tuple[Tensor, Tensor]:
+        """(layers,) twice: where 95 % of the peaks lie when the images are drawn again with replacement."""
+        low, high = bootstrap(_fullest, self._binned(bins).numpy(), seed=seed, num=num)
+        return torch.from_numpy(low), torch.from_numpy(high)
+
+    def _binned(self, bins: int) -> Tensor:
+        index = ((self.cosine + 1) / 2 * bins).long().clamp(0, bins - 1)
+        return nn.functional.one_hot(index, bins).double()
+
+
+def _fullest(counts: np.ndarray) -> np.ndarray:
+    bins = counts.shape[-1]
+    middle = (np.arange(bins) + 0.5) * 2 / bins - 1
+    fullest = counts > counts.max(-1, keepdims=True) - 1e-12  # counts are sums of fractions
+    return (fullest * middle).sum(-1) / fullest.sum(-1)
 
 
 def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict[str, Moments]:
