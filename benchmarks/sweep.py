@@ -87,7 +87,7 @@ def main(
             todo = jobs("empty", here / "one", point=f"0:{tasks}")
             result["seconds_to_prepare_a_point"] = (time.perf_counter() - start) / tasks
             result["empty"] = points(todo, crew, 1)
-            result["empty_in_batches"] = points(jobs("empty", here / "many", point=f"0:{max(1, tasks // 5)}"), crew, 50)
+            result["empty_in_batches"] = points(jobs("empty", here / "many", point=f"0:{max(1, tasks // 10)}"), crew, 50)
             size = sum(p.stat().st_size for p in (here / "one").rglob("*") if p.is_file())
             result["bytes_a_point"] = size / tasks
             start = time.perf_counter()
