@@ -11,8 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib.denoisers import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -226,3 +228,27 @@ def whole_seeds(found: xr.Dataset) -> xr.Dataset:
     """The study as a table process × num_data × seed, without the seeds of which a run is missing."""
     table = found.set_index(run=["process", "num_data", "seed"]).unstack("run")
     return table.dropna("seed", how="any", subset=["copied_chance"])
+
+
+def strings_needed(num_data: ArrayLike, curve: ArrayLike, chance: float) -> float:
+    """P at which a curve over the number of training data is for good half-way from chance to 1, linear in ln P.
+
+    nan where it begins above half-way or ends below.
+    """
+    x, above = np.log(np.asarray(num_data, float)), np.asarray(curve, float) > (1 + chance) / 2
+    if above[0] or not above[-1]:
+        return np.nan
+    i = int(np.flatnonzero(~above)[-1])
+    return float(np.exp(np.interp((1 + chance) / 2, np.asarray(curve, float)[i : i + 2], x[i : i + 2])))
+
+
+def learnt_in_order(table: xr.Dataset, chance: float) -> bool:
+    """Whether, for every noise process, each level needs more training data than the one below it.
+
+    Args:
+        table: from `whole_seeds`; the mean over its seeds is looked at, at the lowest validation loss.
+        chance: f, the fraction of tuples that the grammar allows.
+    """
+    rule = table.rule.sel(checkpoint="best").mean("seed").transpose("process", "level", "num_data").values
+    needed = np.array([[strings_needed(table.num_data, curve, chance) for curve in of] for of in rule])
+    return bool(np.isfinite(needed).all() and (np.diff(needed, axis=1) > 0).all())

@@ -1,7 +1,9 @@
 """Denoisers that learn: the samplers against exact posteriors, the measures on known cases, training and the study."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import xarray as xr
@@ -25,10 +27,11 @@ from hierlib.generation import (
     turn,
     validity,
 )
-from hierlib.learning import Sizes, measure, runs, study, training_of, whole_seeds
+from hierlib.learning import Sizes, learnt_in_order, measure, runs, strings_needed, study, training_of, whole_seeds
 from hierlib.train import app
 
 SMALL = DenoiserTraining(v=4, m=2, s=2, L=2, num_data=64, width=24, batch=64, steps=150, checks=5)
+RESULTS = Path(__file__).parents[1] / "book" / "_models" / "denoisers" / "v8-m3-s2-L3.nc"
 FEW = Sizes(generated=60, gap=30, turned=20)
 
 
@@ -263,3 +266,20 @@ def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tm
     for wrong in (["--process", "rain"], ["--width", "9"], ["--num-data", "few"]):
         refused = CliRunner().invoke(app, words + wrong)
         assert refused.exit_code == 2
+
+
+def test_half_way_is_found_where_a_curve_passes_it_for_good():
+    P = 2.0 ** np.arange(3, 13)
+    rise = 0.4 + 0.6 / (1 + (100 / P) ** 2)
+    assert strings_needed(P, rise, 0.4) == pytest.approx(100, rel=0.03)
+    assert strings_needed(P, np.where(P == 16, 0.9, rise), 0.4) == pytest.approx(100, rel=0.03)
+    assert np.isnan(strings_needed(P, rise[::-1], 0.4)) and np.isnan(strings_needed(P, rise - 0.4, 0.4))
+
+
+def test_the_committed_networks_learn_the_levels_in_order():
+    """The title of the chapter; of the same numbers with the levels exchanged, or of random strings, it is not true."""
+    with xr.open_dataset(RESULTS) as file:
+        table = whole_seeds(file.load())
+    assert len(table.seed) >= 3 and learnt_in_order(table, 3 / 8)
+    assert not learnt_in_order(table.assign_coords(level=[1, 3, 2]).sortby("level"), 3 / 8)
+    assert not learnt_in_order(table.assign(rule=table.rule * 0 + 3 / 8), 3 / 8)
