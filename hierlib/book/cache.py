@@ -140,10 +140,8 @@ class _Imports:
             elif (text := _text(node)) and "." in text and all(part.isidentifier() for part in text.split(".")):
                 found.add(text)  # import_module("hierlib.images")
             elif isinstance(node, ast.JoinedStr) and node.values and id(node) not in lazy:
-                text = _text(node.values[0]) or ""
-                found |= (
-                    self.whole(text[:-1]) if text.endswith(".") else set()
-                )  # import_module(f"hierlib._kernels.{name}")
+                text = _text(node.values[0]) or ""  # import_module(f"hierlib._kernels.{name}")
+                found |= self.whole(text[:-1]) if text.endswith(".") else set()
         packages = {k: v for k, v in aliases.items() if (p := self.locate(v)) and p.name == "__init__.py"}
         inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
         for node in ast.walk(tree):
