@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -76,11 +77,7 @@ def infer(
     kernel = _backend(backend, evidence, prior)
     up, down, marginals, log_evidence = kernel.infer(g, evidence.permute(1, 2, 0), prior, messages)
     _check_result(evidence.dtype, log_evidence)
-
-    def outward(levels):
-        return None if levels is None else tuple(x.permute(2, 0, 1) for x in levels)
-
-    return Beliefs(outward(up), outward(down), outward(marginals), log_evidence)
+    return Beliefs(up, down, marginals, log_evidence)
 
 
 def posterior_sample(
@@ -152,7 +149,7 @@ def class_posterior(
     kernel = _backend(backend, evidence, prior)
     marginal, log_evidence = kernel.class_posterior(g, evidence.permute(1, 2, 0), prior)
     _check_result(evidence.dtype, log_evidence)
-    return marginal.T, log_evidence
+    return marginal, log_evidence
 
 
 def epsilon_overlap(
@@ -282,6 +279,8 @@ def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] |
 
 
 def _check_result(dtype: torch.dtype, log_evidence: Tensor) -> None:
+    if math.isfinite(log_evidence.sum()):
+        return
     bad = torch.isnan(log_evidence)
     if bad.any():
         raise ValueError(f"evidence: expected finite non-negative numbers; datum {_which(bad)} has others")

@@ -56,6 +56,23 @@ def test_gaussian_evidence_is_bayes_rule():
     torch.testing.assert_close(noise.evidence(x_t, t), density, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-15)])
+@pytest.mark.parametrize("n", [1, 31, 32, 33, 100])
+def test_gaussian_evidence_is_a_softmax_whoever_computes_it(n, dtype, tolerance):
+    """A compiled kernel does whole vectors of data, torch the rest; spread far enough that some terms vanish."""
+    noise = hl.GaussianNoise(v=5, dtype=dtype)
+    x_t = 3 * torch.randn(n, 7, 5, generator=rng(), dtype=dtype)
+    t = 0.01 + torch.rand(n, generator=rng(), dtype=torch.float64)
+    alpha_bar = noise.alpha_bar(t)[:, None, None]
+    expected = (x_t.double() * alpha_bar.sqrt() / (1 - alpha_bar)).softmax(-1)
+    for x in (x_t, x_t.permute(1, 2, 0).contiguous().permute(2, 0, 1)):
+        torch.testing.assert_close(noise.evidence(x, t).double(), expected, rtol=20 * tolerance, atol=tolerance)
+    for value in (torch.nan, torch.inf, -torch.inf):
+        x_t[n // 2, 3, 1] = value
+        with pytest.raises(ValueError, match="finite numbers"):
+            noise.evidence(x_t, t)
+
+
 def test_a_schedule_replaces_the_default():
     noise = hl.GaussianNoise(v=3, schedule=lambda t: 1 - t, dtype=torch.float64)
     assert noise.alpha_bar(0.25) == 0.75

@@ -312,9 +312,9 @@ def _on_meta(g):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_too_little_memory_is_foreseen(backend, monkeypatch):
     g = hl.random_grammar(v=4, m=2, s=2, L=8, generator=rng())
-    h, e = on(backend, g, torch.ones(64, g.d, 4))
+    h, e = on(backend, g, torch.ones(256, g.d, 4))
     monkeypatch.setattr(memory, "available", lambda device: 2**20)
-    with pytest.raises(MemoryError, match=r"64 data of this grammar need .* GiB are free; pass at most \d+ data"):
+    with pytest.raises(MemoryError, match=r"256 data of this grammar need .* GiB are free; pass at most \d+ data"):
         hl.infer(h, e, backend=backend)
     monkeypatch.setattr(memory, "available", lambda device: 2**10)
     with pytest.raises(MemoryError, match="not even one"):
@@ -325,12 +325,12 @@ def test_freed_results_are_reused_and_living_ones_are_not():
     g = hl.random_grammar(v=8, m=3, s=2, L=7, generator=rng())
     e = random_evidence(g, 64, 0, torch.float32)
     first = hl.infer(g, e, messages=False)
-    copy, places = first.marginals[0].clone(), set()
-    for _ in range(20):
+    copy, places = first.marginals[0].clone(), []
+    for _ in range(40):
         other = hl.infer(g, torch.ones_like(e), messages=False)
-        places.add(other.marginals[0].data_ptr())
+        places.append(other.marginals[0].data_ptr())
         assert torch.equal(first.marginals[0], copy)
-    assert first.marginals[0].data_ptr() not in places and len(places) < 6
+    assert first.marginals[0].data_ptr() not in places and set(places[20:]) <= set(places[:20])
     assert sum(raw.nbytes for raw in memory._free) <= memory.KEPT
 
 

@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from hierlib._kernels import memory
+from hierlib._kernels.torch import outward
 from hierlib.grammar import Grammar
 
 COLUMNS, ROWS = 128, 8  # of a program: nodes of data, and symbols
@@ -42,16 +43,15 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
         else:
             up[level] = None
     log_evidence = torch.where(possible | log_evidence.isnan(), log_evidence, -math.inf).to(evidence.dtype)
-    if messages:
-        return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
-    return None, None, marginals[::-1], log_evidence
+    up, down = (outward([evidence, *up[1:]]), outward(downs[::-1])) if messages else (None, None)
+    return up, down, outward(marginals[::-1]), log_evidence
 
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
-    """The marginal of the class, (num_classes, batch), and log evidence: the way up alone."""
+    """The marginal of the class, (batch, num_classes), and log evidence: the way up alone."""
     up, log_z = _upward(g, evidence, keep=False)
     marginal, total = _settle(up[-1], class_prior[None].clone(memory_format=torch.contiguous_format))
-    return marginal[0], (log_z + total[0].double().log()).to(evidence.dtype)
+    return marginal[0].T, (log_z + total[0].double().log()).to(evidence.dtype)
 
 
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):

@@ -17,6 +17,7 @@ import torch
 ALIGNMENT = 64
 KEPT = 2**28
 SMALL = 2**16  # below this the system's allocator is as good
+NEGLIGIBLE = 2**22  # bytes; below this the memory is not asked how much there is, which takes longer than to use it
 _free: list[np.ndarray] = []
 _lock = threading.Lock()
 
@@ -75,6 +76,8 @@ def available(device: torch.device) -> int | None:
 
 def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:
     """Raise a MemoryError, with what would fit, unless n data's results and a fixed amount can be allocated."""
+    if per_datum * n + fixed < NEGLIGIBLE:
+        return
     free = available(device)
     if free is None or per_datum * n + fixed <= free:
         return

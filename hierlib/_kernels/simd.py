@@ -7,6 +7,7 @@ neither reference counts nor tests for negative indices; `real`, a number of the
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 
@@ -123,49 +124,59 @@ def stream(typing, address, x):
     return types.void(types.intp, x), codegen
 
 
-def _mask(builder, vector, first, last):
-    """One bit a lane: set for the lanes first … last - 1."""
+@intrinsic
+def prefetch(typing, address):
+    """Begin to fetch the vector at an address to the cache."""
+
+    def codegen(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        for line in range(0, LANE_BYTES, 64):
+            pointer = builder.inttoptr(builder.add(args[0], ir.Constant(I64, line)), byte)
+            builder.call(function, [pointer, *(ir.Constant(I32, x) for x in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+def _first_lanes(builder, vector, count):
+    """One bit a lane: set for the first ones."""
     index = ir.VectorType(I32, vector.lanes)
-    zeros = ir.Constant(index, None)
-
-    def spread(x):
-        x = builder.insert_element(ir.Constant(index, ir.Undefined), builder.trunc(x, I32), ir.Constant(I32, 0))
-        return builder.shuffle_vector(x, ir.Constant(index, ir.Undefined), zeros)
-
-    lane = ir.Constant(index, list(range(vector.lanes)))
-    reached = builder.icmp_signed(">=", lane, spread(first))
-    return builder.and_(reached, builder.icmp_signed("<", lane, spread(last)))
+    one = builder.insert_element(ir.Constant(index, ir.Undefined), builder.trunc(count, I32), ir.Constant(I32, 0))
+    counts = builder.shuffle_vector(one, ir.Constant(index, ir.Undefined), ir.Constant(index, None))
+    return builder.icmp_signed("<", ir.Constant(index, list(range(vector.lanes))), counts)
 
 
 @intrinsic
-def load_some(typing, real, address, first, last, other):
-    """The lanes first … last - 1 of the vector at an address, and the other lanes of `other`: only those are read."""
+def load_some(typing, real, address, count, other):
+    """The first lanes of the vector at an address, and the other lanes of `other`: only those are read."""
     vector, bits = other, ir.VectorType(ir.IntType(1), other.lanes)
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[1], vector.llvm.as_pointer())
         kind = ir.FunctionType(vector.llvm, [pointer.type, I32, bits, vector.llvm])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{vector.suffix}.p0")
-        mask = _mask(builder, vector, args[2], args[3])
-        return builder.call(function, [pointer, ir.Constant(I32, _bytes(real)), mask, args[4]])
+        mask = _first_lanes(builder, vector, args[2])
+        return builder.call(function, [pointer, ir.Constant(I32, _bytes(real)), mask, args[3]])
 
-    return vector(real, types.intp, types.intp, types.intp, vector), codegen
+    return vector(real, types.intp, types.intp, vector), codegen
 
 
 @intrinsic
-def put_some(typing, address, x, first, last):
-    """Write the lanes first … last - 1 of x where they would stand if the first lane stood at the address."""
+def put_some(typing, address, x, count):
+    """Write the first lanes of x to an address."""
     bits = ir.VectorType(ir.IntType(1), x.lanes)
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[0], x.llvm.as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [x.llvm, pointer.type, I32, bits])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{x.suffix}.p0")
-        mask = _mask(builder, x, args[2], args[3])
+        mask = _first_lanes(builder, x, args[2])
         builder.call(function, [args[1], pointer, ir.Constant(I32, _bytes(x.dtype)), mask])
         return context.get_dummy_value()
 
-    return types.void(types.intp, x, types.intp, types.intp), codegen
+    return types.void(types.intp, x, types.intp), codegen
 
 
 @intrinsic
@@ -289,3 +300,45 @@ def multiply_log(typing, mantissa, exponent, x):
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, x), codegen
+
+
+@intrinsic
+def maximum(typing, x, y):
+    """The larger of two numbers of any sign, in each lane; y where x is NaN."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return x(x, x), codegen
+
+
+@intrinsic
+def exponential(typing, x):
+    """e^x for x ≤ 0, to the last digit or two; zero where it leaves the range of normal numbers.
+
+    x = n·log 2 + r with whole n and |r| ≤ log(2)/2: the series of e^r, then n is added to the exponent.
+    """
+
+    def codegen(context, builder, signature, args):
+        digits, lowest, terms = (23, -87.0, 8) if x.dtype == types.float32 else (52, -708.0, 14)
+
+        def constant(number):
+            return ir.Constant(x.llvm, [number] * x.lanes)
+
+        def call(name, *operands):
+            kind = ir.FunctionType(x.llvm, [x.llvm] * len(operands))
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.{x.suffix}"), operands)
+
+        in_range = builder.fcmp_ordered(">", args[0], constant(lowest))
+        at = builder.select(in_range, args[0], constant(lowest))  # not NaN: its whole part would be undefined
+        n = call("llvm.rint", builder.fmul(at, constant(1 / math.log(2))))
+        r = call("llvm.fmuladd", n, constant(-0.693145751953125), at)  # log 2 in two parts, the first without rounding
+        r = call("llvm.fmuladd", n, constant(-1.42860682030941723212e-6), r)
+        y = constant(1 / math.factorial(terms))
+        for k in reversed(range(terms)):
+            y = call("llvm.fmuladd", y, r, constant(1 / math.factorial(k)))
+        power = builder.shl(builder.fptosi(n, x.llvm_int), x.constant(digits))
+        y = builder.bitcast(builder.add(builder.bitcast(y, x.llvm_int), power), x.llvm)
+        return builder.select(in_range, y, constant(0.0))
+
+    return x(x), codegen

@@ -52,7 +52,7 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
         messages: whether up and down are wanted.
 
     Returns:
-        up, down, marginals: lists over levels of (nodes, symbols, batch); up and down are None without messages.
+        up, down, marginals: tuples over levels of (batch, nodes, symbols); up and down are None without messages.
         log_evidence: (batch,), -inf where the evidence is impossible, NaN where it is negative or not finite.
     """
     numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
@@ -73,16 +73,20 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
         if messages:
             downs.append(down)
         marginals.append(marginal)
-    if not messages:
-        return None, None, marginals[::-1], log_evidence
-    return [evidence, *up[1:]], downs[::-1], marginals[::-1], log_evidence
+    up, down = (outward([evidence, *up[1:]]), outward(downs[::-1])) if messages else (None, None)
+    return up, down, outward(marginals[::-1]), log_evidence
+
+
+def outward(levels: list[Tensor]) -> tuple[Tensor, ...]:
+    """Beliefs as users see them: (batch, nodes, symbols) rather than (nodes, symbols, batch), the same memory."""
+    return tuple(x.permute(2, 0, 1) for x in levels)
 
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
-    """The marginal of the class, (num_classes, batch), and log evidence, (batch,): the way up alone."""
+    """The marginal of the class, (batch, num_classes), and log evidence, (batch,): the way up alone."""
     up, log_z = upward(g, evidence)
     marginal, total = _normalise(up[-1] * class_prior[None])
-    return marginal[0], log_z + total[0, 0].log()
+    return marginal[0].T, log_z + total[0, 0].log()
 
 
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
