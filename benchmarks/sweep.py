@@ -8,7 +8,9 @@ times: this measures waiting, too.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import tempfile
 import time
@@ -49,12 +51,7 @@ def points(todo: list, crew: sweep.Crew, batch: int) -> dict:
     tally = sweep.take_stock(todo)
     stock = time.perf_counter() - start
 
-    def hire(_):
-        import contextlib
-
-        return contextlib.nullcontext(crew)
-
-    sweep.run(tally, hire, batch=batch)
+    sweep.run(tally, lambda _: contextlib.nullcontext(crew), batch=batch)
     if tally.halted or tally.failed:
         raise SystemExit(f"the sweep did not end well: {tally.halted or tally.failed[0].error}")
     total = time.perf_counter() - start
@@ -75,6 +72,7 @@ def main(
     """Measure, print and keep."""
     made = provenance([])
     made |= {"command": "python benchmarks/sweep.py", "clock": "wall clock, seconds", "threads": "1 a worker"}
+    made["other_work"] = f"load average {os.getloadavg()[0]:.1f} at the start"
     made.pop("vector_instructions", None)
     result: dict = {"provenance": made}
     with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +85,9 @@ def main(
             todo = jobs("empty", here / "one", point=f"0:{tasks}")
             result["seconds_to_prepare_a_point"] = (time.perf_counter() - start) / tasks
             result["empty"] = points(todo, crew, 1)
-            result["empty_in_batches"] = points(jobs("empty", here / "many", point=f"0:{max(1, tasks // 10)}"), crew, 50)
+            result["empty_in_batches"] = points(
+                jobs("empty", here / "many", point=f"0:{max(1, tasks // 10)}"), crew, 50
+            )
             size = sum(p.stat().st_size for p in (here / "one").rglob("*") if p.is_file())
             result["bytes_a_point"] = size / tasks
             start = time.perf_counter()

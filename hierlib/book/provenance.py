@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from functools import lru_cache
 from pathlib import Path
 
 RUN_DIR = "HIERLIB_RUN_DIR"  # set by the runner: the folder of the run, which holds run.json
@@ -27,6 +28,12 @@ def run_facts() -> dict:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that results depend on most; the lock has the others."""
+    return dict(_versions())
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    """Read once a process, as packages are imported once: a sweep asks at every point."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

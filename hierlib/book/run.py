@@ -158,7 +158,7 @@ def execute(job: Job) -> Outcome:
             "key": job.key,
             "code": _code_here(job.chapter),
             "commit": commit(job.chapter.root) if job.commit is None else job.commit,
-            "versions": _versions(),
+            "versions": versions(),
             "started": start,
         }
         _write(part / "run.json", facts)
@@ -219,10 +219,7 @@ def _no_room(error: Exception, folder: Path) -> str | None:
 
 def identity(chapter: Chapter | Quantity) -> str:
     """Of the code and the versions that a run in this process would have."""
-    return hashlib.sha256(json.dumps([_code_here(chapter), _versions()]).encode()).hexdigest()[:16]
-
-
-_versions = lru_cache(versions)  # what is imported stays as it is
+    return hashlib.sha256(json.dumps([_code_here(chapter), versions()]).encode()).hexdigest()[:16]
 
 
 @lru_cache
