@@ -146,7 +146,8 @@ def sweep(
         options = {"timeout": timeout or None, "fit": identity(each), "commit": commit(root)}
         tally = sweeping.take_stock(jobs_of(each, grid.points(each.parameters, axes), folder, **options), retry=retry)
         count = len(tally.todo)
-        console.print(f"{each.slug}: {count + tally.there + len(tally.earlier)} points, {tally.there} there already")
+        total = count + tally.there + len(tally.earlier)
+        console.print(f"{each.slug}: {total} points, {tally.there} there already", highlight=False)
 
         def hire(most: int):
             if cluster is None:

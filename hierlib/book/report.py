@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from hierlib.book.checkout import Chapter
 from hierlib.book.run import Job, Outcome, failed_folder
 from hierlib.book.sweep import Hire, Tally, run
 
@@ -43,20 +44,24 @@ def drive(console: Console, tally: Tally, hire: Hire, *, batch: int = 1) -> floa
 def estimate(console: Console, tally: Tally, hire: Hire, workers: int | None) -> None:
     """Runs the first point, which stays, and says how long the others would take.
 
+    Of a quantity it runs two in one process: the first one includes its start, the second tells of all others.
+
     Args:
         workers: how many there would be; None if the crew tells.
     """
-    rest, tally.todo = tally.todo[1:], tally.todo[:1]
     if not tally.todo:
         console.print("Nothing is to be run.")
         return
-    run(tally, hire)
+    count = 1 if isinstance(tally.todo[0].chapter, Chapter) else 2
+    rest, tally.todo, took = len(tally.todo[count:]), tally.todo[:count], []
+    run(tally, hire, batch=count, tell=lambda outcome: took.append(outcome.seconds))
     if tally.ran:
-        workers = max(1, min(workers or tally.crew, len(rest)))
-        total = spell(tally.seconds * len(rest) / workers)
+        workers = max(1, min(workers or tally.crew, rest))
+        total = spell(took[0] - took[-1] + took[-1] * rest / workers)
+        first = "The first point took" if count == 1 else "The first two points took"
         console.print(
-            f"One point took {spell(tally.seconds)} and is kept. The other {len(rest)} would take about {total} on "
-            f"{workers} worker{'s' * (workers > 1)}, if they are alike.",
+            f"{first} {' and '.join(map(spell, took))}, and {'is' if count == 1 else 'are'} kept. The other {rest} "
+            f"would take about {total} on {workers} worker{'s' * (workers > 1)}, if they are alike.",
             highlight=False,
         )
 
