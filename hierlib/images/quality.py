@@ -15,7 +15,7 @@ from hierlib.images.sampler import forward_backward
 def frechet_distance(a: Tensor, b: Tensor) -> float:
     """FID: squared Fréchet distance of the Gaussians with the means and covariances of two sets of features.
 
-    |μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½) (Heusel et al. 2017). Biased upward for small sets.
+    ``|μ_a - μ_b|² + tr(Σ_a + Σ_b - 2 (Σ_a Σ_b)^½)`` (Heusel et al. 2017). Biased upward for small sets.
 
     Args:
         a, b: (n, units) features, n ≥ 2 each.
