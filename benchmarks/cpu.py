@@ -80,6 +80,12 @@ class Contest:
             self.contenders["authors"] = (lambda: self.bp.run_BP_from_upward_messages(columns.clone()), few)
             self.contenders["authors, sampling"] = (lambda: self.bp.sample_from_upward_messages(columns.clone()), few)
             self.few = few
+            if few > 1:
+                one = e[:1].permute(2, 0, 1).reshape(v, -1).contiguous()
+                self.contenders["authors, one at a time"] = (
+                    lambda: self.bp.run_BP_from_upward_messages(one.clone()),
+                    1,
+                )
 
     @staticmethod
     def noises(v: int) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
@@ -91,10 +92,11 @@ class GaussianNoise:
         n, d = x0.shape
         x_t = batch_innermost(n, d, self.v, self.dtype, x0.device)
         stored = x_t.permute(1, 2, 0)
-        stored.normal_(generator=generator).mul_((1 - alpha_bar).sqrt().to(self.dtype))
-        leaf, datum = (torch.arange(size, device=x0.device) for size in (d, n))
-        place = (leaf[:, None] * self.v + x0.T) * n + datum  # of the true symbols in memory: several times as fast
-        stored.view(-1).scatter_add_(0, place.flatten(), alpha_bar.sqrt().to(self.dtype).expand(d, n).flatten())
+        stored.normal_(generator=generator)
+        spread, signal = (1 - alpha_bar).sqrt().to(self.dtype), alpha_bar.sqrt().to(self.dtype)
+        if kernel := _kernel(stored):
+            return kernel.diffuse(stored, x0, spread, signal).permute(2, 0, 1)
+        stored.mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
         return x_t
 
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
@@ -116,11 +118,11 @@ class GaussianNoise:
         if (alpha_bar == 1).any():
             raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
         inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)
-        kernel = import_module("hierlib._kernels.softmax")  # on demand: importing a compiler takes a second
-        if kernel.serves(x_t):
-            evidence, finite = kernel.softmax(x_t.permute(1, 2, 0), inverse_delta)
+        stored = x_t.permute(1, 2, 0)
+        if kernel := _kernel(stored):
+            evidence, finite = kernel.softmax(stored, inverse_delta)
         else:
-            evidence = (x_t.permute(1, 2, 0) * inverse_delta).softmax(1)
+            evidence = (stored * inverse_delta).softmax(1)
             finite = torch.isfinite(x_t.sum())
         if not finite:
             raise ValueError("x_t: expected finite numbers, got NaN or infinity")
@@ -188,6 +190,14 @@ def _blurred(x: Tensor, eps: Tensor, v: int) -> Tensor:
     stored.copy_((eps / v).expand(d, v, n))
     stored.scatter_(1, x.T[:, None], (1 - eps + eps / v).expand(d, 1, n))
     return out
+
+
+def _kernel(x: Tensor) -> ModuleType | None:
+    """The compiled kernels, if they can do (leaves, v, n): only then imported, for that takes a second."""
+    gradient = torch.is_grad_enabled() and x.requires_grad
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.shape[-1] < 32 or gradient:
+        return None
+    return import_module("hierlib._kernels.gaussian")
 
 
 def _check_symbols(x: Tensor, v: int) -> None:

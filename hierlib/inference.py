@@ -279,7 +279,7 @@ def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] |
 
 
 def _check_result(dtype: torch.dtype, log_evidence: Tensor) -> None:
-    if math.isfinite(log_evidence.sum()):
+    if math.isfinite(log_evidence.detach().sum()):
         return
     bad = torch.isnan(log_evidence)
     if bad.any():

@@ -18,7 +18,6 @@ from hierlib._kernels.tile import run
 from hierlib.grammar import Grammar
 
 SHARED = 2**16  # results of a level with fewer numbers than this share their memory with those of other levels
-CACHED = 3 * 2**18  # bytes of workspace up to which leaves are kept for the way down rather than read again
 
 
 def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
@@ -188,8 +187,8 @@ class _Grammar:
         nodes = np.maximum(1, all_nodes // all_nodes[cut])
         block = (symbols + 1) * LANE_BYTES
         slots = nodes.copy() if downward else np.minimum(nodes, s)
-        if downward and slots @ block > CACHED:
-            slots[0] = s
+        if cut == self.L:
+            slots[0] = s  # leaves are read again on the way down, unless that is lane by lane
         order = [np.zeros(1, np.int64)]  # from the root to the cut: child i of column c is column i·len(order) + c
         for _ in range(self.L - cut):
             order.append(np.concatenate([order[-1] * s + i for i in range(s)]))

@@ -44,9 +44,9 @@ from hierlib._kernels.simd import (
 def begin(real, ws, tree, io, first, data):
     """Set up the tile: running products, the class prior, the two values of ε evidence. Spare lanes are one."""
     size, one = itemsize(real), splat(real, 1)
-    for lane in range(LANE_BYTES // size):
-        put(ws + MANTISSA + 8 * lane, 1.0)
-        put(ws + EXPONENT + 8 * lane, 0)
+    for half in range(0, 2 * LANE_BYTES, LANE_BYTES):
+        put(ws + MANTISSA + half, splat(1.0, 1))
+        put(ws + EXPONENT + half, splat(1.0, 0))  # the bits of an integer zero
     for y in range(int_at(tree.symbols, tree.top)):
         row = ws + int_at(tree.down, tree.top) + y * LANE_BYTES
         there = io.prior + y * io.prior_per_symbol + first * io.prior_per_datum

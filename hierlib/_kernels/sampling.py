@@ -74,10 +74,10 @@ def draw_root(real, ws, tree, lane, random, weights, there):
 def choose(cumulative, count, random):
     """An index below count, given the running sums of the weights and 64 random bits."""
     level = (random >> np.uint64(11)) * 2.0**-53 * get(1.0, cumulative + 8 * (count - 1))
-    below = np.int64(0)
-    for k in range(count - 1):
-        below += get(1.0, cumulative + 8 * k) <= level
-    return below
+    chosen = np.int64(0)
+    while chosen < count - 1 and get(1.0, cumulative + 8 * chosen) <= level:
+        chosen += 1
+    return chosen
 
 
 @compiled

@@ -60,21 +60,19 @@ def go_up(real, ws, tree, io, first, data):
         if not moderate(seen):
             multiply_log(mantissa, exponent, scale)
         level, node = np.int64(0), leaf + 1
-        while level < tree.cut and node % s == 0:
-            node //= s
-            children = ws + block(tree, level, (node - 1) * s)
+        while level < tree.top and (node % s == 0 or level >= tree.cut):
+            node, parents = node // s, data * int_at(tree.columns, level + 1)
+            children, into = ws + block(tree, level, (node - 1) * s), ws + block(tree, level + 1, node - 1)
+            if level >= tree.cut:
+                children, joined = ws + int_at(tree.apart, level), children
+                take_apart(real, tree, level, joined, children, parents)
             soon = evidence_of(real, io, first, leaf + 1) if level == 0 else nowhere
-            total = up_node(real, tree, level, children, ws + block(tree, level + 1, node - 1), io, soon)
+            total = up_node(real, tree, level, children, into, io, soon)
+            if level >= tree.cut:
+                total = only(real, ws, total, parents)
             low = smallest(low, total)
             multiply_log(mantissa, exponent, total)
             level += 1
-    for level in range(tree.cut, tree.top):
-        parents = data * int_at(tree.columns, level + 1)
-        children, into = ws + int_at(tree.apart, level), ws + int_at(tree.up, level + 1)
-        take_apart(real, tree, level, ws + int_at(tree.up, level), children, parents)
-        total = only(real, ws, up_node(real, tree, level, children, into, io, nowhere), parents)
-        low = smallest(low, total)
-        multiply_log(mantissa, exponent, total)
     symbols = int_at(tree.symbols, tree.top)
     root, down = ws + int_at(tree.up, tree.top), ws + int_at(tree.down, tree.top)
     evidence = splat(real, 0)
