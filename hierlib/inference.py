@@ -188,7 +188,8 @@ def epsilon_overlap(
                 f"x[{level}]: expected int64 of shape ({n or 'n ≥ 1'}, {g.num_nodes(level)}), "
                 f"got {symbols.dtype} of shape {tuple(symbols.shape)}"
             )
-        if symbols.min() < 0 or symbols.max() >= g.num_symbols(level):
+        lowest, highest = symbols.aminmax()
+        if lowest < 0 or highest >= g.num_symbols(level):
             raise ValueError(f"x[{level}]: expected symbols in 0…{g.num_symbols(level) - 1}")
     eps = per_datum("eps", eps, x[0], dtype, 0.0, 1.0)
     prior = _class_prior(g, x[0].new_empty((n,), dtype=dtype), class_prior)
@@ -196,7 +197,8 @@ def epsilon_overlap(
     if hasattr(kernel, "epsilon_overlap"):
         total, log_evidence = kernel.epsilon_overlap(g, x, eps, prior)
         _check_result(dtype, log_evidence)
-        return torch.stack([level.mean() / g.num_nodes(l) for l, level in enumerate(total)]).to(dtype)
+        nodes = torch.tensor([g.num_nodes(level) for level in range(g.L + 1)], device=total.device)
+        return (total.mean(1) / nodes).to(dtype)
     step, total = memory.chunk(g, dtype, n), 0
     for i in range(0, n, step):
         part = [level[i : i + step] for level in x]

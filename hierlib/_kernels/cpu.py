@@ -52,7 +52,7 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
     """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
     keys = torch.randint(-(2**63), 2**63 - 1, (job.n, num_samples), generator=generator)
-    y = [torch.zeros(g.num_nodes(level), job.n, num_samples, dtype=torch.int64) for level in range(g.L + 1)]
+    y = [memory.empty((g.num_nodes(level), job.n, num_samples), torch.int64) for level in range(g.L + 1)]
     job.run(sampling=(keys, y))
     return [level.permute(1, 2, 0) for level in y], job.log_evidence
 

@@ -31,8 +31,8 @@ class _Block:
             fitting = [i for i, raw in enumerate(_free) if need <= raw.nbytes <= 2 * need + 2**16]
             best = min(fitting, key=lambda i: _free[i].nbytes, default=None)
             raw = None if best is None else _free.pop(best)
-            if best is None:
-                del _free[:1]  # make room for the sizes that are asked for now
+            while best is None and _free and sum(raw.nbytes for raw in _free) + need > KEPT:
+                del _free[0]  # make room for the sizes that are asked for now
         self.raw = np.empty(need + need // 16, np.uint8) if raw is None else raw
         start = self.raw.ctypes.data + -self.raw.ctypes.data % ALIGNMENT
         self.__array_interface__ = {
