@@ -31,6 +31,7 @@ import typer
 import hierlib as hl
 
 FOLDER = Path(__file__).resolve().parent
+TURN = 0.02  # seconds
 
 
 class Case(NamedTuple):
@@ -105,14 +106,22 @@ class Contest:
         return worst
 
     def times(self, rounds: int) -> dict[str, list[float]]:
-        """Microseconds of processor time a datum, one number a round; the contenders take turns."""
-        found = {name: [] for name in self.contenders}
-        for turn in range(rounds + 1):  # the first turn compiles and warms up
+        """Microseconds of processor time a datum, one number a round; the contenders take turns.
+
+        A turn is as many calls as fill TURN seconds, so that a short call does not pay for the caches that the one
+        before it has emptied.
+        """
+        found, calls = {name: [] for name in self.contenders}, dict.fromkeys(self.contenders, 1)
+        for turn in range(-2, rounds):  # the first turn compiles and warms up, the second finds the number of calls
             for name, (run, n) in self.contenders.items():
                 start = time.process_time()
-                run()
-                if turn:
-                    found[name].append((time.process_time() - start) / n * 1e6)
+                for _ in range(calls[name]):
+                    run()
+                spent = (time.process_time() - start) / calls[name]
+                if turn >= 0:
+                    found[name].append(spent / n * 1e6)
+                elif turn == -1:
+                    calls[name] = max(1, round(TURN / max(spent, 1e-9)))
         return found
 
 
