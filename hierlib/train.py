@@ -118,7 +118,7 @@ def denoisers(
     process: Annotated[str, typer.Option(help="mask, gaussian, or both.")] = "both",
     num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "8,16,32,64,128,256,512,1024,4096",
     keep: Annotated[str, typer.Option(help="Those of which seed 0's weights are kept.")] = "128,4096",
-    seeds: Annotated[str, typer.Option(help="Of the grammars, each with its data and weights.")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="Of the grammars, each with its data and weights.")] = "0,1",
     steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = DenoiserTraining.steps,
     width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = DenoiserTraining.width,
     threads: Threads = 1,
