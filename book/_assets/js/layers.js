@@ -62,7 +62,7 @@ if (typeof Live !== "undefined")
         curves.join("") +
         `<path d="M${left} 8v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
         `<path d="M${x(data.eps[i])} 8v${HEIGHT}" stroke="currentColor" stroke-dasharray="3 3"/>` +
-        `<text x="${left + inner}" y="${y(0) - 8}" text-anchor="end">noise ε</text>` +
+        `<text x="${left + inner / 2}" y="${y(0) + 34}" text-anchor="middle">noise ε</text>` +
         dots.join("") + rungs.join("") + ticks.join("") + "</svg>";
       const text = Layers.sentence(data, weights, i);
       say.textContent = text;
