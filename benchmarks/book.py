@@ -40,7 +40,8 @@ def _run(slug: str, backend: str) -> float:
 
     torch.set_num_threads(1)
     root, choose = find_checkout(FOLDER), inference._backend
-    inference._backend = lambda name, *about: choose(backend if name == "auto" else name, *about)
+    if backend == "torch":
+        inference._backend = lambda name, *about: choose("torch" if name == "auto" else name, *about)
     code = chapters(root)[slug].code
     os.chdir(root / "book")
     shell = InteractiveShell.instance()

@@ -159,6 +159,7 @@ def sweep(
             report.estimate(console, tally, hire, jobs if cluster is None else None)
         elif tally.todo:
             seconds = report.drive(console, tally, hire, batch=batch)
+            clear_parts(folder)  # again: workers of a killed sweep may have lived on for a moment
     except BadRequest as error:
         _refuse(error)
     except KeyboardInterrupt:
