@@ -64,7 +64,7 @@ def test_command_line_understands():
     from hierlib.book.commands import commands
 
     called = [joined(shlex.split(c)[1:]) for c in COMMANDS if re.match(r"\S*hierlib ", c)]
-    assert len(called) == 2
+    assert len(called) == 4
     for words in called:
         if words != ["--help"]:
             command = get_command(commands).commands[words[0]]
