@@ -108,26 +108,47 @@ def figure8_(
     say(f"{out.name}  {len(nets)} networks, {len(FIGURE8_EPS)} noises, {data} data for each grammar")
 
 
+# What `denoisers` trains where an option is not given: what the book shows, or larger, for a GPU.
+_QUICK = DenoiserTraining()
+PROFILES = {
+    "quick": dict(
+        levels=_QUICK.L,
+        num_data="8,16,32,64,128,256,512,1024,4096",
+        keep="128,4096",
+        steps=_QUICK.steps,
+        width=_QUICK.width,
+    ),
+    "full": dict(levels=5, num_data="64,256,1024,4096,16384,65536", keep="1024,65536", steps=20_000, width=256),
+}
+
+
 @app.command()
 def denoisers(
     out: Annotated[Path, typer.Option(help="Folder of results (v8-m3-s2-L3.nc) and weights.")],
+    profile: Annotated[str, typer.Option(help="quick, the book's sizes, or full, larger ones for a GPU.")] = "quick",
     m: Annotated[int, typer.Option(min=1, help="Rules per symbol.")] = DenoiserTraining.m,
-    levels: Annotated[int, typer.Option(min=1, help="Depth L of the tree.")] = DenoiserTraining.L,
+    levels: Annotated[int | None, typer.Option(min=1, help="Depth L of the tree.")] = None,
     v: Annotated[int, typer.Option(min=2, help="Alphabet size.")] = DenoiserTraining.v,
     s: Annotated[int, typer.Option(min=2, help="Children per node.")] = DenoiserTraining.s,
     process: Annotated[str, typer.Option(help="mask, gaussian, or both.")] = "both",
-    num_data: Annotated[str, typer.Option(help="Sizes P of the training sets.")] = "8,16,32,64,128,256,512,1024,4096",
-    keep: Annotated[str, typer.Option(help="Those of which seed 0's weights are kept.")] = "128,4096",
+    num_data: Annotated[str | None, typer.Option(help="Sizes P of the training sets.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Those of which seed 0's weights are kept.")] = None,
     seeds: Annotated[str, typer.Option(help="Of the grammars, each with its data and weights.")] = "0,1",
-    steps: Annotated[int, typer.Option(min=1, help="Of the optimiser.")] = DenoiserTraining.steps,
-    width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = DenoiserTraining.width,
+    steps: Annotated[int | None, typer.Option(min=1, help="Of the optimiser.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Channels of every layer.")] = None,
     threads: Threads = 1,
 ) -> None:
     """Train denoisers, masked and Gaussian, on P data each and measure what they know (learning by denoising).
 
-    Several commands, of different seeds or processes, can fill one file side by side.
+    Several commands, of different seeds or processes, can fill one file side by side. An option that is given goes
+    before what the profile says.
     """
     torch.set_num_threads(threads)
+    if profile not in PROFILES:
+        refuse(ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {profile!r}"))
+    given = dict(levels=levels, num_data=num_data, keep=keep, steps=steps, width=width)
+    chosen = PROFILES[profile] | {k: x for k, x in given.items() if x is not None}
+    levels, num_data, keep, steps, width = (chosen[k] for k in given)
     try:
         amounts, kept, drawn = ([int(part) for part in text.split(",") if part] for text in (num_data, keep, seeds))
         size = dict(v=v, m=m, s=s, L=levels, steps=steps, width=width)

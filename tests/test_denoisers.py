@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import hierlib as hl
 from hierlib.denoisers import DenoiserTraining, TrainedDenoiser, TreeUNet, train_denoiser
 from hierlib.diffusion import ddpm, reverse_process
-from hierlib.enumeration import all_data
+from hierlib.enumeration import all_data, data_per_class
 from hierlib.generation import (
     Diffusion,
     Masking,
@@ -28,7 +28,7 @@ from hierlib.generation import (
     validity,
 )
 from hierlib.learning import Sizes, learnt_in_order, measure, runs, strings_needed, study, training_of, whole_seeds
-from hierlib.train import app
+from hierlib.train import PROFILES, app
 
 SMALL = DenoiserTraining(v=4, m=2, s=2, L=2, num_data=64, width=24, batch=64, steps=150, checks=5)
 RESULTS = Path(__file__).parents[1] / "book" / "_models" / "denoisers" / "v8-m3-s2-L3.nc"
@@ -261,11 +261,21 @@ def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tm
         assert training_of(file, "mask", 8, 0) == training
         assert whole_seeds(file).kept.shape == (12, 10, 1, 1, 1)
         assert "--levels 2" in file.attrs["command"] and "torch" in file.attrs["versions"]
-    again = CliRunner().invoke(app, words)
-    assert again.exit_code == 0 and "P=8" not in again.output
-    for wrong in (["--process", "rain"], ["--width", "9"], ["--num-data", "few"]):
+    for same in (words, [*words, "--profile", "full"]):  # an option that is given goes before the profile
+        again = CliRunner().invoke(app, same)
+        assert again.exit_code == 0 and "P=8" not in again.output
+    for wrong in (["--profile", "rain"], ["--process", "rain"], ["--width", "9"], ["--num-data", "few"]):
         refused = CliRunner().invoke(app, words + wrong)
         assert refused.exit_code == 2
+
+
+def test_the_full_profile_is_larger_and_can_be_drawn():
+    quick, full = (PROFILES[name] for name in ("quick", "full"))
+    assert full["levels"] > quick["levels"] and full["steps"] > quick["steps"] and full["width"] > quick["width"]
+    training = DenoiserTraining(L=full["levels"], steps=full["steps"], width=full["width"])
+    largest = max(map(int, full["num_data"].split(",")))
+    assert set(full["keep"].split(",")) <= set(full["num_data"].split(","))
+    assert largest < training.v * data_per_class(3, 2, full["levels"]), "there are so many strings"
 
 
 def test_half_way_is_found_where_a_curve_passes_it_for_good():
