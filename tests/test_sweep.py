@@ -273,12 +273,12 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
     [job] = sweeps.jobs(root, "noise", root / "out", a="3")
     assert execute(job).error is None
     before = sweeps.stamps(root / "out")
-    answers = iter([False, True])  # not there when it starts, there when it publishes
-    real = finished
-    monkeypatch.setattr("hierlib.book.run.finished", lambda j: next(answers, None) or real(j))
+    first, real = [False], finished  # not there when it starts, there when it publishes
+    monkeypatch.setattr("hierlib.book.run.finished", lambda j: first.pop() if first else real(j))
     replaced, move = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, to: replaced.append(self) or move(self, to))
-    assert execute(job).error is None
+    outcome = execute(job)
+    assert outcome.error is None and not outcome.cached and replaced, "it ran, and tried to take the place"
     assert job.folder not in replaced and sweeps.stamps(root / "out") == before
     assert not sweeps.leftovers(root / "out")
 
