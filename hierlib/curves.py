@@ -59,9 +59,10 @@ def half_height(
     return HalfHeight(float(np.exp(x0 + root)), float(-fit.deriv()(root) * (top - chance)))
 
 
-def width(t: ArrayLike, y: ArrayLike, *, chance: float, top: float = 1.0) -> float:
-    """ln(t_2/t_1) between the heights .9 and .1 of a falling curve; nan if it does not fall so far."""
+def width(t: ArrayLike, y: ArrayLike, *, chance: float, top: float = 1.0, log: bool = True) -> float:
+    """ln(t_2/t_1), or t_2 - t_1, between the heights .9 and .1 of a falling curve; nan if it does not fall so far."""
     x, y = _checked(t, y)
+    x = x if log else np.exp(x)
     h = (y - chance) / (top - chance)
     ends = [_falls_below(x, h, height) for height in (0.9, 0.1)]
     return ends[1] - ends[0]

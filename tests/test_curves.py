@@ -81,3 +81,8 @@ def test_bad_curves_are_refused():
         half_height([0.0, 1.0], [1, 0], chance=0)
     with pytest.raises(ValueError, match="of its shape"):
         crossing([1, 2, 3], [1, 2], [1, 2, 3])
+
+
+def test_width_in_the_noise_itself():
+    t = np.linspace(0.1, 1, 10)
+    assert width(t, np.linspace(1, 0, 10), chance=0, log=False) == pytest.approx(0.8 * 0.9)

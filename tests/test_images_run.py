@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierlib.images import classifier, data, models, run, sampler
+from hierlib.images import classifier, models, run, sampler
 from hierlib.images.probe import baseline, cnn_probe, compare, statistics
 from tests.test_images_data import folder_of_classes
 from tests.test_images_models import STEPS
@@ -44,7 +44,7 @@ def test_it_is_the_parts_put_together(place, tmp_path, capsys):
     found, unrelated, about = run.load_layers(tmp_path / "layers-cnn.safetensors")
     model = models.load_small(place / "model.safetensors")
     probe = cnn_probe(classifier.load_classifier(place / "cnn.safetensors")[0])
-    images, wide = (data.image_folder(place / "val", per_class=n, size=32) for n in (2, 4))
+    images, wide = (run.open_images(place / "val", model, n) for n in (2, 4))
     moments = statistics(probe, wide)
     expected = compare(probe, sampler.uturns(model, images, [1, 3], steps=4, show=False), moments)
     assert list(found) == [1, 3] and found[1].layers == probe.layers and found[1].cosine.shape == (4, 5)
@@ -74,7 +74,8 @@ def test_fashion_files_are_recognised(tmp_path):
 
     write_idx(tmp_path / "t10k-images-idx3-ubyte", torch.zeros(20, 28, 28, dtype=torch.uint8))
     write_idx(tmp_path / "t10k-labels-idx1-ubyte", torch.arange(20, dtype=torch.uint8) % 10)
-    assert run.open_images(tmp_path, None, 2).shape == (20, 1, 28, 28)
+    found = run.open_images(tmp_path, None, 2)
+    assert found[:].shape == (20, 1, 28, 28) and found.labels.tolist() == [*range(10)] * 2
 
 
 @pytest.mark.parametrize(
@@ -111,3 +112,34 @@ def test_commands_of_the_page_about_imagenet_are_understood():
     passes = 10_000 * sum(options[0].k)
     assert passes == 13_750_000 and 256 * 1375 == 352_000 and round(256 * sum(options[1].k), -3) == 141_000
     assert 0.95 < 10_000 * len(options[0].k) * 3 * 256**2 / 20e9 < 1.05, "bytes of the images"
+
+
+def test_all_images_in_one_file(place, tmp_path):
+    path = tmp_path / "ends.nc"
+    assert run.main(words(place, tmp_path / "run", "--ends", path)) == 0
+    turns, about = run.load_uturns(path)
+    model = models.load_small(place / "model.safetensors")
+    images = run.open_images(place / "val", model, 2)
+    assert images.labels.tolist() == [0, 1, 0, 1]
+    for u, k in zip(turns, (1, 3), strict=True):
+        assert u.k == k and u.first == 0
+        expected = sampler.forward_backward(model, images, k, steps=4, show=False)
+        assert torch.equal(u.start, images[0 : len(images)]) and torch.equal(u.end, expected)
+    assert about["digest"] == model.digest and about["steps"] == 4 and "--ends" in about["command"]
+    settings = dict(steps=4, seed=0, matched=False)
+    again = run.stored_uturns(path, model, images, [1, 3], **settings)
+    assert torch.equal(again[1].end, turns[1].end)
+    assert run.stored_uturns(path, model, images, [1, 2], **settings) is None
+    assert run.stored_uturns(path, model, images, [1, 3], **settings | dict(matched=True)) is None
+    others = run.open_images(place / "val", model, 2, seed=1)
+    assert run.stored_uturns(path, model, others, [1, 3], **settings) is None
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"CDF", b"\x89HDF\r\n\x1a\n"])
+def test_a_file_that_is_none(tmp_path, content):
+    path = tmp_path / "ends.nc"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"expected a file of hierlib.images.run --ends"):
+        run.load_uturns(path)

@@ -10,7 +10,12 @@ from hierlib.book.style import palette
 
 
 def layers_html(
-    eps: ArrayLike, names: Sequence[str], curves: Mapping[str, ArrayLike], kept: ArrayLike, start: int = 0
+    eps: ArrayLike,
+    names: Sequence[str],
+    curves: Mapping[str, ArrayLike],
+    kept: ArrayLike,
+    start: int = 0,
+    axis: tuple[str, str] = ("noise", "ε"),
 ) -> str:
     """The live figure (js/layers.js) for `book.html`: one curve a layer, a switch of weights, a slider of noise.
 
@@ -20,6 +25,7 @@ def layers_html(
         curves: for "trained" and "untrained", (T, layers), how alike start and end of a U-turn are.
         kept: (T,) probability that the class is kept.
         start: the stop at which the slider stands first.
+        axis: what the slider changes, as a word and as a symbol.
     """
     eps, kept = np.asarray(eps, float), np.asarray(kept, float)
     if len(eps) < 2 or not np.allclose(np.diff(eps), eps[1] - eps[0]) or eps[1] <= eps[0]:
@@ -37,8 +43,9 @@ def layers_html(
         "kept": kept.round(4).tolist(),
         "curves": {weights: curve.T.round(4).tolist() for weights, curve in curves.items()},
         "start": start,
+        "axis": list(axis),
     }
-    return _MARKUP.format(data=json.dumps(data, separators=(",", ":")))
+    return _MARKUP.format(data=json.dumps(data, separators=(",", ":")), axis=" ".join(axis))
 
 
 _MARKUP = """<div class="live-stage" data-live="layers">
@@ -48,6 +55,6 @@ _MARKUP = """<div class="live-stage" data-live="layers">
 <label style="padding:0.5rem 0"><input type="radio" name="layers-weights" value="untrained"> untrained</label></div>
 <div class="layers-picture" style="min-height:300px"></div>
 <label class="live-range" style="margin:0 0 0 33px">
-<input type="range" min="0" max="1" step="1" aria-label="noise ε"></label>
+<input type="range" min="0" max="1" step="1" aria-label="{axis}"></label>
 <p style="margin:0.3rem 0 0 44px;min-height:4.2em"><output style="font-weight:400"></output></p>
 </div>"""

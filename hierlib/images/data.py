@@ -38,6 +38,10 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index) -> Tensor:
+        """Images, as `ImageFiles` gives them: `data[a:b]` is uint8 (b - a, channels, height, width)."""
+        return self.images[index]
+
     def digest(self) -> str:
         """sha256 of pixels and labels, in order."""
         sha = hashlib.sha256(str(tuple(self.images.shape)).encode())

@@ -33,6 +33,7 @@ class Probe:
         resize, crop: pixels of the shorter side and of the square in the middle; None leaves the images as they are.
         mean, std: of each channel, that images in [0, 1] are normalised with.
         name: of the network. trained: False for random weights, which no figure may show as a result.
+        classes: name of each logit, if known.
     """
 
     network: nn.Module
@@ -43,6 +44,7 @@ class Probe:
     std: tuple[float, ...] = (0.5,)
     name: str = "network"
     trained: bool = True
+    classes: tuple[str, ...] = ()
     _extract: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -126,7 +128,9 @@ def torchvision_probe(
     trained = random_seed is None
     title = name if trained else f"{name}, random weights"
     nodes = {node: node for node in node_list(network)}
-    return Probe(network.requires_grad_(False), nodes, resize, crop, **IMAGENET, name=title, trained=trained)
+    classes = tuple(models.get_model_weights(name).DEFAULT.meta["categories"])
+    about = dict(name=title, trained=trained, classes=classes)
+    return Probe(network.requires_grad_(False), nodes, resize, crop, **IMAGENET, **about)
 
 
 def node_list(network: nn.Module) -> list[str]:
@@ -151,10 +155,16 @@ def node_list(network: nn.Module) -> list[str]:
     raise ValueError(f"network: expected a ResNet or ConvNeXt, got {type(network).__name__}; give Probe its nodes")
 
 
-def cnn_probe(network: ImageCNN, name: str = "CNN", *, trained: bool = True) -> Probe:
+def cnn_probe(network: ImageCNN, name: str = "CNN", *, trained: bool = True, classes: Sequence[str] = ()) -> Probe:
     """A small classifier with all its layers."""
-    channels = network.config["channels"]
-    return Probe(network, network.nodes, mean=(0.5,) * channels, std=(0.5,) * channels, name=name, trained=trained)
+    half, about = (0.5,) * network.config["channels"], dict(name=name, trained=trained, classes=tuple(classes))
+    return Probe(network, network.nodes, mean=half, std=half, **about)
+
+
+def named(probe: Probe, images: Tensor | Sequence, batch: int = 256) -> Tensor:
+    """(n,) the class that the network names for each image."""
+    parts = (images[i : i + batch] for i in range(0, len(images), batch))
+    return torch.cat([probe(part)[probe.layers[-1]].argmax(1).cpu() for part in parts])
 
 
 class LayerSimilarity(NamedTuple):

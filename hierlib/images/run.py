@@ -1,38 +1,46 @@
 """Figures 2 and 16 from end to end: ``python -m hierlib.images.run --help``. A killed run goes on where it was.
 
 Images are taken through U-turns and looked at by several networks; what the chapters plot is written into one small
-file for each network.
+file for each network, and, if asked for, all images into another.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from hierlib.images.adm import load_model
 from hierlib.images.classifier import load_classifier
-from hierlib.images.data import fashion_mnist, image_folder
+from hierlib.images.data import ImageFiles, LabelledImages, fashion_mnist, image_folder
 from hierlib.images.models import DiffusionModel
 from hierlib.images.probe import ARCHITECTURES, LayerSimilarity, Probe, baseline, cnn_probe, compare, statistics
 from hierlib.images.probe import torchvision_probe as from_torchvision
-from hierlib.images.sampler import uturns
+from hierlib.images.sampler import UTurns, uturns
+from hierlib.images.train import versions
 from hierlib.networks import _read, _write
 
 
-def open_images(folder: Path, model: DiffusionModel, per_class: int, *, seed: int = 0) -> Tensor | Sequence:
+def open_images(folder: Path, model: DiffusionModel, per_class: int, *, seed: int = 0) -> LabelledImages | ImageFiles:
     """Images for a model, the same number of each class: from Fashion-MNIST's files or from a folder of classes.
 
-    Grey and CMYK files are converted, as ADM's own reader does. Errors are those of `hierlib.images.data`.
+    Classes alternate, so that the first images are of all classes. Grey and CMYK files are converted, as ADM's own
+    reader does. Errors are those of `hierlib.images.data`.
     """
     if list(Path(folder).glob("t10k-images-idx3-ubyte*")):
-        return fashion_mnist("test", folder=folder).choose(per_class, seed).images
-    return image_folder(folder, per_class=per_class, size=model.size, seed=seed, convert=True)
+        found = fashion_mnist("test", folder=folder).choose(per_class, seed)
+    else:
+        found = image_folder(folder, per_class=per_class, size=model.size, seed=seed, convert=True)
+    order = torch.arange(len(found)).reshape(-1, per_class).T.flatten()
+    if isinstance(found, ImageFiles):
+        return replace(found, paths=tuple(found.paths[i] for i in order), labels=found.labels[order])
+    return replace(found, images=found.images[order], labels=found.labels[order])
 
 
 def open_probe(word: str, device) -> Probe:
@@ -46,7 +54,8 @@ def open_probe(word: str, device) -> Probe:
         given = dict(download=dict(download=True), random=dict(random_seed=0)).get(where, dict(weights=Path(where)))
         probe = from_torchvision(name, **given)
     elif Path(word).suffix == ".safetensors":
-        probe = cnn_probe(load_classifier(Path(word))[0], Path(word).stem)
+        network, about = load_classifier(Path(word))
+        probe = cnn_probe(network, Path(word).stem, classes=about.get("classes", ()))
     else:
         raise ValueError(
             f"--probe: expected FILE.safetensors, NAME=FILE, NAME=download or NAME=random with NAME of "
@@ -80,25 +89,86 @@ def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity
         raise ValueError(f"{path}: expected a file of hierlib.images.run, got {error!r}; run it again") from error
 
 
+def gathered(batches: Iterable[UTurns]) -> list[UTurns]:
+    """One `UTurns` for each inversion time, with all images."""
+    parts: dict[int, list[UTurns]] = {}
+    for u in batches:
+        parts.setdefault(u.k, []).append(u)
+    join = torch.cat
+    return [UTurns(k, 0, join([u.start for u in x]), join([u.end for u in x])) for k, x in parts.items()]
+
+
+def save_uturns(path: Path, batches: Iterable[UTurns], about: dict) -> None:
+    """Write all images of U-turns into one netCDF file, packed: uint8, start (image, …) and end (k, image, …)."""
+    import xarray as xr
+
+    turns, axes = gathered(batches), ("image", "channel", "row", "column")
+    end = torch.stack([u.end for u in turns])
+    columns = {"start": (axes, turns[0].start.numpy()), "end": (("k", *axes), end.numpy())}
+    data = xr.Dataset(columns, {"k": [u.k for u in turns]}, {"about": json.dumps(about)})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    data.to_netcdf(part, engine="netcdf4", encoding={name: dict(zlib=True, complevel=9) for name in columns})
+    part.replace(path)
+
+
+def load_uturns(path: Path) -> tuple[list[UTurns], dict]:
+    """Read what `save_uturns` wrote: one `UTurns` for each k, with all images, and what made them.
+
+    Raises:
+        ValueError: the file is missing, damaged or another one.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as opened:
+            data = opened.load()
+        start, end = (torch.from_numpy(data[name].values) for name in ("start", "end"))
+        return [UTurns(int(k), 0, start, y) for k, y in zip(data.k, end, strict=True)], json.loads(data.about)
+    except (OSError, KeyError, AttributeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected a file of hierlib.images.run --ends, got {error!r}") from error
+
+
+def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], **settings) -> list[UTurns] | None:
+    """The U-turns of a file if they are those of this model, these images, times and settings, else None.
+
+    Args:
+        path: of a file of `save_uturns`. model, images, k: as for `hierlib.images.sampler.uturns`.
+        settings: steps, seed and matched, as there.
+    """
+    turns, about = load_uturns(path)
+    wanted = dict(digest=model.digest, **settings)
+    same = all(about.get(key) == value for key, value in wanted.items()) and [u.k for u in turns] == list(k)
+    return turns if same and torch.equal(turns[0].start, images[0 : len(images)]) else None
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point; exit code 2 if an input is wrong."""
     options = _parser().parse_args(argv)
     try:
-        return _run(options)
+        return _run(options, shlex.join(["python", "-m", "hierlib.images.run", *(argv or sys.argv[1:])]))
     except ValueError as error:
         print(f"hierlib.images.run: {error}", file=sys.stderr)
         return 2
 
 
-def _run(options) -> int:
+def _run(options, command: str) -> int:
     model = load_model(options.model, options.weights, download=options.download, device=options.device)
     probes = {word: open_probe(word, model.device) for word in options.probe}  # before the hours that follow
     images = open_images(options.images, model, options.per_class, seed=options.seed)
     wide = open_images(options.images, model, options.statistics_per_class or options.per_class, seed=options.seed)
     settings = dict(steps=options.steps, seed=options.seed, batch=options.batch, matched=options.matched)
     turns = options.folder / "images"
-    for _ in uturns(model, images, options.k, **settings, truncate=options.truncate, folder=turns):
-        pass
+    about = dict(model=model.name, digest=model.digest) | settings | dict(truncate=options.truncate)
+    about |= dict(images=len(images), per_class=options.per_class)
+    made = uturns(model, images, options.k, **settings, truncate=options.truncate, folder=turns)
+    if options.ends is None:
+        for _ in made:
+            pass
+    else:
+        save_uturns(options.ends, made, about | dict(command=command, versions=versions()))
+        print(f"wrote {options.ends}", file=sys.stderr)
     for word, probe in probes.items():
         path = options.folder / f"layers-{probe.name.replace(', ', '-').replace(' ', '-')}.safetensors"
         if path.exists():
@@ -110,10 +180,9 @@ def _run(options) -> int:
         unrelated = baseline(probe, wide, moments, generator=rng, batch=options.batch, **raw)
         again = uturns(model, images, options.k, **settings, truncate=options.truncate, folder=turns, show=False)
         found = compare(probe, again, moments, jpeg_quality=options.jpeg_quality, **raw)
-        about = dict(model=model.name, digest=model.digest, probe=probe.name, trained=probe.trained, weights=word)
-        about |= settings | raw | dict(truncate=options.truncate, jpeg_quality=options.jpeg_quality)
-        about |= dict(images=len(images), per_class=options.per_class, of_statistics=len(wide))
-        save_layers(path, found, unrelated, json.loads(json.dumps(about, default=str)))
+        of_probe = dict(probe=probe.name, trained=probe.trained, weights=word, of_statistics=len(wide))
+        of_probe |= raw | dict(jpeg_quality=options.jpeg_quality)
+        save_layers(path, found, unrelated, json.loads(json.dumps(about | of_probe, default=str)))
         print(f"wrote {path}", file=sys.stderr)
     return 0
 
@@ -129,7 +198,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--statistics-per-class", type=int, help="images of each class that activations are standardised over")
     add("--k", type=int, nargs="+", required=True, help="inversion times, in steps")
     add("--steps", type=int, default=250, help="of the respaced process")
-    add("--probe", nargs="+", required=True, help="FILE.safetensors, or NAME=FILE, NAME=download, NAME=random")
+    add("--probe", nargs="+", default=[], help="FILE.safetensors, or NAME=FILE, NAME=download, NAME=random")
+    add("--ends", type=Path, help="netCDF file for all images; they must fit into memory")
     add("--folder", type=Path, required=True, help="where results go, and where a killed run goes on")
     add("--batch", type=int, default=32)
     add("--seed", type=int, default=0)

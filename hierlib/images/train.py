@@ -29,7 +29,7 @@ from hierlib.images.quality import judge, save_grid
 DIFFUSION = {
     "fashion": (
         dict(widths=(64, 128)),
-        Schedule(400_000, batch=128, learning_rate=1e-3, ema=0.998),
+        Schedule(240_000, batch=128, learning_rate=1e-3, ema=0.998),
     ),
     "cifar10": (
         dict(widths=(96, 160), layers=2),
@@ -37,7 +37,7 @@ DIFFUSION = {
     ),
 }
 CLASSIFIER = {
-    "fashion": (dict(width=32), Schedule(720_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02)),
+    "fashion": (dict(width=32), Schedule(480_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02)),
     "cifar10": (
         dict(width=48, depth=3),
         Schedule(2_000_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02),
@@ -99,6 +99,7 @@ def classifier(options, command: str) -> int:
     """Train a classifier on shifted and mirrored images; its accuracy is measured on the test set."""
     images = _data(options, "train")
     build, schedule = CLASSIFIER[options.data]
+    build = build | ({} if options.depth is None else dict(depth=options.depth))
     schedule = _schedule(schedule, options)
     torch.manual_seed(schedule.seed)
     network = ImageCNN(images.images.shape[1], len(images.classes), **build)
@@ -215,12 +216,6 @@ def _schedule(schedule: Schedule, options) -> Schedule:
 
 
 def _provenance(images: datasets.LabelledImages, command: str, schedule: Schedule) -> dict:
-    import diffusers
-
-    import hierlib
-
-    versions = dict(python=platform.python_version(), hierlib=hierlib.__version__, torch=torch.__version__)
-    versions["diffusers"] = diffusers.__version__
     return dict(
         data=images.name,
         licence_of_data=images.licence,
@@ -228,8 +223,18 @@ def _provenance(images: datasets.LabelledImages, command: str, schedule: Schedul
         command=command,
         seed=schedule.seed,
         examples=schedule.steps * schedule.batch,
-        versions=versions,
+        versions=versions(),
     )
+
+
+def versions() -> dict[str, str]:
+    """Of what decides about numbers, for the record of a training or a run."""
+    import diffusers
+
+    import hierlib
+
+    found = dict(python=platform.python_version(), hierlib=hierlib.__version__)
+    return found | dict(torch=torch.__version__, diffusers=diffusers.__version__)
 
 
 def _device() -> torch.device:
@@ -268,6 +273,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--examples", type=int, help="images to show in all")
             command.add_argument("--batch", type=int, help="images a step")
             command.add_argument("--seed", type=int)
+            if do is classifier:
+                command.add_argument("--depth", type=int, help="convolutions in each of the three stages")
     return parser
 
 

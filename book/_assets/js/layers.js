@@ -1,5 +1,6 @@
 // How alike every layer finds start and end of a U-turn, against noise; trained or as it was drawn.
-// Data: {eps, names, colours, kept, curves: {trained: [layer][noise], untrained: …}}, start: a stop of the slider.
+// Data: {eps, names, colours, kept, curves: {trained: [layer][noise], untrained: …}}, start: a stop of the slider,
+// axis: [word, symbol] of what the slider changes.
 const Layers = (() => {
   const two = (x) => x.toFixed(2).replace("-", "−");
   // Which layer finds the two most alike at stop i, and which the least.
@@ -10,7 +11,7 @@ const Layers = (() => {
   function sentence(data, weights, i) {
     const { most, least, now } = extremes(data, weights, i);
     return (
-      `Noise ε = ${data.eps[i]}, ${weights}: most alike to ${data.names[most]} (${two(now[most])}), least to ` +
+      `${data.axis[0][0].toUpperCase()}${data.axis[0].slice(1)} ${data.axis[1]} = ${data.eps[i]}, ${weights}: most alike to ${data.names[most]} (${two(now[most])}), least to ` +
       `${data.names[least]} (${two(now[least])}). Class kept with probability ${two(data.kept[i])}`
     );
   }
@@ -62,7 +63,7 @@ if (typeof Live !== "undefined")
         curves.join("") +
         `<path d="M${left} 8v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
         `<path d="M${x(data.eps[i])} 8v${HEIGHT}" stroke="currentColor" stroke-dasharray="3 3"/>` +
-        `<text x="${left + inner / 2}" y="${y(0) + 34}" text-anchor="middle">noise ε</text>` +
+        `<text x="${left + inner / 2}" y="${y(0) + 34}" text-anchor="middle">${data.axis.join(" ")}</text>` +
         dots.join("") + rungs.join("") + ticks.join("") + "</svg>";
       const text = Layers.sentence(data, weights, i);
       say.textContent = text;
