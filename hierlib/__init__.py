@@ -4,6 +4,7 @@ Level 0 is the leaves, level L the root (the class). Evidence, of shape (batch, 
 process hands to inference.
 """
 
+from hierlib.changes import susceptibility
 from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.grammar import Grammar, parse, random_grammar, sample
 from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
@@ -25,4 +26,5 @@ __all__ = [
     "posterior_sample",
     "random_grammar",
     "sample",
+    "susceptibility",
 ]

@@ -1,5 +1,6 @@
 """What the two chapters on images start from: a model, networks that look, images, and their U-turns."""
 
+from glob import glob
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,7 +56,7 @@ def experiment(
         ValueError: a file is missing or wrong.
     """
     network = load_model(model, Path(weights))
-    words = sorted(map(str, Path().glob(classifiers))) if "*" in classifiers else classifiers.split()
+    words = sorted(glob(classifiers)) if "*" in classifiers else classifiers.split()
     if not words:
         raise ValueError(f"classifiers: expected files, got none that fits {classifiers!r}")
     probes = [open_probe(word, network.device) for word in words]

@@ -131,12 +131,14 @@ def load_uturns(path: Path) -> tuple[list[UTurns], dict]:
 
 
 def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], **settings) -> list[UTurns] | None:
-    """The U-turns of a file if they are those of this model, these images, times and settings, else None.
+    """The U-turns of a file if it is there and they are those of this model, these images and settings, else None.
 
     Args:
         path: of a file of `save_uturns`. model, images, k: as for `hierlib.images.sampler.uturns`.
         settings: steps, seed and matched, as there.
     """
+    if not Path(path).exists():
+        return None
     turns, about = load_uturns(path)
     wanted = dict(digest=model.digest, **settings)
     same = all(about.get(key) == value for key, value in wanted.items()) and [u.k for u in turns] == list(k)
