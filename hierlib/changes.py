@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hierlib import meanfield
+from hierlib.evidence import epsilon_evidence
+from hierlib.experiments import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior
 
@@ -120,6 +122,45 @@ def by_distance(covariance: Tensor, leaf: Tensor, s: int) -> Tensor:
     level = sum((position // s**l != leaf[:, None] // s**l).long() for l in range(L))  # 0 … L
     sums = covariance.new_zeros(len(covariance), L + 1).scatter_add_(1, level, covariance)
     return sums / sums.new_tensor([1, *((s - 1) * s ** (l - 1) for l in range(1, L + 1))])
+
+
+def curves(
+    eps: ArrayLike, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Variance of the number of kept leaves in the ε-process, exactly, and what it would be without correlations.
+
+    Args:
+        eps: (T,) noise levels, all applied to the same data.
+        v, m, s, L: of the grammars. draws: number of grammars. data: number of data from each.
+        generator: source of randomness.
+
+    Returns:
+        Two tensors (draws, T), means over the data of a grammar; χ is the ratio of their means over grammars.
+    """
+    out = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        rows = [kept_moments(g, epsilon_evidence(x[0], eps=e, v=v), x[0]) for e in np.ravel(eps).tolist()]
+        out.append(torch.stack([torch.stack([k.variance.mean(), k.independent.mean()]) for k in rows], 1))
+    both = torch.stack(out).cpu()
+    return both[:, 0], both[:, 1]
+
+
+def correlations(
+    eps: float, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
+) -> Tensor:
+    """Covariance of σ of two leaves of the ε-process, exactly, by the level at which they meet.
+
+    One leaf of each datum is drawn and compared with all others. Arguments as for `curves`.
+
+    Returns:
+        (draws, L+1), means over the data of a grammar.
+    """
+    out = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        leaf = torch.randint(g.d, (data,), generator=generator, device=generator.device)
+        kept = kept_moments(g, epsilon_evidence(x[0], eps=eps, v=v), x[0], leaf)
+        out.append(4 * by_distance(kept.with_one, leaf, s).mean(0))
+    return torch.stack(out).cpu()
 
 
 def sampled_susceptibility(y: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:

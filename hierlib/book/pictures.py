@@ -68,7 +68,8 @@ def strips(t: ArrayLike, images: ArrayLike, names: Sequence[Sequence[str]], show
     t, images = np.asarray(t, float), np.asarray(images)
     rows, columns = images.shape[1], len(show)
     side = WIDTH / (columns + 0.1)
-    fig, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * (side + 0.17) + 0.25), squeeze=False)
+    size = (WIDTH, rows * (side + 0.17) + 0.25)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
     for (i, j), ax in np.ndenumerate(axes):
         at = show[j]

@@ -1,0 +1,54 @@
+"""The live figure of a family of curves: a slider chooses one, the others stay behind it."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def family_html(
+    x: ArrayLike,
+    curves: ArrayLike,
+    names: Sequence[str],
+    sentences: Sequence[str],
+    *,
+    axes: tuple[str, str],
+    slider: str,
+    points: Mapping[int, ArrayLike] | None = None,
+    start: int = 0,
+) -> str:
+    """The live figure (js/family.js) for `book.html`.
+
+    Args:
+        x: (T,) increasing. curves: (K, T), all finite.
+        names: of the curves, as the slider calls them. sentences: what is said under each.
+        axes: labels of x and y. slider: what it changes.
+        points: curve → (n, 4) rows x, y, lo, hi measured beside it.
+        start: the curve that is chosen first.
+    """
+    x, curves = np.asarray(x, float), np.asarray(curves, float)
+    if curves.shape != (len(names), len(x)) or not np.isfinite(curves).all() or len(sentences) != len(names):
+        raise ValueError(f"curves: expected finite {(len(names), len(x))} and as many sentences, got {curves.shape}")
+    if not 0 <= start < len(names):
+        raise ValueError(f"start: expected one of {len(names)} curves, got {start}")
+    data = {
+        "x": x.round(5).tolist(),
+        "curves": curves.round(4).tolist(),
+        "names": list(names),
+        "say": list(sentences),
+        "axes": list(axes),
+        "points": {str(k): np.asarray(rows, float).round(4).tolist() for k, rows in (points or {}).items()},
+        "start": start,
+    }
+    text = json.dumps(data, separators=(",", ":"))
+    return _MARKUP.format(data=text, slider=slider, last=len(names) - 1)
+
+
+_MARKUP = """<div class="live-stage" data-live="family">
+<script type="application/json">{data}</script>
+<div class="family-picture" style="min-height:300px"></div>
+<label class="live-range">{slider} <output></output>
+<input type="range" min="0" max="{last}" step="1" aria-label="{slider}"></label>
+<p class="family-word" role="status" style="margin:0.3rem 0 0;min-height:2.9em"></p>
+</div>"""

@@ -1,0 +1,67 @@
+"""Covariance by the tree, its top eigenvalue and the information per level, against enumeration."""
+
+import numpy as np
+import pytest
+import torch
+
+import hierlib as hl
+from hierlib import spectrum
+from hierlib.enumeration import all_data, brute_force
+
+SIZES = [(4, 2, 2, 3), (3, 2, 3, 2), (3, 3, 2, 2), (4, 1, 2, 3)]
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def one_hot_covariance(g):
+    x = torch.nn.functional.one_hot(all_data(g)[0], g.v).double().flatten(1)  # derivations are equally likely
+    x = x - x.mean(0)
+    return x.T @ x / len(x)
+
+
+@pytest.mark.parametrize(("v", "m", "s", "L"), SIZES)
+def test_covariance_is_that_of_the_enumeration(v, m, s, L):
+    g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng())
+    for level, found in zip(all_data(g), spectrum.prior_marginals(g).levels, strict=True):
+        counted = torch.nn.functional.one_hot(level, found.shape[1]).double().mean(0)
+        torch.testing.assert_close(found, counted, rtol=0, atol=1e-12)
+    covariance = one_hot_covariance(g)
+    u = torch.randn(g.d, v, dtype=torch.float64, generator=rng(1))
+    found = spectrum.covariance_times(g, u)
+    torch.testing.assert_close(found.flatten(), covariance @ u.flatten(), rtol=0, atol=1e-12)
+    top = float(torch.linalg.eigvalsh(covariance)[-1])
+    assert spectrum.top_eigenvalue(g) == pytest.approx(top, rel=1e-6)
+
+
+def test_classes_of_another_number():
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, num_classes=2, generator=rng())
+    covariance = one_hot_covariance(g)
+    u = torch.randn(8, 4, dtype=torch.float64, generator=rng(1))
+    torch.testing.assert_close(spectrum.covariance_times(g, u).flatten(), covariance @ u.flatten(), rtol=0, atol=1e-12)
+
+
+def test_information_is_between_nothing_and_everything():
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+    x = hl.sample(g, 6, generator=rng(1))
+    nothing = spectrum.information(g, torch.ones(6, 8, 4, dtype=torch.float64))
+    assert nothing.abs().max() < 1e-12
+    all_ = spectrum.information(g, hl.epsilon_evidence(x[0], eps=0.0, v=4, dtype=torch.float64))
+    for level, prior in enumerate(spectrum.prior_marginals(g).levels):
+        expected = float(torch.special.entr(prior).sum(1).mean())
+        np.testing.assert_allclose(all_[:, level], expected, atol=1e-12)
+    evidence = torch.rand(6, 8, 4, dtype=torch.float64, generator=rng(2))
+    marginals, _ = brute_force(g, evidence)
+    entropy = torch.special.entr(marginals[1]).sum(2).mean(1)
+    found = spectrum.information(g, evidence)[:, 1] + entropy
+    np.testing.assert_allclose(found, float(torch.special.entr(spectrum.prior_marginals(g).levels[1]).sum(1).mean()))
+
+
+def test_speciation_and_bad_input():
+    assert spectrum.speciation_time(np.exp(2)) == pytest.approx(1)
+    with pytest.raises(ValueError, match="positive eigenvalue"):
+        spectrum.speciation_time(0.0)
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+    with pytest.raises(ValueError, match=r"float64 of shape \(8, 4\)"):
+        spectrum.covariance_times(g, torch.zeros(8, 4))
