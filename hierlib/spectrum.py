@@ -95,7 +95,7 @@ def top_eigenvalue(g: Grammar, *, tolerance: float = 1e-6) -> float:
 
 
 def speciation_time(top: float) -> float:
-    """t_S = ½ ln Λ (Biroli et al.): where ᾱ = e^{-2t} brings the top direction down to the noise; negative for Λ < 1."""
+    """t_S = ½ ln Λ (Biroli et al.): there ᾱ = e^{-2t} has brought the top direction down to the noise."""
     if not top > 0:
         raise ValueError(f"top: expected a positive eigenvalue, got {top}")
     return float(np.log(top) / 2)
