@@ -51,40 +51,37 @@ const TreeBP = (() => {
     return { up, down, marginals, logEvidence };
   }
 
-  // Which of these weights the uniform number u falls on; they are laid out in a row from `first` on.
-  function pick(weights, u, first) {
-    let left = u * sum(weights);
-    let last = first;
-    for (let k = 0; k < weights.length; k++) {
-      const i = (first + k) % weights.length;
-      if (!(weights[i] > 0)) continue;
-      left -= weights[i];
-      if (left < 0) return i;
-      last = i; // where rounding leaves nothing beyond
-    }
-    return last;
+  // Choices with their weights laid out in a row, the one numbered `first` first; what cannot be is left out.
+  function layOut(choices, weights, first) {
+    const order = weights.map((_, k) => (k + Math.max(0, first)) % weights.length).filter((k) => weights[k] > 0);
+    const total = sum(weights);
+    let end = 0;
+    return { choices: order.map((k) => choices[k]), ends: order.map((k) => (end += weights[k] / total)) };
+  }
+  function choose({ choices, ends }, u) {
+    let k = 0;
+    while (k < ends.length - 1 && u >= ends[k]) k++;
+    return choices[k];
   }
 
   // Exact draws from the posterior, from the class down: a function of a stream of uniform numbers, one a node, that
   // returns all levels. The choice of the datum `truth` lies first in [0, 1): then the same numbers keep, at another
   // noise, what they kept here, as long as it is as probable.
   function sampler(g, up, truth) {
-    const own = (level, i, y) =>
-      Math.max(0, g.rules[level - 1][y].findIndex((way) => way.every((a, k) => a === truth[level - 1][g.s * i + k])));
+    const root = layOut(up[g.L][0].map((_, y) => y), up[g.L][0], truth[g.L][0]); // prettier-ignore
     const table = up.slice(1).map((nodes, below) =>
       nodes.map((_, i) => {
         const children = family(g, up, below + 1, i);
-        return g.rules[below].map((ways, y) => [ways.map((way) => weight(way, children)), own(below + 1, i, y)]);
+        const is = (way) => way.every((a, k) => a === truth[below][g.s * i + k]);
+        return g.rules[below].map((ways) => layOut(ways, ways.map((way) => weight(way, children)), ways.findIndex(is)));
       }),
     );
     return (next) => {
       const x = [];
-      x[g.L] = [pick(up[g.L][0], next(), truth[g.L][0])];
+      x[g.L] = [choose(root, next())];
       for (let level = g.L; level >= 1; level--) {
-        x[level - 1] = x[level].flatMap((y, i) => {
-          const [weights, first] = table[level - 1][i][y];
-          return g.rules[level - 1][y][pick(weights, next(), first)];
-        });
+        x[level - 1] = [];
+        x[level].forEach((y, i) => x[level - 1].push(...choose(table[level - 1][i][y], next())));
       }
       return x;
     };
