@@ -72,7 +72,8 @@ Live.figure(
       const edge = line.map((k) => `L${x(k).toFixed(1)} ${y(criticalNoise(v, k, s)).toFixed(1)}`).join("");
       make(picture, "path", { d: `M${x(1)} ${y(0)}${edge}L${x(top)} ${y(0)}Z`, fill: "var(--hier-class)", opacity: 0.16 });
       make(picture, "path", { d: `M${edge.slice(1)}`, fill: "none", stroke: "var(--hier-class)", "stroke-width": 2 });
-      make(picture, "path", { d: `M${x(m)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-dasharray": "3 3" });
+      make(picture, "path", { d: `M${x(m)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.6,
+        "stroke-dasharray": "3 3" }); // prettier-ignore
       make(picture, "text", { x: x(1) + 10, y: y(0.06), fill: "currentColor" }, "class kept");
       make(picture, "text", { x: x(top) - 6, y: y(0.92), "text-anchor": "end", fill: "currentColor" }, "class lost");
       point.setAttribute("transform", `translate(${x(m)} ${y(eps)})`);
@@ -106,7 +107,8 @@ Live.figure(
       for (let l = 0; l <= L; l++)
         make(picture, "polyline", { points: grid.map((e, i) => `${x(e).toFixed(1)},${y(all[i][l]).toFixed(1)}`).join(" "),
           fill: "none", stroke: colour(l), "stroke-width": 1.2 + (1.2 * l) / L }); // prettier-ignore
-      make(picture, "path", { d: `M${x(eps)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-dasharray": "3 3" });
+      make(picture, "path", { d: `M${x(eps)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.6,
+        "stroke-dasharray": "3 3" }); // prettier-ignore
       for (const l of [0, L]) make(picture, "circle", { cx: x(eps), cy: y(P[l]), r: 5, fill: colour(l) });
       areas.push({ ...area, m: () => m, eps: (share) => share });
     }
