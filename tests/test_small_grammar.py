@@ -3,12 +3,15 @@
 import json
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 import hierlib as hl
-from hierlib.book.smallgrammar import grammar_html
+from hierlib.book.smallgrammar import draw_grammar, grammar_html
+from hierlib.book.style import CHANGED
 from hierlib.grammar import parse
 
 from .test_live_trees import JS, as_json, grammars, node
@@ -106,3 +109,15 @@ def test_the_markup_carries_the_grammar(g):
         grammar_html(g, np.linspace(0.1, 1, 9))
     with pytest.raises(ValueError, match="start"):
         grammar_html(g, t, start=9)
+
+
+def test_the_still_rings_and_crosses_what_has_changed(g):
+    rng = torch.Generator().manual_seed(0)
+    x, y = hl.sample(g, 1, generator=rng), hl.sample(g, 1, generator=rng)
+    changed = sum(int((a != b).sum()) for a, b in zip(x, y, strict=True))
+    fig, ax = plt.subplots()
+    draw_grammar(ax, x, [torch.full((level.shape[1],), 0.25) for level in x], y)
+    assert sum(patch.get_edgecolor() == to_rgba(CHANGED) for patch in ax.patches) == changed > 50
+    assert sum(line.get_marker() == "x" for line in ax.lines) == changed
+    assert sum(patch.get_alpha() == 0.25 for patch in ax.patches) == 121
+    plt.close(fig)
