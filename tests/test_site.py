@@ -265,13 +265,18 @@ def test_one_point_moves_the_phase_diagram_the_map_and_the_levels(browser, site,
 
         box = point.locator("circle").last.bounding_box()
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        if touch:  # a tap beside the point
-            seen.page.touchscreen.tap(x + 40, y + 50)
+        if touch:
+            finger = seen.page.context.new_cdp_session(seen.page)
+            for kind, share in [("Start", 0), *(("Move", i / 8) for i in range(1, 9)), ("End", 1)]:
+                spot = [] if kind == "End" else [{"x": x + 40 * share, "y": y + 50 * share}]
+                finger.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": spot})
         else:
             seen.page.mouse.move(x, y)
             seen.page.mouse.down()
             seen.page.mouse.move(x + 40, y + 50, steps=3)
             seen.page.mouse.up()
+        box = point.locator("circle").last.bounding_box()
+        assert abs(box["y"] + box["height"] / 2 - y - 50) < 3, "the point stays under the finger"
         moved = at()
         assert moved[0] > m + 1 and moved[1] < eps
         box = stage.locator("polyline").last.bounding_box()

@@ -16,9 +16,11 @@ Live.figure(
     // The point stays the same element, so that it keeps the focus and the finger that is on it.
     const point = make(svg, "g", { role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
       "aria-label": "Point of the phase diagram: arrow keys left and right change m, up and down the noise" }); // prettier-ignore
-    point.style.cssText = "cursor:grab;touch-action:none";
+    point.style.cursor = "grab";
     make(point, "circle", { r: 22, fill: "transparent" });
     const dot = make(point, "circle", { r: 8, fill: "var(--hier-changed)", stroke: "var(--hier-paper)", "stroke-width": 2 });
+    // A finger on the point drags it and scrolls nothing; touch-action is not heeded inside of an SVG.
+    point.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
     point.addEventListener("focus", () => dot.setAttribute("stroke", "var(--hier-link)"));
     point.addEventListener("blur", () => dot.setAttribute("stroke", "var(--hier-paper)"));
     const controls = document.createElement("div");
