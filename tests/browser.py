@@ -72,9 +72,9 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visit(browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
+def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch: bool = False) -> Iterator[Visit]:
     """Opens a page in a fresh profile and waits until its maths is set."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=touch)
     page = context.new_page()
     seen = Visit(page, url)
     home = urlsplit(url)[:2]

@@ -47,14 +47,16 @@ def test_the_map_and_its_phases():
     script = """data.map(([v, m, s]) => ({
         F: [0, 0.1, 0.5, 0.9, 1].map((p) => T.F(p, v, m, s)), phase: T.phase(v, m, s), mKS: T.mKS(v, s),
         mC: T.mC(v, s), star: Math.min(9, T.star(v, m, s)), noise: T.criticalNoise(v, m, s),
-        stairs: T.staircase(0.3, v, m, s, 7)}))"""
-    for (v, m, s), found in zip(CASES, node("map.js", script, CASES), strict=True):
+        tree: [0, 0.3, 0.8, 1].map((eps) => T.solve(eps, v, m, s, 7))}))"""
+    for (v, m, s), found in zip(CASES, node("mean-field.js", script, CASES), strict=True):
         assert found["F"] == pytest.approx(mf.upward_map([0, 0.1, 0.5, 0.9, 1], v, m, s).tolist(), abs=1e-12)
         assert found["phase"] == mf.phase(v, m, s)
         assert [found["mKS"], found["mC"]] == pytest.approx([mf.m_KS(v, s), mf.m_c(v, s)], rel=1e-12)
         assert found["star"] == pytest.approx(min(9, mf.fixed_points(v, m, s)[1]), abs=1e-9)
         assert found["noise"] == pytest.approx(mf.critical_noise(v, m, s), abs=1e-9)
-        assert found["stairs"] == pytest.approx(mf.solve(0.3, v, m, s, 7).p.tolist(), abs=1e-12)
+        for eps, tree in zip([0, 0.3, 0.8, 1], found["tree"], strict=True):
+            for name, expected in mf.solve(eps, v, m, s, 7)._asdict().items():
+                assert tree[name] == pytest.approx(expected.tolist(), abs=1e-12), (name, eps)
 
 
 @pytest.mark.parametrize("v, m, s", [(8, 3, 2), (5, 4, 3)])
@@ -68,5 +70,5 @@ def test_the_cloud_of_rule_tables(v, m, s):
         expected = belief[:, 0].sum(-1) / belief.sum((1, 2))
         found = node("cloud.js", f"T.messages({p}, {v}, {s}, data.own, data.all)", data)
         assert found == pytest.approx(expected.tolist(), abs=1e-12)
-        annealed = node("cloud.js", f"T.F({p}, {v}, {m}, {s})", None)
+        annealed = node("mean-field.js", f"T.F({p}, {v}, {m}, {s})", None)
         assert annealed == pytest.approx(float(mf.upward_map(p, v, m, s)), abs=1e-12)

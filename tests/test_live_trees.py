@@ -55,7 +55,7 @@ def test_every_datum_of_the_live_tree_is_that_of_the_enumeration():
 
 
 def test_messages_of_the_live_tree_are_those_of_infer():
-    script = f"return require({str(JS / 'bp-step.js')!r}).infer(data.g, data.evidence);"
+    script = f"return require({str(JS / 'tree-bp.js')!r}).infer(data.g, data.evidence);"
     for g, rng in grammars():
         evidence = torch.rand(1, g.d, g.v, dtype=torch.float64, generator=rng)
         got, wanted = node(script, {"g": as_json(g), "evidence": evidence[0].tolist()}), hl.infer(g, evidence)
@@ -70,6 +70,6 @@ def test_the_live_tree_refuses_impossible_evidence():
     absent = next(t for t in [[a, b] for a in range(4) for b in range(4)] if t not in g.rules[0][:, 0].tolist())
     evidence = torch.nn.functional.one_hot(torch.tensor(absent), 4).tolist()
     script = f"""
-      try {{ require({str(JS / "bp-step.js")!r}).infer(data.g, data.evidence); }}
+      try {{ require({str(JS / "tree-bp.js")!r}).infer(data.g, data.evidence); }}
       catch (error) {{ return error.message; }}"""
     assert "impossible" in node(script, {"g": as_json(g), "evidence": evidence})

@@ -167,6 +167,129 @@ def test_the_strata_take_a_guess_and_then_the_noise_by_keyboard(browser, site, h
         assert abs(stage.bounding_box()["height"] - height) < 1, "the page jumps"
 
 
+SCREENS = [(1280, "light", False), (1280, "dark", False), (360, "dark", True)]  # width, mode, touch
+
+
+def legible(stage) -> bool:
+    """Whether all that is written in a live figure's pictures has the colour of the text, or stands on a colour."""
+    return stage.evaluate(
+        """(stage) => [...stage.querySelectorAll("svg text:not([fill^='#'])")].every((el) =>
+          ["--hier-ink", "--hier-muted"].some((name) => {
+            const ink = Object.assign(document.createElement("i"), { style: `color: var(${name})` });
+            stage.append(ink);
+            const same = getComputedStyle(ink).color === getComputedStyle(el).fill;
+            ink.remove();
+            return same;
+          }))"""
+    )
+
+
+@pytest.mark.parametrize("width, scheme, touch", SCREENS)
+def test_ways_back_in_the_browser_come_to_what_belief_propagation_says(browser, site, http, width, scheme, touch):
+    where = f"{http}/book/03_half-way-and-back.html"
+    with b.visit(browser, where, width=width, scheme=scheme, touch=touch) as seen:
+        stage = seen.page.locator("[data-live=small-grammar]")
+        slider = stage.locator("input")
+        height = stage.bounding_box()["height"]
+
+        def press(name):
+            button = stage.locator("button", has_text=re.compile(f"^{name}$"))
+            button.tap() if touch else button.press("Enter")
+
+        def meter():
+            kept, runs = re.findall(r"\d+", stage.locator(".grammar-count").inner_text())
+            return int(kept), int(runs), float(stage.locator(".grammar-belief").inner_text())
+
+        def crosses():
+            return stage.locator("svg rect[stroke='var(--hier-changed)']").count()
+
+        slider.press("Home")
+        assert meter() == (1, 1, 1.0) and crosses() < 10
+        few = crosses()
+        slider.press("End")
+        assert "t = 1.2," in slider.get_attribute("aria-valuetext") and crosses() > few + 20
+        slider.press("Home")
+        assert crosses() == few, "the same noise, another picture"
+
+        for _ in range(4):
+            press("100 more ways back")
+        far = []
+        for _ in range(2):
+            for _ in range(10):
+                slider.press("ArrowRight")
+            kept, runs, p = meter()
+            assert runs == 401
+            far.append(abs(kept / runs - p) <= 4 * (max(p * (1 - p), 1 / runs) / runs) ** 0.5)
+        assert all(far), "frequencies must come to the posterior"
+        words = stage.locator("[role=status]").inner_text()
+        assert f"belief propagation says {p:.3f}" in words and f"Over {runs} ways back" in words
+        now = stage.locator("svg").inner_html()
+        press("Another way back")
+        assert meter()[1] == 402
+        press("Another datum")
+        assert meter()[1] == 1 and stage.locator("svg").inner_html() != now
+        assert legible(stage)
+        assert abs(stage.bounding_box()["height"] - height) < 1, "the page jumps"
+        assert not seen.complaints and not b.overflow(seen.page)
+
+
+@pytest.mark.parametrize("width, scheme, touch", SCREENS)
+def test_one_point_moves_the_phase_diagram_the_map_and_the_levels(browser, site, http, width, scheme, touch):
+    where = f"{http}/book/05_lost-all-at-once.html"
+    with b.visit(browser, where, width=width, scheme=scheme, touch=touch) as seen:
+        stage = seen.page.locator("[data-live=map]")
+        point = stage.locator("[role=slider]")
+        height = stage.bounding_box()["height"]
+
+        def at():
+            return tuple(float(stage.locator(f"[name={name}]").input_value()) for name in ("m", "eps"))
+
+        def pictures():  # the staircase and the curve of the class
+            return [
+                stage.locator("path[stroke-width='1.4']").get_attribute("d"),
+                stage.locator("polyline").last.get_attribute("points"),
+            ]
+
+        m, eps = at()
+        assert stage.locator("polyline").count() == 11
+        stairs, curve = pictures()
+        point.press("ArrowUp")
+        assert at() == pytest.approx((m, eps + 0.005))
+        assert pictures()[0] != stairs and pictures()[1] == curve, "the noise moves along the curves"
+        stairs = pictures()[0]
+        point.press("ArrowRight")
+        assert at()[0] == m + 1
+        assert pictures()[0] != stairs and pictures()[1] != curve, "the rules make other curves"
+        assert point.evaluate("(el) => el === document.activeElement")
+        assert point.get_attribute("aria-valuetext") == f"m = {m + 1:.0f}, ε = {at()[1]:.3f}"
+
+        box = point.locator("circle").last.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        if touch:
+            finger = seen.page.context.new_cdp_session(seen.page)
+            for kind, share in [("Start", 0), *(("Move", i / 8) for i in range(1, 9)), ("End", 1)]:
+                spot = [] if kind == "End" else [{"x": x + 40 * share, "y": y + 50 * share}]
+                finger.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": spot})
+        else:
+            seen.page.mouse.move(x, y)
+            seen.page.mouse.down()
+            seen.page.mouse.move(x + 40, y + 50, steps=3)
+            seen.page.mouse.up()
+        box = point.locator("circle").last.bounding_box()
+        assert abs(box["y"] + box["height"] / 2 - y - 50) < 3, "the point stays under the finger"
+        moved = at()
+        assert moved[0] > m + 1 and moved[1] < eps
+        box = stage.locator("polyline").last.bounding_box()
+        place = {"x": 0.25 * box["width"], "y": 0.5 * box["height"]}
+        x, y = box["x"] + place["x"], box["y"] + place["y"]
+        seen.page.touchscreen.tap(x, y) if touch else seen.page.mouse.click(x, y)
+        assert at() == pytest.approx((moved[0], 0.25), abs=0.01), "the levels are a cut at this m"
+        assert "after 10 levels" in stage.locator("[role=status]").inner_text()
+        assert legible(stage)
+        assert abs(stage.bounding_box()["height"] - height) < 1, "the page jumps"
+        assert not seen.complaints and not b.overflow(seen.page)
+
+
 @pytest.mark.parametrize("javascript", [True, False])
 def test_a_live_figure_shows_its_still_twin_without_scripts(browser, site, http, javascript):
     context = browser.new_context(java_script_enabled=javascript)

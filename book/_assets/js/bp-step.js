@@ -1,57 +1,8 @@
 // Belief propagation on a small tree, one level of messages a step: up from the leaves, then down from the class.
 // Data: {v, s, L, rules, evidence, truth, colours}; evidence[leaf][symbol], rules[l][symbol][which] = tuple.
-const TreeBP = (() => {
-  const normalise = (p) => {
-    const total = p.reduce((a, b) => a + b, 0);
-    if (!(total > 0)) throw new Error("this evidence is impossible under the grammar");
-    return p.map((a) => a / total);
-  };
-
-  // Eq. (7): what the children say about their parent; rules is the table of their level.
-  const upward = (rules, children) =>
-    normalise(
-      rules.map((ways) =>
-        ways.reduce((sum, tuple) => sum + tuple.reduce((w, a, i) => w * children[i][a], 1), 0),
-      ),
-    );
-
-  // Eq. (8): what the parent and the siblings say about one child.
-  function downward(rules, fromAbove, children, which) {
-    const out = children[which].map(() => 0);
-    rules.forEach((ways, y) =>
-      ways.forEach((tuple) => {
-        out[tuple[which]] += tuple.reduce((w, a, i) => (i === which ? w : w * children[i][a]), fromAbove[y]);
-      }),
-    );
-    return normalise(out);
-  }
-
-  // All messages and marginals: {up, down, marginals}, each [level][node][symbol].
-  function infer(g, evidence) {
-    const up = [evidence.map(normalise)];
-    const family = (level, i) => up[level].slice(g.s * i, g.s * (i + 1));
-    for (let level = 0; level < g.L; level++) {
-      const parents = up[level].length / g.s;
-      up.push(Array.from({ length: parents }, (_, i) => upward(g.rules[level], family(level, i))));
-    }
-    const down = [];
-    down[g.L] = [normalise(up[g.L][0].map(() => 1))];
-    for (let level = g.L - 1; level >= 0; level--) {
-      down[level] = up[level].map((_, k) => {
-        const i = Math.floor(k / g.s);
-        return downward(g.rules[level], down[level + 1][i], family(level, i), k % g.s);
-      });
-    }
-    const marginals = up.map((nodes, l) => nodes.map((p, i) => normalise(p.map((a, x) => a * down[l][i][x]))));
-    return { up, down, marginals };
-  }
-
-  return { infer, upward, downward };
-})();
-if (typeof module !== "undefined") module.exports = TreeBP;
-
-if (typeof Live !== "undefined")
-  Live.figure("bp-step", (stage, g) => {
+Live.figure(
+  "bp-step",
+  (stage, g) => {
     const make = (parent, tag, attributes = {}, text = "", space = null) => {
       const el = space ? document.createElementNS(space, tag) : document.createElement(tag);
       for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, value);
@@ -209,4 +160,6 @@ if (typeof Live !== "undefined")
 
     redraw();
     return () => redraw();
-  });
+  },
+  ["tree-bp"],
+);

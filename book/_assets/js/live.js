@@ -1,29 +1,49 @@
 // Shared by the live figures. One figure, one file:
 //
-//   Live.figure("name", (stage, data) => { …draw…; return redraw; });    in js/name.js
+//   Live.figure("name", (stage, data) => { …draw…; return redraw; }, ["shared"]);    in js/name.js
 //
 // is called for every .live-stage[data-live="name"] with the element and the JSON of its
-// <script type="application/json">; redraw (if one is returned) runs when the mode or the width changes.
+// <script type="application/json">, once the files that it shares with other figures (js/shared.js) are there;
+// redraw (if one is returned) runs when the mode or the width changes.
 // The stage keeps its height from CSS (aspect-ratio), so that nothing jumps. A figure that
 // throws shows its still twin instead.
 const Live = {
-  figure(name, draw) {
-    document.querySelectorAll(`.live-stage[data-live="${name}"]`).forEach((stage) => {
-      try {
-        const json = stage.querySelector('script[type="application/json"]');
-        const redraw = draw(stage, json ? JSON.parse(json.textContent) : null);
-        stage.querySelectorAll("label").forEach(Live.tie);
-        if (!redraw) return;
-        new ResizeObserver(() => redraw()).observe(stage);
-        new MutationObserver(() => redraw()).observe(document.documentElement, {
-          attributeFilter: ["data-theme"],
-        });
-      } catch (error) {
-        stage.closest(".live")?.classList.add("live-failed");
-        throw error; // the console, and with it the browser test, must see it
-      }
-    });
+  figure(name, draw, shared = []) {
+    const stages = [...document.querySelectorAll(`.live-stage[data-live="${name}"]`)];
+    const start = () => stages.forEach((stage) => Live.start(stage, draw));
+    if (!shared.length) return start();
+    Promise.all(shared.map(Live.load)).then(start, () => stages.forEach(Live.fail));
   },
+
+  start(stage, draw) {
+    try {
+      const json = stage.querySelector('script[type="application/json"]');
+      const redraw = draw(stage, json ? JSON.parse(json.textContent) : null);
+      stage.querySelectorAll("label").forEach(Live.tie);
+      if (!redraw) return;
+      new ResizeObserver(() => redraw()).observe(stage);
+      new MutationObserver(() => redraw()).observe(document.documentElement, {
+        attributeFilter: ["data-theme"],
+      });
+    } catch (error) {
+      Live.fail(stage);
+      throw error; // the console, and with it the browser test, must see it
+    }
+  },
+
+  fail: (stage) => stage.closest(".live")?.classList.add("live-failed"),
+
+  // Loads js/NAME.js, once a page.
+  load(name) {
+    Live.loaded[name] ??= new Promise((done, failed) => {
+      const script = document.createElement("script");
+      Object.assign(script, { src: `${Live.base}${name}.js`, onload: done, onerror: failed });
+      document.head.append(script);
+    });
+    return Live.loaded[name];
+  },
+  loaded: {},
+  base: document.currentScript.src.replace(/live\.js.*$/, ""),
 
   // A label names the first control in it, and <output> is one: tie it to the slider that it is meant for.
   tie(label) {
@@ -42,12 +62,6 @@ const Live = {
 };
 
 // A page loads the files of its own figures only. This script is deferred: the document is parsed.
-{
-  const base = document.currentScript.src.replace(/live\.js.*$/, "");
-  const names = [...document.querySelectorAll(".live-stage[data-live]")].map((el) => el.dataset.live);
-  for (const name of new Set(names)) {
-    const script = document.createElement("script");
-    script.src = `${base}${name}.js`;
-    document.head.append(script);
-  }
+for (const stage of document.querySelectorAll(".live-stage[data-live]")) {
+  Live.load(stage.dataset.live).catch(() => Live.fail(stage));
 }

@@ -1,47 +1,28 @@
-// The upward map and its fixed points: a point (m, ε) of the phase diagram, and the staircase that starts from it.
-// Data: {v, m, s, eps, L}: where the sliders stand at first.
-const UpwardMap = (() => {
-  const F = (p, v, m, s) => {
-    const n = v ** s - 1;
-    const q = p ** s;
-    return (q + ((m - 1) / n) * (1 - q)) / (q + ((m * v - 1) / n) * (1 - q));
-  };
-  const mKS = (v, s) => (s * v ** (s - 1) * (v - 1)) / (v ** s - 1);
-  const mC = (v, s) => (v ** s - 1) / (s * (v - 1));
-  // The third fixed point, the positive root of Σ (v^k - m) p^k, k < s; its coefficients change sign once.
-  const star = (v, m, s) => {
-    let [low, high] = [0, 1];
-    for (let i = 0; i < 60; i++) {
-      const u = (low + high) / 2;
-      let value = 0;
-      for (let k = 0; k < s; k++) value += (v ** k - m) * u ** k * (1 - u) ** (s - 1 - k);
-      if (value < 0) low = u;
-      else high = u;
-    }
-    return low / (1 - low);
-  };
-  const criticalNoise = (v, m, s) => (1 - Math.min(1, Math.max(1 / v, star(v, m, s)))) / (1 - 1 / v);
-  const phase = (v, m, s) => (m >= mC(v, s) ? "never" : m <= mKS(v, s) ? "always" : "below");
-  const staircase = (eps, v, m, s, L) => {
-    const p = [1 - eps + eps / v];
-    while (p.length <= L) p.push(F(p[p.length - 1], v, m, s));
-    return p;
-  };
-  return { F, mKS, mC, star, criticalNoise, phase, staircase };
-})();
-if (typeof module !== "undefined") module.exports = UpwardMap;
-
-if (typeof Live !== "undefined")
-  Live.figure("map", (stage, first) => {
-    const { F, mKS, mC, star, criticalNoise, phase, staircase } = UpwardMap;
+// One point (m, ε) in three pictures: the phase diagram, the staircase on the map F, and the levels of the tree, eq. (62).
+// Data: {v, m, s, eps, L}, where the sliders stand at first, and colours, eleven from the leaves to the class.
+Live.figure(
+  "map",
+  (stage, first) => {
+    const { F, mKS, mC, star, criticalNoise, phase, solve } = MeanField;
     const make = (parent, tag, attributes = {}, words = "") => {
       const el = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, value);
       if (words !== "") el.textContent = words;
       return parent.appendChild(el);
     };
-    const svg = make(stage, "svg", { role: "img" });
+    const svg = make(stage, "svg", { role: "group", "aria-label": "Phase diagram, map and levels" });
     svg.style.cssText = "overflow:visible;font:13px var(--hier-sans)";
+    const picture = make(svg, "g");
+    // The point stays the same element, so that it keeps the focus and the finger that is on it.
+    const point = make(svg, "g", { role: "slider", tabindex: 0, "aria-valuemin": 0, "aria-valuemax": 1,
+      "aria-label": "Point of the phase diagram: arrow keys left and right change m, up and down the noise" }); // prettier-ignore
+    point.style.cursor = "grab";
+    make(point, "circle", { r: 22, fill: "transparent" });
+    const dot = make(point, "circle", { r: 8, fill: "var(--hier-changed)", stroke: "var(--hier-paper)", "stroke-width": 2 });
+    // A finger on the point drags it and scrolls nothing; touch-action is not heeded inside of an SVG.
+    point.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
+    point.addEventListener("focus", () => dot.setAttribute("stroke", "var(--hier-link)"));
+    point.addEventListener("blur", () => dot.setAttribute("stroke", "var(--hier-paper)"));
     const controls = document.createElement("div");
     controls.className = "live-controls";
     const ranges = [
@@ -60,11 +41,11 @@ if (typeof Live !== "undefined")
       .join("");
     const said = document.createElement("p");
     said.setAttribute("role", "status");
-    said.style.cssText = "margin:.5rem 0 0;min-height:3em";
+    said.className = "map-said";
     stage.append(controls, said);
     const inputs = Object.fromEntries([...controls.querySelectorAll("input")].map((el) => [el.name, el]));
     const value = (name) => +inputs[name].value;
-    let plane = null; // from pixels of the phase diagram to (m, ε)
+    let areas = []; // of the phase diagram and of the levels: where they are, and what a place in them means
 
     // The slider of m runs to 2 m_c, or to all tuples.
     function limits(v, s) {
@@ -73,93 +54,143 @@ if (typeof Live !== "undefined")
       return top;
     }
 
-    function axes(left, top, side, xWords, yWords, xTop, xTicks) {
-      const x = (t) => left + (t / xTop) * side;
-      const y = (t) => top + (1 - t) * side;
-      make(svg, "path", { d: `M${left} ${top}v${side}h${side}`, fill: "none", stroke: "currentColor" });
+    function axes({ left, top, wide, high }, xWords, yWords, xTop, xTicks) {
+      const x = (t) => left + (t / xTop) * wide;
+      const y = (t) => top + (1 - t) * high;
+      make(picture, "path", { d: `M${left} ${top}v${high}h${wide}`, fill: "none", stroke: "currentColor" });
       for (const t of [0, 0.5, 1])
-        make(svg, "text", { x: left - 6, y: y(t) + 4, "text-anchor": "end", fill: "currentColor" }, t);
+        make(picture, "text", { x: left - 6, y: y(t) + 4, "text-anchor": "end", fill: "currentColor" }, t);
       for (const t of xTicks)
-        make(svg, "text", { x: x(t), y: top + side + 17, "text-anchor": "middle", fill: "currentColor" }, +t.toPrecision(3));
-      make(svg, "text", { x: left + side / 2, y: top + side + 36, "text-anchor": "middle", fill: "currentColor" }, xWords);
-      make(svg, "text", { transform: `translate(${left - 30} ${top + side / 2}) rotate(-90)`, "text-anchor": "middle",
-        fill: "currentColor" }, yWords); // prettier-ignore
+        make(picture, "text", { x: x(t), y: top + high + 17, "text-anchor": "middle", fill: "currentColor" }, +t.toPrecision(3));
+      const middle = { "text-anchor": "middle", fill: "currentColor" };
+      make(picture, "text", { x: left + wide / 2, y: top + high + 36, ...middle }, xWords);
+      make(picture, "text", { transform: `translate(${left - 30} ${top + high / 2}) rotate(-90)`, ...middle }, yWords);
       return [x, y];
+    }
+
+    function phases(area, { v, s, m, eps, top }) {
+      const [x, y] = axes(area, "rules per symbol m", "noise ε", top, [1, Math.min(mC(v, s), top), top]);
+      const line = Array.from({ length: 121 }, (_, i) => 1 + ((top - 1) * i) / 120);
+      const edge = line.map((k) => `L${x(k).toFixed(1)} ${y(criticalNoise(v, k, s)).toFixed(1)}`).join("");
+      make(picture, "path", { d: `M${x(1)} ${y(0)}${edge}L${x(top)} ${y(0)}Z`, fill: "var(--hier-class)", opacity: 0.16 });
+      make(picture, "path", { d: `M${edge.slice(1)}`, fill: "none", stroke: "var(--hier-class)", "stroke-width": 2 });
+      make(picture, "path", { d: `M${x(m)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.6,
+        "stroke-dasharray": "3 3" }); // prettier-ignore
+      make(picture, "text", { x: x(1) + 10, y: y(0.06), fill: "currentColor" }, "class kept");
+      make(picture, "text", { x: x(top) - 6, y: y(0.92), "text-anchor": "end", fill: "currentColor" }, "class lost");
+      point.setAttribute("transform", `translate(${x(m)} ${y(eps)})`);
+      areas.push({ ...area, m: (share) => Math.max(1, Math.min(top, Math.round(share * top))), eps: (_, height) => height });
+    }
+
+    function staircase(area, { v, s, m, now, third }, p) {
+      const [x, y] = axes(area, "belief p at a level", "belief p′ one level up", 1, [0, 0.5, 1]);
+      const curve = Array.from({ length: 201 }, (_, i) => i / 200);
+      make(picture, "path", { d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}`, stroke: "currentColor", "stroke-dasharray": "1 4" });
+      make(picture, "path", { d: curve.map((p, i) => `${i ? "L" : "M"}${x(p)} ${y(F(p, v, m, s)).toFixed(2)}`).join(""),
+        fill: "none", stroke: "currentColor", "stroke-width": 2 }); // prettier-ignore
+      const steps = p.slice(1).map((next, l) => `L${x(p[l])} ${y(next)}L${x(next)} ${y(next)}`);
+      make(picture, "path", { d: `M${x(p[0])} ${y(0)}${steps.join("")}`, fill: "none", stroke: "var(--hier-changed)",
+        "stroke-width": 1.4 }); // prettier-ignore
+      const points = [[1 / v, now !== "always"], [1, now !== "never"]];
+      if (now === "below") points.push([third, false]);
+      for (const [t, stable] of points)
+        make(picture, "circle", { cx: x(t), cy: y(t), r: 5, fill: stable ? "currentColor" : "var(--hier-paper)",
+          stroke: "currentColor", "stroke-width": 1.5 }); // prettier-ignore
+    }
+
+    // What the whole tree says of each level, along the dashed line of the phase diagram.
+    function levels(area, { v, s, m, eps, L, noise }, P) {
+      const [x, y] = axes(area, "noise ε, at this m", "belief in the truth", 1, [0, 0.5, 1]);
+      const grid = Array.from({ length: 101 }, (_, i) => i / 100);
+      for (let k = -20; k <= 20; k++) grid.push(Math.min(1, Math.max(0, noise + 0.003 * k)));
+      grid.sort((a, b) => a - b);
+      const all = grid.map((e) => solve(e, v, m, s, L).P);
+      const colour = (l) => first.colours[Math.round((10 * l) / L)];
+      for (let l = 0; l <= L; l++)
+        make(picture, "polyline", { points: grid.map((e, i) => `${x(e).toFixed(1)},${y(all[i][l]).toFixed(1)}`).join(" "),
+          fill: "none", stroke: colour(l), "stroke-width": 1.2 + (1.2 * l) / L }); // prettier-ignore
+      make(picture, "path", { d: `M${x(eps)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.6,
+        "stroke-dasharray": "3 3" }); // prettier-ignore
+      for (const l of [0, L]) make(picture, "circle", { cx: x(eps), cy: y(P[l]), r: 5, fill: colour(l) });
+      areas.push({ ...area, m: () => m, eps: (share) => share });
     }
 
     function redraw() {
       const [v, s, eps, L] = ["v", "s", "eps", "L"].map(value);
       const top = limits(v, s);
       const m = value("m");
-      for (const [name] of ranges) controls.querySelector(`[name=${name}]`).previousElementSibling.value =
-        name === "eps" ? eps.toFixed(3) : value(name); // prettier-ignore
+      for (const [name] of ranges) inputs[name].previousElementSibling.value = name === "eps" ? eps.toFixed(3) : value(name);
       const width = Math.max(stage.clientWidth, 240);
       const wide = width >= 520;
-      const side = wide ? Math.min((width - 108) / 2, 340) : width - 60;
-      svg.setAttribute("viewBox", `0 0 ${width} ${wide ? side + 58 : 2 * side + 126}`);
-      svg.replaceChildren();
-
-      // The phase diagram.
-      let [x, y] = axes(44, 12, side, "rules per symbol m", "noise ε", top, [1, Math.min(mC(v, s), top), top]);
-      const line = Array.from({ length: 121 }, (_, i) => 1 + ((top - 1) * i) / 120);
-      const edge = line.map((k) => `L${x(k).toFixed(1)} ${y(criticalNoise(v, k, s)).toFixed(1)}`).join("");
-      make(svg, "path", { d: `M${x(1)} ${y(0)}${edge}L${x(top)} ${y(0)}Z`, fill: "var(--hier-class)", opacity: 0.16 });
-      make(svg, "path", { d: `M${edge.slice(1)}`, fill: "none", stroke: "var(--hier-class)", "stroke-width": 2 });
-      make(svg, "text", { x: x(1) + 10, y: y(0.06), fill: "currentColor" }, "class kept");
-      make(svg, "text", { x: x(top) - 6, y: y(0.92), "text-anchor": "end", fill: "currentColor" }, "class lost");
-      const dot = make(svg, "circle", { cx: x(m), cy: y(eps), r: 8, fill: "var(--hier-changed)",
-        stroke: "var(--hier-paper)", "stroke-width": 2 }); // prettier-ignore
-      dot.style.cursor = "grab";
-      plane = { left: 44, top: 12, side, mTop: top };
-
-      // The staircase.
-      const at = wide ? [44 + side + 62, 12] : [44, side + 80];
-      [x, y] = axes(...at, side, "belief p at a level", "belief p′ one level up", 1, [0, 0.5, 1]);
-      const curve = Array.from({ length: 201 }, (_, i) => i / 200);
-      make(svg, "path", { d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}`, stroke: "currentColor", "stroke-dasharray": "1 4" });
-      make(svg, "path", { d: curve.map((p, i) => `${i ? "L" : "M"}${x(p)} ${y(F(p, v, m, s)).toFixed(2)}`).join(""),
-        fill: "none", stroke: "currentColor", "stroke-width": 2 }); // prettier-ignore
-      const p = staircase(eps, v, m, s, L);
-      make(svg, "path", {
-        d: `M${x(p[0])} ${y(0)}` + p.slice(1).map((next, l) => `L${x(p[l])} ${y(next)}L${x(next)} ${y(next)}`).join(""),
-        fill: "none", stroke: "var(--hier-changed)", "stroke-width": 1.4,
-      }); // prettier-ignore
-      const third = star(v, m, s);
-      const now = phase(v, m, s);
-      const points = [[1 / v, now !== "always"], [1, now !== "never"]];
-      if (now === "below") points.push([third, false]);
-      for (const [t, stable] of points)
-        make(svg, "circle", { cx: x(t), cy: y(t), r: 5, fill: stable ? "currentColor" : "var(--hier-paper)",
-          stroke: "currentColor", "stroke-width": 1.5 }); // prettier-ignore
-
+      const side = wide ? Math.min((width - 112) / 2, 320) : width - 60;
+      const high = wide ? Math.min(side, 290) : 0.72 * side;
+      const low = wide ? 170 : 0.55 * side;
+      const second = wide ? [width - side - 6, 12] : [44, high + 70];
+      const third = 70 + high + (wide ? 0 : 58 + high);
       const noise = criticalNoise(v, m, s);
+      const at = { v, s, m, eps, L, top, noise, now: phase(v, m, s), third: star(v, m, s) };
+      const { p, P } = solve(eps, v, m, s, L);
+      picture.replaceChildren();
+      areas = [];
+      phases({ left: 44, top: 12, wide: side, high }, at);
+      staircase({ left: second[0], top: second[1], wide: side, high }, at, p);
+      levels({ left: 44, top: third, wide: width - (wide ? 50 : 60), high: low }, at, P);
+      svg.setAttribute("viewBox", `0 0 ${width} ${third + low + 44}`);
+
+      const ending = L > 1 ? "s" : "";
       const words =
         { always: "So few rules that the class of a deep tree is kept at every noise below 1.",
           never: "So many rules that a deep tree loses its class at any noise.",
-          below: `A deep tree keeps its class below ε* = ${noise.toFixed(3)}, where p* = ${third.toFixed(3)}.` }[now] +
-        ` From ${p[0].toFixed(3)} at the leaves the belief goes to ${p[L].toFixed(3)} after ${L} level${L > 1 ? "s" : ""}.`; // prettier-ignore
+          below: `A deep tree keeps its class below ε* = ${noise.toFixed(3)}, where p* = ${at.third.toFixed(3)}.` }[at.now] +
+        ` From ${p[0].toFixed(3)} at the leaves the belief goes to ${p[L].toFixed(3)} after ${L} level${ending};` +
+        ` from there down again, the leaves have ${P[0].toFixed(3)}.`; // prettier-ignore
       said.textContent = words;
+      point.setAttribute("aria-valuenow", eps);
+      point.setAttribute("aria-valuetext", `m = ${m}, ε = ${eps.toFixed(3)}`);
       svg.setAttribute("aria-label", `v = ${v}, m = ${m}, s = ${s}, ε = ${eps}. ${words}`);
     }
 
-    function drag(event) {
+    // Moves the point to where the pointer is; returns in which picture that was, -1 in none that means a point.
+    function place(event, which = null) {
       const box = svg.getBoundingClientRect();
       const scale = svg.viewBox.baseVal.width / box.width;
       const [px, py] = [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
-      const { left, top, side, mTop } = plane;
-      if (!(px > left - 12 && px < left + side + 12 && py > top - 12 && py < top + side + 12)) return false;
-      inputs.m.value = Math.max(1, Math.min(mTop, Math.round(((px - left) / side) * mTop)));
-      inputs.eps.value = Math.max(0, Math.min(1, 1 - (py - top) / side));
+      which ??= areas.findIndex(({ left, top, wide, high }) =>
+        px > left - 12 && px < left + wide + 12 && py > top - 12 && py < top + high + 12); // prettier-ignore
+      if (which < 0) return which;
+      const area = areas[which];
+      const [share, height] = [(px - area.left) / area.wide, 1 - (py - area.top) / area.high];
+      inputs.m.value = area.m(share);
+      inputs.eps.value = Math.max(0, Math.min(1, area.eps(share, height)));
       redraw();
-      return true;
+      return which;
     }
+
+    // A mouse drags everywhere. A finger drags the point, and taps elsewhere: there, moving is scrolling.
+    let dragged = -1; // in which picture
     svg.addEventListener("pointerdown", (event) => {
-      if (drag(event)) svg.setPointerCapture(event.pointerId);
+      const onPoint = point.contains(event.target);
+      dragged = onPoint ? 0 : event.pointerType === "mouse" ? place(event) : -1;
+      if (dragged >= 0) svg.setPointerCapture(event.pointerId);
     });
     svg.addEventListener("pointermove", (event) => {
-      if (svg.hasPointerCapture(event.pointerId)) drag(event);
+      if (svg.hasPointerCapture(event.pointerId)) place(event, dragged);
+    });
+    svg.addEventListener("click", (event) => {
+      if (dragged < 0) place(event);
+    });
+
+    point.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: ["m", -1], ArrowRight: ["m", 1], ArrowUp: ["eps", 0.005], ArrowDown: ["eps", -0.005],
+        PageUp: ["eps", 0.05], PageDown: ["eps", -0.05] }[event.key]; // prettier-ignore
+      if (!step) return;
+      event.preventDefault();
+      inputs[step[0]].value = value(step[0]) + step[1];
+      redraw();
     });
     controls.addEventListener("input", redraw);
     redraw();
     return redraw;
-  });
+  },
+  ["mean-field"],
+);
