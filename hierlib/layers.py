@@ -258,7 +258,8 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[Array, Array,
 
 def above_chance(cosine: ArrayLike, baseline: ArrayLike) -> Array:
     """A cosine on the scale where 0 is that of two unrelated data and 1 that of a datum with itself."""
-    return (np.asarray(cosine, float) - baseline) / (1 - np.asarray(baseline, float))
+    cosine, baseline = np.asarray(cosine, float), np.asarray(baseline, float)
+    return (cosine - baseline) / (1 - baseline)
 
 
 class Order(NamedTuple):

@@ -88,8 +88,8 @@ def similarity(
         if a[name].shape != b[name].shape:
             raise ValueError(f"layer {name}: expected equal shapes, got {tuple(a[name].shape)}, {tuple(b[name].shape)}")
         x, y = (_standardise(z[name], statistics[name], raw_second_moment) for z in (a, b))
-        norm = (x.square().sum(1) * y.square().sum(1)).sqrt()
-        cosine[name] = (x * y).sum(1) / torch.where(norm > 0, norm, 1)
+        norm = (torch.linalg.vecdot(x, x) * torch.linalg.vecdot(y, y)).sqrt()
+        cosine[name] = torch.linalg.vecdot(x, y) / torch.where(norm > 0, norm, 1)
     return Similarity(cosine)
 
 
@@ -98,8 +98,8 @@ def _standardise(a: Tensor, moment: Moments, raw_second_moment: bool) -> Tensor:
     shape = (1, -1, *[1] * (a.ndim - 2)) if a.ndim > 2 else (1, 1)
     scale = moment.scale(raw_second_moment)
     constant = scale <= 1e-7 * moment.second.sqrt()
-    scale = torch.where(constant, torch.inf, scale)
-    return ((a.detach().double() - moment.mean.reshape(shape)) / scale.reshape(shape)).flatten(1)
+    inverse = torch.where(constant, 0, 1 / scale)
+    return a.detach().double().sub(moment.mean.reshape(shape)).mul_(inverse.reshape(shape)).flatten(1)
 
 
 class LinearProbe(NamedTuple):

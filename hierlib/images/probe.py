@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -219,6 +220,7 @@ def compare(
     *,
     raw_second_moment: bool = False,
     jpeg_quality: int | None = None,
+    batch: int = 25,
 ) -> dict[int, LayerSimilarity]:
     """Cosine similarity in every layer of images and what they became.
 
@@ -228,17 +230,22 @@ def compare(
         moments: from `statistics`, over images that stand for the data.
         raw_second_moment: standardise by √E[a²], as the authors' code does.
         jpeg_quality: put the samples, and only them, through JPEG first, as the authors' code does.
+        batch: images that the network sees at once; few, so that their activations stay in the cache.
 
     Returns:
         Inversion time k → `LayerSimilarity`.
     """
     parts: dict[int, list] = {}
-    for u in batches:
-        end = u.end if jpeg_quality is None else as_jpeg(u.end, jpeg_quality)
-        a, b = probe(u.start), probe(end)
-        alike = similarity(a, b, moments, raw_second_moment=raw_second_moment)
-        kept = a[probe.layers[-1]].argmax(1) == b[probe.layers[-1]].argmax(1)
-        parts.setdefault(u.k, []).append((_columns(alike), kept.cpu()))
+    for _, same in groupby(batches, key=lambda u: id(u.start)):  # one start at several times is looked at once
+        same = list(same)
+        for i in range(0, len(same[0].start), batch):
+            a = probe(same[0].start[i : i + batch])
+            for u in same:
+                end = u.end[i : i + batch]
+                b = probe(end if jpeg_quality is None else as_jpeg(end, jpeg_quality))
+                alike = similarity(a, b, moments, raw_second_moment=raw_second_moment)
+                kept = a[probe.layers[-1]].argmax(1) == b[probe.layers[-1]].argmax(1)
+                parts.setdefault(u.k, []).append((_columns(alike), kept.cpu()))
     return {
         k: LayerSimilarity(probe.layers, torch.cat([c for c, _ in rows]), torch.cat([s for _, s in rows]))
         for k, rows in parts.items()

@@ -90,12 +90,14 @@ def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity
 
 
 def gathered(batches: Iterable[UTurns]) -> list[UTurns]:
-    """One `UTurns` for each inversion time, with all images."""
+    """One `UTurns` for each inversion time, with all images; they share one `start`."""
     parts: dict[int, list[UTurns]] = {}
     for u in batches:
         parts.setdefault(u.k, []).append(u)
-    join = torch.cat
-    return [UTurns(k, 0, join([u.start for u in x]), join([u.end for u in x])) for k, x in parts.items()]
+    for some in parts.values():
+        some.sort(key=lambda u: u.first)
+    start = torch.cat([u.start for u in next(iter(parts.values()))]) if parts else None
+    return [UTurns(k, 0, start, torch.cat([u.end for u in some])) for k, some in parts.items()]
 
 
 def save_uturns(path: Path, batches: Iterable[UTurns], about: dict) -> None:
