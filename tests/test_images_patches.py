@@ -72,7 +72,7 @@ def test_partners_are_others_of_the_same_class():
 
 def test_bad_input(probe, images):
     moments = statistics(probe, images)
-    with pytest.raises(ValueError, match="as many starts as samples"):
+    with pytest.raises(ValueError, match="as start, got"):
         patches.patch_match(probe, LAYER, images[:2], images[:3], moments[LAYER])
     with pytest.raises(ValueError, match="maps of at least 17"):
         patches.patch_match(probe, LAYER, images, images, moments[LAYER], window=17)

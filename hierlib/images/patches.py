@@ -18,26 +18,26 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
 
     Args:
         probe: the network. layer: one of its layers that are maps (n, channels, h, w); h and w ≥ window.
-        start, end: uint8 images (n, channels, height, width).
+        start: uint8 images (n, channels, height, width). end: the same, or several of them, (..., n, channels, height, width).
         moment: of that layer, from `hierlib.images.probe.statistics`.
         window: positions a side.
 
     Returns:
-        (n, h // window, w // window) float64 in [-1, 1].
+        (..., n, h // window, w // window) float64 in [-1, 1].
 
     Raises:
         ValueError: the layer is no map, or smaller than a window; numbers of images differ.
     """
-    if len(start) != len(end):
-        raise ValueError(f"expected as many starts as samples, got {len(start)} and {len(end)}")
-    rows = []
-    for a, b in zip(start.split(64), end.split(64), strict=True):
-        x, y = (_standardised(probe(part)[layer], layer, moment, window) for part in (a, b))
+    if end.shape[-4:] != start.shape:
+        raise ValueError(f"end: expected (..., {', '.join(map(str, start.shape))}) as start, got {tuple(end.shape)}")
+    several, rows = end.reshape(-1, *start.shape), []
+    for a, b in zip(start.split(16), several.split(16, 1), strict=True):  # few at once stay in the cache
+        x, y = (_standardised(probe(part)[layer], layer, moment, window) for part in (a, b.flatten(0, 1)))
         old = nn.functional.normalize(nn.functional.unfold(x, window), dim=1)
-        new = nn.functional.normalize(nn.functional.unfold(y, window, stride=window), dim=1)
-        best = torch.einsum("nci,ncj->nij", new, old).amax(2)
-        rows.append(best.unflatten(1, (y.shape[2] // window, y.shape[3] // window)).cpu())
-    return torch.cat(rows).double()
+        new = nn.functional.normalize(nn.functional.unfold(y, window, stride=window), dim=1).unflatten(0, b.shape[:2])
+        best = torch.stack([(each.mT @ old).amax(2) for each in new])
+        rows.append(best.unflatten(2, (y.shape[2] // window, y.shape[3] // window)).cpu())
+    return torch.cat(rows, 1).double().reshape(*end.shape[:-3], *rows[0].shape[2:])
 
 
 def inked(images: Tensor, shape: tuple[int, int], threshold: int = 25) -> Tensor:
