@@ -279,6 +279,7 @@ def test_one_point_moves_the_phase_diagram_the_map_and_the_levels(browser, site,
         assert abs(box["y"] + box["height"] / 2 - y - 50) < 3, "the point stays under the finger"
         moved = at()
         assert moved[0] > m + 1 and moved[1] < eps
+        stage.locator("polyline").last.scroll_into_view_if_needed()
         box = stage.locator("polyline").last.bounding_box()
         place = {"x": 0.25 * box["width"], "y": 0.5 * box["height"]}
         x, y = box["x"] + place["x"], box["y"] + place["y"]
