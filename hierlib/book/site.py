@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+from hierlib.book import figures
 from hierlib.book.ledgerpage import ANSWERS
 from hierlib.book.params import BadRequest
 from hierlib.book.results import claims
@@ -51,6 +52,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
         _gather(runs, build / ANSWERS)
+        figures.gather(root, runs, build / figures.MADE)
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)

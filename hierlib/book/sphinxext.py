@@ -11,6 +11,7 @@ from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
+from hierlib.book import figures
 from hierlib.book.ledgerpage import Ledger
 from hierlib.book.provenance import commit
 
@@ -21,6 +22,7 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 def setup(app) -> dict:
     app.add_directive("ledger", Ledger)
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
+    figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
