@@ -30,7 +30,7 @@ def chromium():
 
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)  # without a path: Playwright's own
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         except Error as error:
             reason = f"not tested: the site in a browser, because {NO_BROWSER}"
             if os.environ.get("CI"):
@@ -92,6 +92,7 @@ def visit(browser, url: str, *, width: int = 1280, scheme: str = "light") -> Ite
     page.goto(url, wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise")
     page.wait_for_load_state("networkidle")
+    page.evaluate("() => Promise.allSettled(document.getAnimations().map((each) => each.finished))")  # colours fade in
     try:
         yield seen
     finally:

@@ -19,13 +19,22 @@ from pathlib import Path
 from typing import IO
 
 from hierlib.book import figures
-from hierlib.book.ledgerpage import ANSWERS
+from hierlib.book.ledgerpage import ANSWERS, PAGES
 from hierlib.book.params import BadRequest
 from hierlib.book.results import claims
 from hierlib.book.run import Outcome
 
 # What else the pages are made of: a change here makes the site anew, and executes nothing.
-_SOURCES = ("_config.yml", "_toc.yml", "requirements.lock", "CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md")
+_SOURCES = (
+    "_config.yml",
+    "_toc.yml",
+    "requirements.lock",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "README.md",
+    PAGES,
+)
 
 
 class SiteError(RuntimeError):

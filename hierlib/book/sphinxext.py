@@ -27,6 +27,7 @@ def setup(app) -> dict:
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
+    app.connect("html-page-context", _tidy)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -117,3 +118,12 @@ def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
         seen.add(key)
     context["script_files"] = keep
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]
+
+
+def _tidy(app, page: str, template, context: dict, doctree) -> None:
+    """What a screen reader would stumble over: the empty corner of a table is no heading, and a folded cell is called
+    what is written on it, where MyST-NB hides that behind another name.
+    """
+    if context.get("body"):
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        context["body"] = re.sub(r'<th class="head">\s*(<p>\s*</p>)?\s*</th>', "<td></td>", body)
