@@ -71,6 +71,7 @@ class Visit:
 def visit(browser, url: str, *, width: int = 1280, scheme: str = "light") -> Iterator[Visit]:
     """Opens a page in a fresh profile and waits until its maths is set."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    context.set_default_timeout(120_000)  # a busy machine is slow, and not broken
     page = context.new_page()
     seen = Visit(page, url)
     home = urlsplit(url)[:2]
