@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from docutils import nodes
@@ -29,7 +30,8 @@ class Ledger(SphinxDirective):
         root = Path(self.env.srcdir)
         if self.arguments[0] == "pages":
             self.env.note_dependency(str(root / PAGES))
-            return _pages(json.loads((root / PAGES).read_text("utf-8")), self.env)
+            kept = json.loads((root / PAGES).read_text("utf-8")) if (root / PAGES).exists() else None
+            return _pages(kept, self.env.found_docs)
         path = root / "_build" / ANSWERS
         rows, answers = claims(root), json.loads(path.read_text("utf-8")) if path.exists() else {}
         for file in (path, root / "book" / "claims.yaml"):
@@ -56,9 +58,12 @@ def _counts(rows: dict, found: dict) -> nodes.table:
     return _table(["verdict", *kinds], body, "ledger-counts")
 
 
-def _pages(result: dict, env) -> list[nodes.Node]:
-    """Bytes and first paint of the pages that there are, heaviest first, and how they were measured."""
-    known = {name: row for name, row in result["pages"].items() if name in env.found_docs}
+def _pages(result: dict | None, there: Collection[str]) -> list[nodes.Node]:
+    """Bytes and first paint of the pages that are there, heaviest first, and how they were measured."""
+    if result is None:
+        command = nodes.literal("", "make book && python benchmarks/pages.py")
+        return [nodes.paragraph("", "Not measured for this edition; ", command, nodes.Text(" does it."))]
+    known = {name: row for name, row in result["pages"].items() if name in there}
     body = [
         [_link(name), f"{row['kB'] / 1e3:.2f} MB", f"{row['first_paint_ms'] / 1e3:.2f} s"]
         for name, row in sorted(known.items(), key=lambda item: -item[1]["kB"])
