@@ -8,7 +8,7 @@ READY = $(VENV)/.hierlib-ready
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help book test run list serve zip lint format lock clean
+.PHONY: help book test run list serve zip pdf lint format lock clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ serve: book ## the site on this machine, at http://localhost:8000 (PORT=n)
 
 zip: book ## the site as one archive in dist/
 	@$(BIN)/hierlib zip
+
+pdf: book ## the book as one PDF in dist/ (needs Chromium)
+	@$(BIN)/hierlib pdf
 
 lint: $(READY) ## ruff on the library, the tests and the chapters' code
 	@$(BIN)/ruff check .

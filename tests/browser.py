@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,13 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from hierlib.book.pdf import NO_BROWSER, find_chromium
+
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
 @contextlib.contextmanager
@@ -28,15 +28,11 @@ def chromium():
     """A headless Chromium; without one CI fails, and a developer is told what was not tested."""
     from playwright.sync_api import Error, sync_playwright
 
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     with sync_playwright() as playwright:
         try:
-            browser = playwright.chromium.launch(executable_path=path, args=FLAGS)  # without a path: Playwright's own
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         except Error as error:
-            reason = (
-                "not tested: the site in a browser. There is no Chromium: install it (Debian: `apt install "
-                "chromium`; anywhere: `python -m playwright install chromium`), or name it in $CHROMIUM"
-            )
+            reason = f"not tested: the site in a browser, because {NO_BROWSER}"
             if os.environ.get("CI"):
                 pytest.fail(f"{reason}\n{error}")
             pytest.skip(reason)
@@ -75,6 +71,7 @@ class Visit:
 def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch: bool = False) -> Iterator[Visit]:
     """Opens a page in a fresh profile and waits until its maths is set."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=touch)
+    context.set_default_timeout(120_000)  # a busy machine is slow, and not broken
     page = context.new_page()
     seen = Visit(page, url)
     home = urlsplit(url)[:2]
@@ -96,6 +93,7 @@ def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch:
     page.goto(url, wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise")
     page.wait_for_load_state("networkidle")
+    page.evaluate("() => Promise.allSettled(document.getAnimations().map((each) => each.finished))")  # colours fade in
     try:
         yield seen
     finally:

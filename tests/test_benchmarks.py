@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from hierlib.book.benchmarks import messages_per_datum, power_law, results
+from hierlib.book.pdf import find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -173,3 +174,16 @@ def test_messages_are_counted(s, L):
     messages, factors = messages_per_datum(v=7, m=3, s=s, L=L)
     assert messages == inner + sum(s ** (k + 1) for k in range(L))
     assert factors == messages * 7 * 3 * s
+
+
+def test_pages_benchmark_measures_a_site_of_one_page(tmp_path):
+    if not find_chromium():
+        pytest.skip("not tested: the benchmark of pages, for there is no Chromium")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "a.html").write_text(f"<link rel='icon' href='data:,'><p>{'word ' * 2000}</p>")
+    command = [sys.executable, "benchmarks/pages.py", "--rounds", "1", "--site", str(tmp_path)]
+    done = subprocess.run([*command, "--out", str(tmp_path / "pages.json")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "pages.json").read_text("utf-8"))
+    assert result["pages"].keys() == {"book/a"} and result["provenance"]["command"].endswith("pages.py --rounds 1")
+    assert result["pages"]["book/a"]["kB"] == 10 and result["pages"]["book/a"]["first_paint_ms"] > 0

@@ -65,3 +65,18 @@ def test_what_is_installed_is_the_lock():
         if requirement.marker is None or requirement.marker.evaluate():
             [pin] = requirement.specifier
             assert version(key).partition("+")[0] == pin.version, key
+
+
+def test_the_workflow_for_pages_publishes_what_make_book_builds():
+    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text("utf-8"))
+    build, deploy = flow["jobs"]["build"], flow["jobs"]["deploy"]
+    assert flow["permissions"] == {"contents": "read"}, "writing is for the last job alone"
+    assert deploy["permissions"] == {"pages": "write", "id-token": "write"} and deploy["needs"] == "build"
+    steps = build["steps"] + deploy["steps"]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used), "the major version is pinned"
+    assert [step["run"] for step in steps if "run" in step] == ["make book"]
+    [artifact] = [step["with"] for step in steps if "upload-pages-artifact" in step.get("uses", "")]
+    assert artifact == {"path": "_build/html"}
+    [python] = [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")]
+    assert Version(python) in SpecifierSet(PROJECT["requires-python"])

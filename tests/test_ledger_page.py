@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from sphinx import addnodes
 
 from hierlib.book.ledger import expected, measured, verdicts
-from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry
+from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry, _pages
 from hierlib.book.results import claims
 
 from .browser import SITE
@@ -67,6 +68,16 @@ def test_counts_add_up():
     rows = {"a": CLAIM, "b": CLAIM | {"own": True}, "c": CLAIM}
     text = _counts(rows, {"a": "differs", "b": "reproduced", "c": "differs"}).astext().split()
     assert text[:7] == ["verdict", "of", "the", "paper", "of", "this", "book"] and text[-3:] == ["all", "2", "1"]
+
+
+def test_what_a_page_costs_heaviest_first_and_only_of_pages_that_are_there():
+    rows = {name: {"kB": size, "first_paint_ms": 250} for name, size in {"a": 1900, "b": 2040, "gone": 9}.items()}
+    made = {"date": "2026-01-02", "commit": "abc", "machine": "one core", "command": "python benchmarks/pages.py"}
+    table, how = _pages({"pages": rows, "provenance": made}, {"a", "b"})
+    links = [link["reftarget"] for link in table.findall(addnodes.pending_xref)]
+    assert links == ["/b", "/a"] and "2.04 MB" in table.astext() and "0.25 s" in table.astext()
+    assert how.astext() == "Measured on 2026-01-02 at commit abc (one core) by python benchmarks/pages.py."
+    assert "benchmarks/pages.py" in _pages(None, {"a"})[0].astext()
 
 
 def test_the_site_lists_every_claim_with_todays_verdict():

@@ -9,6 +9,7 @@ import pytest
 
 from hierlib.book import sphinxext
 
+from . import axe
 from . import browser as b
 
 LIMIT = 3_000_000  # bytes that a page may load
@@ -85,6 +86,61 @@ def test_no_page_scrolls_sideways_on_a_phone(browser, site, http, width):
         with b.visit(browser, f"{http}/{path}", width=width) as seen:
             found[path] = b.overflow(seen.page)
     assert not any(found.values()), report(found)
+
+
+@pytest.mark.timeout(900)
+def test_axe_finds_nothing(browser, site, http):
+    axe.script()  # or the test is skipped
+    found = {}
+    for path in read(site):
+        with b.visit(browser, f"{http}/{path}") as seen:
+            found[path] = axe.findings(seen.page)
+    assert not any(found.values()), report(found)
+
+
+def test_the_keyboard_leads_through_a_page_and_its_place_is_seen(browser, site, http):
+    with b.visit(browser, f"{http}/book/05_lost-all-at-once.html") as seen:
+        page = seen.page
+        page.keyboard.press("Tab")
+        skip = page.locator("#pst-skip-link a")
+        assert skip.evaluate("(el) => el === document.activeElement") and skip.bounding_box()["y"] >= 0
+        page.keyboard.press("Enter")
+        assert page.evaluate("location.hash") == "#main-content"
+        unseen, kinds = [], set()
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            tag, drawn, html = page.evaluate(
+                """async () => {
+                  await Promise.allSettled(document.getAnimations().map((each) => each.finished));
+                  const el = document.activeElement, style = getComputedStyle(el), box = el.getBoundingClientRect();
+                  const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1;
+                  return [el.localName, (ring || el.type === "range") && box.width > 0 && style.opacity > 0,
+                    el.outerHTML.slice(0, 90)];
+                }"""
+            )
+            kinds.add(tag)
+            if not drawn:
+                unseen.append(html)
+        assert unseen == [] and {"a", "button", "input", "summary"} <= kinds
+
+
+def test_a_figure_says_how_it_was_made(browser, site, http):
+    with b.visit(browser, f"{http}/book/05_lost-all-at-once.html", width=390) as seen:
+        seen.page.context.grant_permissions(["clipboard-read"])
+        assert seen.page.locator("figure").count() == seen.page.locator("figure details.hier-how").count() > 3
+        how = seen.page.locator("#fig-phases details.hier-how")
+        how.locator("summary").press("Enter")
+        assert "lost-all-at-once" in how.locator("dl").inner_text() and b.overflow(seen.page) == []
+        with seen.page.expect_download() as download:
+            how.locator("a[download]").first.press("Enter")
+        data = Path(download.value.path()).read_bytes()
+        assert download.value.suggested_filename == "phase-diagram.nc" and data[1:4] == b"HDF"
+        button = how.locator("button.copybtn")
+        button.press("Enter")
+        copied = seen.page.evaluate("navigator.clipboard.readText()")
+        assert copied.strip().startswith('make run CH=lost-all-at-once P="profile=quick seed=0 v=32 m=8')
+        seen.page.emulate_media(media="print")
+        assert not how.is_visible()
 
 
 def test_every_link_leads_somewhere(site):

@@ -217,6 +217,24 @@ def zip_() -> None:
     _console().print(f"The site is packed in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
+@commands.command()
+def pdf() -> None:
+    """Print the site as one PDF in dist/; needs Chromium."""
+    from hierlib.book.pdf import make_pdf
+
+    out = _console()
+    try:
+        root = find_checkout()
+        with out.status("printing the book"):
+            path = make_pdf(root, root / "dist" / f"hierarchies-{hierlib.__version__}.pdf")
+    except BadRequest as error:
+        _refuse(error)
+    except SiteError as error:
+        out.print(f"{error}", markup=False)
+        raise typer.Exit(1) from None
+    out.print(f"The book is in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
 def _run(out: Console, jobs, workers: int) -> list[Outcome]:
     """Runs jobs with a line for each as it ends, and in a terminal how many are still to come."""
     count = 0

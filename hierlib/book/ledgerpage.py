@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from docutils import nodes
@@ -13,16 +14,24 @@ from hierlib.book.ledger import expected, measured, verdicts
 from hierlib.book.results import claims
 
 ANSWERS = "answers.json"  # in _build: what the chapters of this build have recorded
+PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
 VERDICTS = ("reproduced", "qualified", "differs", "no verdict", "not tested here", "not answered yet")
 
 
 class Ledger(SphinxDirective):
-    """``{ledger} counts`` is the table of verdicts; ``{ledger} paper`` and ``{ledger} own`` list the claims."""
+    """``{ledger} counts`` is the table of verdicts; ``{ledger} paper`` and ``{ledger} own`` list the claims.
+
+    ``{ledger} pages`` is the table of what each page of the site costs a reader.
+    """
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         root = Path(self.env.srcdir)
+        if self.arguments[0] == "pages":
+            self.env.note_dependency(str(root / PAGES))
+            kept = json.loads((root / PAGES).read_text("utf-8")) if (root / PAGES).exists() else None
+            return _pages(kept, self.env.found_docs)
         path = root / "_build" / ANSWERS
         rows, answers = claims(root), json.loads(path.read_text("utf-8")) if path.exists() else {}
         for file in (path, root / "book" / "claims.yaml"):
@@ -32,7 +41,7 @@ class Ledger(SphinxDirective):
         if part == "counts":
             return [_counts(rows, found)]
         if part not in ("paper", "own"):
-            raise self.error(f"ledger: expected counts, paper or own, got {part!r}")
+            raise self.error(f"ledger: expected counts, paper, own or pages, got {part!r}")
         pages = {slug: each.path.relative_to(root).with_suffix("").as_posix() for slug, each in chapters(root).items()}
         chosen = [row for row in rows.values() if bool(row.get("own")) == (part == "own")]
         return [_entry(row, found[row["id"]], answers.get(row["id"]), pages) for row in chosen]
@@ -44,17 +53,37 @@ def _counts(rows: dict, found: dict) -> nodes.table:
     count = {
         k: Counter(found[id] for id, row in rows.items() if bool(row.get("own")) == own) for k, own in kinds.items()
     }
-    head = ["verdict", *kinds]
     body = [[word, *(str(count[k][word]) for k in kinds)] for word in VERDICTS if any(count[k][word] for k in kinds)]
     body.append(["all", *(str(sum(count[k].values())) for k in kinds)])
+    return _table(["verdict", *kinds], body, "ledger-counts")
+
+
+def _pages(result: dict | None, there: Collection[str]) -> list[nodes.Node]:
+    """Bytes and first paint of the pages that are there, heaviest first, and how they were measured."""
+    if result is None:
+        command = nodes.literal("", "make book && python benchmarks/pages.py")
+        return [nodes.paragraph("", "Not measured for this edition; ", command, nodes.Text(" does it."))]
+    known = {name: row for name, row in result["pages"].items() if name in there}
+    body = [
+        [_link(name), f"{row['kB'] / 1e3:.2f} MB", f"{row['first_paint_ms'] / 1e3:.2f} s"]
+        for name, row in sorted(known.items(), key=lambda item: -item[1]["kB"])
+    ]
+    made = result["provenance"]
+    text = f"Measured on {made['date']} at commit {made['commit']} ({made['machine']}) by "
+    how = nodes.paragraph("", text, nodes.literal("", made["command"]), nodes.Text("."))
+    return [_table(["page", "loaded", "first paint"], body, "ledger-pages"), how]
+
+
+def _table(head: list, body: list[list], name: str) -> nodes.table:
     group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
     group += nodes.thead("", _row(head))
     group += nodes.tbody("", *map(_row, body))
-    return nodes.table("", group, classes=["ledger-counts"])
+    return nodes.table("", group, classes=[name])
 
 
-def _row(words: list[str]) -> nodes.row:
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", word)) for word in words))
+def _row(words: list[str | nodes.Node]) -> nodes.row:
+    cells = [nodes.paragraph("", word) if isinstance(word, str) else nodes.paragraph("", "", word) for word in words]
+    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
 
 
 def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]) -> nodes.container:
@@ -77,7 +106,7 @@ def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]
     for note in filter(None, (condition, claim.get("note"), _standing(claim))):
         facts += nodes.Text(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
     if claim["chapter"] in pages:
-        facts += _link(pages[claim["chapter"]], claim["chapter"])
+        facts += _link(pages[claim["chapter"]], claim["chapter"].replace("-", " "))
     box += facts
     return box
 
@@ -88,8 +117,9 @@ def _standing(claim: dict) -> str:
     return "; ".join(words)
 
 
-def _link(page: str, slug: str) -> addnodes.pending_xref:
-    text = nodes.inline("", slug.replace("-", " "))
+def _link(page: str, text: str = "") -> addnodes.pending_xref:
+    """A link to a page, by its title where no other text is given."""
+    inner = nodes.inline("", text)
     return addnodes.pending_xref(
-        "", text, refdomain="std", reftype="doc", reftarget=f"/{page}", refexplicit=True, refwarn=True
+        "", inner, refdomain="std", reftype="doc", reftarget=f"/{page}", refexplicit=bool(text), refwarn=True
     )

@@ -18,13 +18,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from hierlib.book.ledgerpage import ANSWERS
+from hierlib.book import figures
+from hierlib.book.ledgerpage import ANSWERS, PAGES
 from hierlib.book.params import BadRequest
 from hierlib.book.results import claims
 from hierlib.book.run import Outcome
 
 # What else the pages are made of: a change here makes the site anew, and executes nothing.
-_SOURCES = ("_config.yml", "_toc.yml", "requirements.lock", "CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md")
+_SOURCES = (
+    "_config.yml",
+    "_toc.yml",
+    "requirements.lock",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "README.md",
+    PAGES,
+)
 
 
 class SiteError(RuntimeError):
@@ -51,6 +61,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
         _gather(runs, build / ANSWERS)
+        figures.gather(root, runs, build / figures.MADE)
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)

@@ -11,6 +11,7 @@ from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
+from hierlib.book import figures
 from hierlib.book.ledgerpage import Ledger
 from hierlib.book.provenance import commit
 
@@ -21,10 +22,12 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 def setup(app) -> dict:
     app.add_directive("ledger", Ledger)
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
+    figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
+    app.connect("html-page-context", _tidy)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -115,3 +118,12 @@ def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
         seen.add(key)
     context["script_files"] = keep
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]
+
+
+def _tidy(app, page: str, template, context: dict, doctree) -> None:
+    """What a screen reader would stumble over: the empty corner of a table is no heading, and a folded cell is called
+    what is written on it, where MyST-NB hides that behind another name.
+    """
+    if context.get("body"):
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        context["body"] = re.sub(r'<th class="head">\s*(<p>\s*</p>)?\s*</th>', "<td></td>", body)

@@ -1,0 +1,59 @@
+"""What a page of the site costs a reader: bytes loaded, and when the first of it is seen.
+
+    make book && python benchmarks/pages.py      # three minutes; writes results/pages.json
+
+Every page is opened by a headless Chromium in a fresh profile, so with an empty cache, from a server on this machine,
+without compression. First paint is the browser's own first-contentful-paint, the median of the rounds. The wire is
+free here: on a slow one the bytes are what counts.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
+from cpu import FOLDER, provenance
+
+from tests import browser as b
+
+_PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+
+
+def measure(browser, url: str, rounds: int) -> dict:
+    """Kilobytes of one page and milliseconds to its first paint."""
+    sizes, paints = [], []
+    for _ in range(rounds):
+        with b.visit(browser, url) as seen:
+            sizes.append(sum(seen.transfers))
+            paints.append(seen.page.evaluate(_PAINT))
+    return {"kB": round(max(sizes) / 1e3), "first_paint_ms": round(statistics.median(paints))}
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
+    site: Annotated[Path, typer.Option(help="The folder of the site.")] = b.SITE,
+    out: Annotated[Path, typer.Option()] = FOLDER / "results" / "pages.json",
+) -> None:
+    """Measure the pages of the book."""
+    names = [page for page in b.pages(site) if page.parent != Path(".")]  # search and index are the theme's
+    if not names:
+        raise typer.BadParameter(f"there is no site in {site}; `make book` builds it")
+    with b.chromium() as browser, b.serve(site) as address:
+        found = {page.with_suffix("").as_posix(): measure(browser, f"{address}/{page}", rounds) for page in names}
+        made = provenance([]) | {"clock": "the browser's"}
+        made["command"] = "python benchmarks/pages.py" + (f" --rounds {rounds}" if rounds != 3 else "")
+        made["versions"]["chromium"] = browser.version
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"provenance": made, "pages": found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    typer.echo(f"written: {out}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
