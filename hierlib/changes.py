@@ -259,7 +259,7 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
 class Exponents(NamedTuple):
     """At the threshold of an infinite tree, between m_KS and m_c."""
 
-    nu: float  #: the class sharpens and lengths grow as |ε-ε*|^-ν
+    nu: float  #: the class sharpens and lengths grow as ``|ε-ε*|^-ν``
     a_c: float  #: C(r) ~ r^-a_c
     diverges: bool  #: F'(p*)² > s: the susceptibility grows without bound
 

@@ -53,7 +53,7 @@ _MARKUP = """<div class="live-stage" data-live="layers">
 <div class="live-controls" role="radiogroup" aria-label="weights of the network" style="margin:0 0 0.4rem 44px">
 <label style="padding:0.5rem 0"><input type="radio" name="layers-weights" value="trained" checked> trained</label>
 <label style="padding:0.5rem 0"><input type="radio" name="layers-weights" value="untrained"> untrained</label></div>
-<div class="layers-picture" style="min-height:300px"></div>
+<div class="layers-picture" style="min-height:308px"></div>
 <label class="live-range" style="margin:0 0 0 33px">
 <input type="range" min="0" max="1" step="1" aria-label="{axis}"></label>
 <p style="margin:0.3rem 0 0 44px;min-height:4.2em"><output style="font-weight:400"></output></p>

@@ -41,7 +41,7 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
 
 
 def inked(images: Tensor, shape: tuple[int, int], threshold: int = 25) -> Tensor:
-    """(n, *shape) bool: which patches hold anything; of empty ones every image has some.
+    """``(n, *shape)`` bool: which patches hold anything; of empty ones every image has some.
 
     Args:
         images: uint8 (n, channels, height, width). shape: number of patches down and across.

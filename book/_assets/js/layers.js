@@ -58,7 +58,7 @@ if (typeof Live !== "undefined")
           `<text x="${x(e)}" y="${y(0) + 18}" text-anchor="middle">${e}</text>`,
       );
       picture.innerHTML =
-        `<svg width="${width}" height="${HEIGHT + 40}" font-size="12" fill="currentColor" aria-hidden="true">` +
+        `<svg width="${width}" height="${HEIGHT + 48}" font-size="12" fill="currentColor" aria-hidden="true">` +
         `<polyline points="${line(data.kept)}" fill="none" stroke="currentColor" stroke-dasharray="2 4"/>` +
         curves.join("") +
         `<path d="M${left} 8v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
