@@ -21,15 +21,46 @@ class Marginals(NamedTuple):
 
 def prior_marginals(g: Grammar) -> Marginals:
     """Probability of each symbol at each node before anything is seen; inside the tree it is not uniform."""
-    levels = [torch.full((1, g.num_classes), 1 / g.num_classes, dtype=torch.float64, device=g.device)]
+    root = torch.full((1, g.num_classes), 1 / g.num_classes, dtype=torch.float64, device=g.device)
+    return Marginals(tuple(level[0] for level in _downward(g, root)))
+
+
+def _downward(g: Grammar, root: Tensor) -> list[Tensor]:
+    """From distributions of the class (batch, num_classes) those of all symbols, one tensor a level, leaves first."""
+    levels = [root[:, None]]
     for level in reversed(range(g.L)):
         rule, parent = g.rules[level], levels[-1]
-        out = parent.new_zeros(len(parent), g.s, g.v)
-        weight = (parent / g.m)[:, :, None].expand(-1, -1, g.m).flatten(1)
+        out = parent.new_zeros(len(root), parent.shape[1], g.s, g.v)
+        weight = (parent / g.m)[..., None].expand(*parent.shape, g.m).flatten(2)
         for i in range(g.s):
-            out[:, i].index_add_(1, rule[..., i].flatten(), weight)
-        levels.append(out.flatten(0, 1))
-    return Marginals(tuple(reversed(levels)))
+            out[:, :, i].index_add_(2, rule[..., i].flatten(), weight)
+        levels.append(out.flatten(1, 2))
+    return levels[::-1]
+
+
+def census(g: Grammar, evidence: Tensor) -> Tensor:
+    """Scores of the classes by a linear vote of the leaves: what can be told of the class without any context.
+
+    The score of a class is the projection of the leaves' own beliefs on the exact mean of the data of this class,
+    both measured from the mean of all data. As the tree grows, a vote keeps its accuracy only if m < m_KS.
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `hierlib.infer`.
+
+    Returns:
+        (batch, num_classes) float64; the largest is the class that the vote names.
+
+    Raises:
+        ValueError: evidence has another shape.
+    """
+    if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
+        raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
+    means = _downward(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
+    centre = means.mean(0)
+    axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
+    belief = evidence.double() / evidence.double().sum(2, keepdim=True)
+    return (belief - centre).flatten(1) @ axes.T
 
 
 def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) -> Tensor:

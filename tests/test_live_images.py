@@ -3,6 +3,7 @@
 import json
 import re
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -59,6 +60,7 @@ def test_pictures_that_do_not_fit(change, why):
 def test_strips_mark_what_has_changed():
     fig = strips([0, 0.1, 0.5, 1], IMAGES, NAMES, [0, 2, 3])
     labels = [ax.get_xlabel() for ax in fig.axes]
+    plt.close(fig)
     assert labels == ["coat", "× shirt", "× shirt", "bag", "bag", "bag", "boot", "boot", "× sandal"]
 
 

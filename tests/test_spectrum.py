@@ -65,3 +65,17 @@ def test_speciation_and_bad_input():
     g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
     with pytest.raises(ValueError, match=r"float64 of shape \(8, 4\)"):
         spectrum.covariance_times(g, torch.zeros(8, 4))
+
+
+def test_census_is_the_projection_on_the_means_of_the_classes():
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+    every = all_data(g)
+    leaves, label = torch.nn.functional.one_hot(every[0], g.v).double(), every[-1][:, 0]
+    means = torch.stack([leaves[label == c].mean(0) for c in range(g.num_classes)])
+    axes = torch.nn.functional.normalize((means - leaves.mean(0)).flatten(1), dim=1)
+    counted = (leaves - leaves.mean(0)).flatten(1) @ axes.T
+    scores = spectrum.census(g, leaves * 7)  # the scale of evidence does not matter
+    torch.testing.assert_close(scores, counted, rtol=0, atol=1e-12)
+    assert (scores.argmax(1) == label).double().mean() > 0.5
+    with pytest.raises(ValueError, match=r"evidence: expected \(batch, 8, 4\)"):
+        spectrum.census(g, leaves[0])

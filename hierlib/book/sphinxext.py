@@ -121,9 +121,10 @@ def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
 
 
 def _tidy(app, page: str, template, context: dict, doctree) -> None:
-    """What a screen reader would stumble over: the empty corner of a table is no heading, and a folded cell is called
-    what is written on it, where MyST-NB hides that behind another name.
+    """What a screen reader would stumble over: the empty corner of a table is no heading, a folded cell is called
+    what is written on it, where MyST-NB hides that behind another name, and the references are items of their list.
     """
     if context.get("body"):
         body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        body = body.replace('role="doc-biblioentry"', 'role="listitem"')
         context["body"] = re.sub(r'<th class="head">\s*(<p>\s*</p>)?\s*</th>', "<td></td>", body)

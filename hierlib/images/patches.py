@@ -18,7 +18,8 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
 
     Args:
         probe: the network. layer: one of its layers that are maps (n, channels, h, w); h and w ≥ window.
-        start: uint8 images (n, channels, height, width). end: the same, or several of them, (..., n, channels, height, width).
+        start: uint8 images (n, channels, height, width).
+        end: the same, or several of them, (..., n, channels, height, width).
         moment: of that layer, from `hierlib.images.probe.statistics`.
         window: positions a side.
 
