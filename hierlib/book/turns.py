@@ -60,6 +60,10 @@ def experiment(
     if not words:
         raise ValueError(f"classifiers: expected files, got none that fits {classifiers!r}")
     probes = [open_probe(word, network.device) for word in words]
+    if blank := [probe.name for probe in probes if not probe.trained]:
+        raise ValueError(
+            f"classifiers: expected trained ones, got {', '.join(blank)}, which are for tests, not to be drawn"
+        )
     data = open_images(Path(images), network, per_class)
     k = np.maximum(1, (np.array(TIMES) * steps).round()).astype(int).tolist()
     settings = dict(steps=steps, seed=seed, matched=False)
