@@ -55,7 +55,8 @@ def experiment(
     Raises:
         ValueError: a file is missing or wrong.
     """
-    network = load_model(model, Path(weights))
+    # a small one needs no GPU, and there its noise would not be that of the U-turns made before
+    network = load_model(model, Path(weights), device="cpu" if model == "small" else None)
     words = sorted(glob(classifiers)) if "*" in classifiers else classifiers.split()
     if not words:
         raise ValueError(f"classifiers: expected files, got none that fits {classifiers!r}")
