@@ -37,23 +37,22 @@ def given(source, tmp_path_factory):  # noqa: F811
     return dict(model="adm256", weights=str(root / "adm.pt"), images=str(root / "val"), per_class=2, steps=50), words
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("slug, used", [("an-image-half-way-and-back", slice(0, 1)), ("layer-by-layer", slice(1, 3))])
 def test_a_chapter_with_adm_and_a_folder_of_classes(given, slug, used, tmp_path):
     parameters, words = given
     parameters = parameters | dict(classifiers=" ".join(words[used]), keep=str(tmp_path / "turns"))
     parameters |= dict(wide=3) if slug == "layer-by-layer" else {}
-    done = execute(prepare(CHAPTERS[slug], parameters, tmp_path / "run", timeout=500))
+    done = execute(prepare(CHAPTERS[slug], parameters, tmp_path / "run", timeout=1200))
     assert done.error is None, f"{done.error}\nthe notebook up to there: {done.notebook}"
     assert len(list((tmp_path / "turns").rglob("*.safetensors"))) == 12, "one file for each time: a run can go on"
     outputs = [o for cell in json.loads(done.notebook.read_text("utf-8"))["cells"] for o in cell.get("outputs", [])]
     glued = [str(text) for o in outputs for kind, text in o.get("data", {}).items() if "text/plain" in kind]
     assert any("ADM 32, unconditional" in text for text in glued), "it says what it shows"
     assert not any("On Fashion-MNIST" in text for text in glued)
-    records = json.loads((done.folder / "records.json").read_text("utf-8"))
-    assert not any(name.startswith(("images-", "probe-")) for name in map(str, records)), (
-        "the ledger is about Fashion-MNIST"
-    )
+    records = done.folder / "records.json"
+    named = [row["id"] for row in json.loads(records.read_text("utf-8"))] if records.exists() else []
+    assert set(named) <= {"quoted-top5", "mixture-does-not-invert"}, "the ledger's rows on images are of Fashion-MNIST"
 
 
 def test_random_weights_are_not_drawn(given):

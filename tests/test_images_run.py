@@ -11,7 +11,7 @@ import torch
 from hierlib.book.checkout import chapters, find_checkout
 from hierlib.book.run import prepare
 from hierlib.images import classifier, models, run, sampler
-from hierlib.images.probe import baseline, cnn_probe, compare, statistics
+from hierlib.images.probe import baseline, cnn_probe, compare, statistics, torchvision_probe
 from tests.test_images_data import folder_of_classes
 from tests.test_images_models import STEPS
 
@@ -153,6 +153,8 @@ def test_arithmetic_of_the_page():
     small = 32 * options[1].per_class * sum(options[1].k)
     assert passes == 13_750_000 and 256 * 1375 == 352_000 and round(small, -3) == 141_000
     assert 0.95 < 10_000 * len(options[0].k) * 3 * 256**2 / 20e9 < 1.05, "bytes of the images"
+    layers = [len(torchvision_probe(name, random_seed=0).layers) for name in ("resnet50", "resnet152")]
+    assert [int(11 * 10_000 * n * 4 / 1e6) for n in layers] == [7, 22], "megabytes of cosines, with the baseline"
     for passes_, unit, shown in ((passes, 3600, (23, 31)), (352_000, 60, (35, 47)), (141_000, 60, (14, 19))):
         assert [round(passes_ * ms / 1e3 / unit) for ms in (6, 8)] == list(shown)
         assert "{} to {}".format(*shown) in PAGE
