@@ -62,7 +62,7 @@ GUARDS = [
     Guard(
         "plain YAML",
         GRID,
-        "_OncePerKey(yaml.SafeLoader)",
+        "_OncePerKey(yaml.BaseLoader)",
         "_OncePerKey(yaml.UnsafeLoader)",
         "tests/test_grid.py::test_a_bad_file",
     ),
@@ -76,7 +76,29 @@ GUARDS = [
     Guard(
         "skip what is there", SWEEP, "        if finished(job):", "        if False:", f"{HERE}a_sweep_and_its_dataset"
     ),
-    Guard("checksums when resuming", RUN, ' and facts["files"] == checksums(job.folder)', "", f"{DAMAGED}[truncated]"),
+    Guard(
+        "checksums when resuming",
+        RUN,
+        'return facts["files"] == checksums(job.folder)',
+        "return True",
+        f"{DAMAGED}[truncated]",
+    ),
+    Guard("labels when resuming", RUN, ' or facts["parameters"] != dict(job.values)', "", f"{DAMAGED}[labels]"),
+    Guard("labels when collecting", COLLECT, "    if parameters != values:", "    if False:", f"{DAMAGED}[labels]"),
+    Guard(
+        "the library of another checkout",
+        "hierlib/book/targets.py",
+        '        if (own / "__init__.py").is_file() and own.resolve() != here:',
+        "        if False:",
+        f"{HERE}the_library_of_another_checkout_is_refused",
+    ),
+    Guard(
+        "a folder that goes away",
+        RUN,
+        '        return f"nothing can be written to {folder.parent} ({why.strerror})"\n',
+        "        return None\n",
+        f"{HERE}a_folder_that_goes_away_stops_the_sweep",
+    ),
     Guard(
         "checksums when collecting",
         COLLECT,

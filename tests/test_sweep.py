@@ -16,12 +16,13 @@ import pytest
 import xarray as xr
 
 from hierlib.book import collect as collecting
+from hierlib.book import report
 from hierlib.book import sweep as sweeping
 from hierlib.book.cli import app
 from hierlib.book.params import BadRequest
 from hierlib.book.provenance import Stamp, versions
 from hierlib.book.results import save
-from hierlib.book.run import _code_here, execute, finished, pool
+from hierlib.book.run import _code_here, execute, finished, pool, prepare
 from hierlib.book.scale import closed_form, simulate
 from hierlib.book.sweep import run, take_stock
 from hierlib.book.targets import quantities, target
@@ -132,6 +133,19 @@ def test_a_failure_is_listed_and_tried_again_on_request_only(root, call):
     assert len(list((root / "out").iterdir())) == 3, "what had failed is gone"
 
 
+def test_of_many_failures_some_are_named_and_all_are_counted(root, call, monkeypatch):
+    (root / "broken").touch()
+    monkeypatch.setattr(report, "SHOWN", 2)
+    path = root / "book" / "quantities.py"
+    path.write_text(path.read_text().replace("if a == 2 and", "if a > 2 and"))
+    words = ("sweep", "fragile", "-p", "a", "1:9", "--out", "my results")
+    code, out = call(*words)
+    assert code == 1 and out.count("failed: a =") == 2 and "… and 4 more: my results/*-failed/traceback.txt" in out
+    assert "hierlib collect 'my results'" in out
+    code, out = call(*words)
+    assert code == 1 and out.count("failed before: a =") == 2 and "… and 4 more" in out
+
+
 def test_a_chapter_a_point(root, call):
     """Two notebooks by papermill: one raises, the other's data, answer and notebook stay."""
     code, out = call("sweep", "light", "-p", "m", "3,4", "--out", "out")
@@ -150,6 +164,10 @@ def test_dry_run(root, call):
     assert call("sweep", *GRID)[0] == 0
     code, out = call("sweep", *GRID, "--dry-run")
     assert code == 0 and "Nothing is to be run" in out
+    code, out = call("sweep", "big", "-p", "a", "1:3", "--dry-run")
+    assert code == 0 and "The first two points took" in out and "There is no other" in out
+    code, out = call("sweep", "big", "-p", "a", "7", "--dry-run")
+    assert code == 0 and "The first point took" in out and "is kept. There is no other" in out
 
 
 @pytest.mark.parametrize(
@@ -161,6 +179,7 @@ def test_dry_run(root, call):
         (["sweep", "noise", "-p", "a", "4:4"], "is empty"),
         (["sweep", "noise", "-p", "seed", "0:10000000"], "a sweep at most 200,000"),
         (["sweep", "noise", "-p", "seed", "0:9,9:99", "-p", "a", "1:9", "-p", "b", "0:1:1e-4"], "sweep in parts"),
+        (["sweep", "noise", "-p", "a", "1", "-p", "a", "2"], "given twice; name it once"),
         (["sweep", "noise", "--grid", "none.yaml"], "cannot be read"),
         (["sweep", "nothing"], "and the quantities are:\n  noise"),
         (["sweep", "../noise"], "there is no chapter '../noise'"),
@@ -218,6 +237,7 @@ class FakeClient:
         (FakeClient(python="3.9.0"), None, r"does not fit: python 3\.9\.0"),
         (FakeClient(distributed="2020.1"), None, "does not fit: distributed"),
         (FakeClient(**{"the code and lock file": "0"}), None, "does not fit: the code and lock file"),
+        (FakeClient(**{"the library's folder": "/other/hierlib"}), None, "does not fit: the library's folder"),
         (FakeClient(**{"the results' folder seen": "False"}), None, "does not fit: the results' folder"),
         (FakeClient(threads=4), None, "4 threads .start it with --nthreads 1"),
         (FakeClient(error=ModuleNotFoundError("hierlib")), None, "cannot run this: ModuleNotFoundError: hierlib"),
@@ -266,6 +286,44 @@ def test_a_full_disk_stops_the_sweep_and_marks_nothing(root, monkeypatch):
     run(tally, sweeps.here)
     assert "No space left" in tally.halted and len(full) == 1 and not tally.failed
     assert [p.name for p in (root / "out").iterdir()] == [jobs[0].folder.name] and finished(jobs[0])
+
+
+def test_a_folder_that_goes_away_stops_the_sweep(root):
+    """Unmounted, removed, or no longer to be written to: that is no fault of the points."""
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:5")
+    (root / "out").write_text("no folder any more")
+    tally = take_stock(jobs)
+    run(tally, sweeps.here)
+    assert "nothing can be written to" in tally.halted and not tally.failed and len(tally.todo) == 4
+
+
+def test_after_a_halt_every_chapter_has_an_outcome(root):
+    """What `build` and `run` say of a full disk: each job has its line, and none has left anything."""
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:4")
+    assert execute(jobs[1]).error is None
+    todo, told = [replace(job, fit="" if job is jobs[1] else "other") for job in jobs], []
+    done = sweeping.execute_all(todo, 2, told.append)
+    assert [each.job for each in done] == todo and sorted(map(id, told)) == sorted(map(id, done))
+    assert [bool(each.error) for each in done] == [True, False, True] and done[1].cached
+    assert all(each.halt and "the code has changed" in each.error and each.left is None for each in done[::2])
+
+
+def test_the_library_of_another_checkout_is_refused(root, call):
+    """Its results would get the key of this checkout's code."""
+    (root / "hierlib").mkdir()
+    (root / "hierlib" / "__init__.py").touch()
+    code, out = call("sweep", "noise", "--out", "out")
+    assert code == 2 and "but the library that is installed is" in out and "pip install -e ." in out
+    assert not (root / "out").exists()
+
+
+def test_a_kernel_is_not_interrupted_when_its_notebook_has_ended(root, monkeypatch):
+    """It would print an error at times, though nothing is wrong."""
+    from jupyter_client import AsyncKernelManager
+
+    called, real = [], AsyncKernelManager._async_interrupt_kernel
+    monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", lambda self: called.append(1) or real(self))
+    assert execute(prepare(target(root, "light"), {"m": 4}, root / "out")).error is None and not called
 
 
 def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
@@ -366,6 +424,11 @@ class Damage:
     def nonsense(folder):
         (folder / "run.json").write_text('{"files": {}, "parameters": 3}')
         return "data/noise.nc is not of the run"
+
+    def labels(folder):
+        text = (folder / "run.json").read_text()
+        (folder / "run.json").write_text(re.sub(r'"a": \d', '"a": 7', text))
+        return "run.json has other parameters than the data"
 
     def link(folder):
         (folder / "data" / "noise.nc").rename(folder.parents[1] / "elsewhere.nc")

@@ -12,11 +12,13 @@ from rich.console import Console
 import hierlib
 from hierlib.book import grid, report
 from hierlib.book import sweep as sweeping
-from hierlib.book.checkout import Chapter, chapter, chapters, find_checkout
+from hierlib.book.checkout import chapter, chapters, find_checkout
 from hierlib.book.params import BadRequest, describe
 from hierlib.book.provenance import commit
-from hierlib.book.run import Outcome, clear_parts, execute_all, identity, jobs_of, prepare, prune
+from hierlib.book.report import short
+from hierlib.book.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
 from hierlib.book.site import SiteError, build_site, zip_site
+from hierlib.book.sweep import execute_all
 from hierlib.book.targets import target, targets
 
 commands = typer.Typer(
@@ -54,7 +56,8 @@ def build(
     failed = [each for each in done if each.error]
     for each in failed:
         out.print(f"\n{each.job.chapter.path.name} failed: {each.error}", markup=False)
-        out.print(f"  the notebook up to there: {_short(each.notebook, root)}", markup=False)
+        if each.left:
+            out.print(f"  what it left: {short(each.left, root)}", markup=False)
     if failed:
         out.print(f"\n{len(failed)} of {len(done)} chapters failed; the site was not built.")
         raise typer.Exit(1)
@@ -69,7 +72,7 @@ def build(
         raise typer.Exit(1) from None
     out.print(f"         site    {time.time() - start:6.1f} s" if fresh else "         site    unchanged")
     index = root / "_build" / "html" / "index.html"
-    out.print(f"The book is in {_short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
+    out.print(f"The book is in {short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
 
 
 @commands.command()
@@ -97,10 +100,10 @@ def run(
     [done] = _run(console, [job], 1)
     if done.error:
         console.print(f"{each.slug} failed: {done.error}", markup=False)
-        left = done.notebook if isinstance(each, Chapter) else done.folder / "traceback.txt"
-        console.print(f"  what it left: {_short(left, Path.cwd())}", markup=False)
+        if done.left:
+            console.print(f"  what it left: {short(done.left)}", markup=False)
         raise typer.Exit(1)
-    console.print(f"The run is in {_short(done.folder, Path.cwd())}", markup=False, soft_wrap=True)
+    console.print(f"The run is in {short(done.folder)}", markup=False, soft_wrap=True)
 
 
 @commands.command()
@@ -129,7 +132,7 @@ def sweep(
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="How many points are sent to a worker at once.")] = 1,
     wait: Annotated[float, typer.Option(min=0.1, max=10**6, help="Seconds to wait for a cluster.")] = 10,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run the first point only; tell how long all take.")
+        bool, typer.Option("--dry-run", help="Run the first point or two only; tell how long all take.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run again what has failed before.")] = False,
     timeout: Timeout = 0,
@@ -214,7 +217,7 @@ def zip_() -> None:
         path = zip_site(root, root / "dist" / f"hierarchies-{hierlib.__version__}.zip")
     except BadRequest as error:
         _refuse(error)
-    _console().print(f"The site is packed in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
+    _console().print(f"The site is packed in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @commands.command()
@@ -232,7 +235,7 @@ def pdf() -> None:
     except SiteError as error:
         out.print(f"{error}", markup=False)
         raise typer.Exit(1) from None
-    out.print(f"The book is in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"The book is in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _run(out: Console, jobs, workers: int) -> list[Outcome]:
@@ -268,7 +271,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
         if not equals:
             raise BadRequest(f"-p {word}: a parameter needs a name and a value, as in `-p m 4`")
         if name in pairs:
-            raise BadRequest(f"-p {name}: given twice")
+            raise BadRequest(f"-p {name}: given twice; name it once, in a sweep with all its values: -p {name} 1,2")
         pairs[name] = value
     return pairs
 
@@ -293,7 +296,3 @@ def _refuse(error: BadRequest) -> NoReturn:
 
 def _console() -> Console:
     return Console(soft_wrap=True)
-
-
-def _short(path: Path, base: Path) -> str:
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)

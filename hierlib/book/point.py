@@ -49,7 +49,14 @@ def _call(quantity, values: Mapping, folder: Path) -> None:
 
 def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | None) -> None:
     import papermill
+    from jupyter_client import AsyncKernelManager
     from traitlets.config import Config
+
+    class Kernel(AsyncKernelManager):
+        """Is asked to end when its notebook has ended, but not interrupted before, which it may report as an error."""
+
+        async def _async_interrupt_kernel(self) -> None:
+            pass
 
     root = chapter.root
     # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
@@ -76,6 +83,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
                 progress_bar=False,
                 start_timeout=180,
                 execution_timeout=timeout,
+                kernel_manager_class=Kernel,
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
             )
     finally:
