@@ -218,7 +218,8 @@ class FakeClient:
             raise TimeoutError
 
     def run(self, function, *args, on_error):
-        return {"tcp://w": self.other.get("error") or {**function(*args), **self.other}}
+        facts = {**function(*args), **self.other}
+        return {"tcp://w": self.other.get("error") or {k: v for k, v in facts.items() if v}}
 
     def nthreads(self):
         return {"tcp://w": self.threads}
@@ -236,6 +237,7 @@ class FakeClient:
         (FakeClient(torch="1.0"), None, r"does not fit: torch 1\.0 \(here .*requirements\.lock"),
         (FakeClient(python="3.9.0"), None, r"does not fit: python 3\.9\.0"),
         (FakeClient(distributed="2020.1"), None, "does not fit: distributed"),
+        (FakeClient(distributed=None), None, "does not fit: distributed unknown"),  # its library is an older one
         (FakeClient(**{"the code and lock file": "0"}), None, "does not fit: the code and lock file"),
         (FakeClient(**{"the library's folder": "/other/hierlib"}), None, "does not fit: the library's folder"),
         (FakeClient(**{"the results' folder seen": "False"}), None, "does not fit: the results' folder"),

@@ -235,7 +235,7 @@ def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> i
     for address, facts in found.items():
         if isinstance(facts, BaseException):
             raise BadRequest(f"the worker {address} cannot run this: {type(facts).__name__}: {facts}; install {mine}")
-        wrong = [f"{k} {facts[k]} (here {mine[k]})" for k in mine if facts.get(k) != mine[k]]
+        wrong = [f"{k} {facts.get(k, 'unknown')} (here {mine[k]})" for k in mine if facts.get(k) != mine[k]]
         if threads.get(address, 1) != 1:
             wrong.append(f"{threads[address]} threads (start it with --nthreads 1)")
         if wrong:
