@@ -1,4 +1,4 @@
-"""Removes each guard of the sweeps in turn and shows that its test fails.
+"""Removes each guard of the sweeps and of the runner in turn and shows that its test fails.
 
     python tests/mutations.py               # all, some minutes
     python tests/mutations.py "full disk"   # those whose name holds this
@@ -237,6 +237,69 @@ GUARDS = [
         "weights_only=True",
         "weights_only=False",
         f"{HERE}weights_that_are_pickles_run_nothing",
+    ),
+    Guard(
+        "prose is not in the key",
+        "hierlib/book/cache.py",
+        "    root = chapter.root\n",
+        "    root = chapter.root\n    yield chapter.path.read_bytes()\n",
+        "tests/test_book_cache.py::test_prose_does_not_count",
+    ),
+    Guard(
+        "the library is in the key",
+        "hierlib/book/cache.py",
+        "        yield path.read_bytes()\n",
+        "        pass\n",
+        "tests/test_book_cache.py::test_what_counts",
+    ),
+    Guard(
+        "the lock is in the key",
+        "hierlib/book/cache.py",
+        'lock.read_bytes() if lock.is_file() else b""',
+        'b""',
+        "tests/test_book_cache.py::test_what_counts",
+    ),
+    Guard(
+        "a failed chapter: exit code",
+        "hierlib/book/commands.py",
+        "failed = [each for each in done if each.error]",
+        "failed = []",
+        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+    ),
+    Guard(
+        "a failed chapter: its notebook",
+        RUN,
+        "        part.replace(failed_folder(job))\n",
+        "        pass\n",
+        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+    ),
+    Guard(
+        "one build at a time",
+        "hierlib/book/site.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        "tests/test_book_run.py::test_the_lock_waits",
+    ),
+    Guard(
+        "unknown parameters of a chapter",
+        "hierlib/book/params.py",
+        "            if name not in parameters:\n                near",
+        "            if False:\n                near",
+        "tests/test_book_cli.py::test_refused_before_anything_runs",
+    ),
+    Guard(
+        "values out of range",
+        "hierlib/book/params.py",
+        "            if not holds:\n",
+        "            if False:\n",
+        "tests/test_book_cli.py::test_refused_before_anything_runs",
+    ),
+    Guard(
+        "the kernel's end without an interrupt",
+        "hierlib/book/point.py",
+        "                kernel_manager_class=Kernel,\n",
+        "",
+        f"{HERE}a_kernel_is_not_interrupted_when_its_notebook_has_ended",
     ),
     Guard(
         "modules named in pieces",
