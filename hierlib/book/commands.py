@@ -4,7 +4,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,7 +13,7 @@ import hierlib
 from hierlib.book import grid, report
 from hierlib.book import sweep as sweeping
 from hierlib.book.checkout import chapter, chapters, find_checkout
-from hierlib.book.params import BadRequest, describe
+from hierlib.book.params import BadRequest, describe, resolve
 from hierlib.book.provenance import commit
 from hierlib.book.report import short
 from hierlib.book.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
@@ -45,12 +45,9 @@ def build(
 ) -> None:
     """Run every chapter that has changed and build the site into _build/html."""
     out = _console()
-    try:
-        root = find_checkout()
-        wanted = [chapter(root, slug) for slug in only] if only else list(chapters(root).values())
-        todo = [prepare(each, timeout=timeout or None, force=force) for each in wanted]
-    except BadRequest as error:
-        _refuse(error)
+    root = find_checkout()
+    wanted = [chapter(root, slug) for slug in only] if only else list(chapters(root).values())
+    todo = [prepare(each, timeout=timeout or None, force=force) for each in wanted]
     done = _run(out, todo, jobs)
     prune(root / "_build" / "runs", done)
     failed = [each for each in done if each.error]
@@ -88,15 +85,10 @@ def run(
 ) -> None:
     """Run one chapter or quantity with other parameters, into a folder: the notebook, its records, its data."""
     console = _console()
-    try:
-        root = find_checkout()
-        each = target(root, slug)
-        job = prepare(each, _pairs(parameters or []), out, timeout=timeout or None, force=force)
-        if out is None:
-            folder = root / "results" / f"{each.slug}-{job.key}"
-            job = prepare(each, job.given, folder, timeout=timeout or None, force=force)
-    except BadRequest as error:
-        _refuse(error)
+    root = find_checkout()
+    each = target(root, slug)
+    values = resolve(each.parameters, _pairs(parameters or []), chapter=each.slug)
+    [job] = jobs_of(each, [values], root / "results", out, timeout=timeout or None, force=force)
     [done] = _run(console, [job], 1)
     if done.error:
         console.print(f"{each.slug} failed: {done.error}", markup=False)
@@ -163,8 +155,6 @@ def sweep(
         elif tally.todo:
             seconds = report.drive(console, tally, hire, batch=batch)
             clear_parts(folder)  # again: workers of a killed sweep may have lived on for a moment
-    except BadRequest as error:
-        _refuse(error)
     except KeyboardInterrupt:
         console.print("Interrupted. What has finished is kept; the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -182,12 +172,9 @@ def collect(
     from hierlib.book import collect as collecting  # xarray takes a second
 
     console = _console()
-    try:
-        found = collecting.collect(folder, of)
-        if out is not None:
-            collecting.write(found.data, out)
-    except BadRequest as error:
-        _refuse(error)
+    found = collecting.collect(folder, of)
+    if out is not None:
+        collecting.write(found.data, out)
     console.print(str(found.data), markup=False, highlight=False)
     if found.older:
         console.print(f"{found.older} runs of an earlier state of the code are left out", markup=False)
@@ -202,21 +189,15 @@ def collect(
 def list_() -> None:
     """List the chapters and quantities and the parameters that each takes: type, default, meaning, constraint."""
     out = _console()
-    try:
-        for each in targets(find_checkout()):
-            out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
-    except BadRequest as error:
-        _refuse(error)
+    for each in targets(find_checkout()):
+        out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
 
 
 @commands.command("zip")
 def zip_() -> None:
     """Pack the site into one archive in dist/."""
-    try:
-        root = find_checkout()
-        path = zip_site(root, root / "dist" / f"hierarchies-{hierlib.__version__}.zip")
-    except BadRequest as error:
-        _refuse(error)
+    root = find_checkout()
+    path = zip_site(root, root / "dist" / f"hierarchies-{hierlib.__version__}.zip")
     _console().print(f"The site is packed in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
@@ -230,8 +211,6 @@ def pdf() -> None:
         root = find_checkout()
         with out.status("printing the book"):
             path = make_pdf(root, root / "dist" / f"hierarchies-{hierlib.__version__}.pdf")
-    except BadRequest as error:
-        _refuse(error)
     except SiteError as error:
         out.print(f"{error}", markup=False)
         raise typer.Exit(1) from None
@@ -287,11 +266,6 @@ def _resources(words: list[str], cluster: str | None) -> dict[str, float] | None
     if found and cluster is None:
         raise BadRequest("--resources are of dask workers; name a cluster, as in --cluster local:2")
     return found or None
-
-
-def _refuse(error: BadRequest) -> NoReturn:
-    typer.echo(f"hierlib: {error}", err=True)
-    raise typer.Exit(2)
 
 
 def _console() -> Console:
