@@ -239,6 +239,13 @@ GUARDS = [
         f"{HERE}weights_that_are_pickles_run_nothing",
     ),
     Guard(
+        "randomness from the seed alone",
+        "hierlib/book/quantities.py",
+        "manual_seed(seed)",
+        'manual_seed(seed + __import__("os").getpid())',
+        f"{HERE}one_or_two_processes_in_any_order_resumed_or_not",
+    ),
+    Guard(
         "prose is not in the key",
         "hierlib/book/cache.py",
         "    root = chapter.root\n",

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 from hierlib.book import collect as collecting
 from hierlib.book import report
@@ -131,6 +133,21 @@ def test_a_failure_is_listed_and_tried_again_on_request_only(root, call):
     code, out = call(*words, "--retry")
     assert code == 0 and "1 run, 2 there already" in out
     assert len(list((root / "out").iterdir())) == 3, "what had failed is gone"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_while_it_runs_it_says_what_is_done_what_has_failed_and_the_time_left(root, monkeypatch, terminal):
+    """Under a bar; where there is no terminal, by a line at times."""
+    (root / "broken").touch()
+    monkeypatch.setattr(report, "EVERY", 0)
+    tally, out = take_stock(sweeps.jobs(root, "fragile", root / "out", a="1:5")), io.StringIO()
+    report.drive(Console(file=out, force_terminal=terminal, width=100), tally, sweeps.here)
+    if terminal:
+        assert re.search(r"4/4.* 1 failed .*0:00:\d\d.* left .*0:00:00", out.getvalue())
+    else:
+        lines = [line.rpartition(", ")[0] for line in out.getvalue().splitlines()]
+        assert lines == [f"{done} of 4 done, {int(done > 1)} failed" for done in (1, 2, 3, 4)]
+        assert out.getvalue().endswith(", 0.0 s left\n")
 
 
 def test_of_many_failures_some_are_named_and_all_are_counted(root, call, monkeypatch):
