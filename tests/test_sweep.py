@@ -224,6 +224,15 @@ def test_without_dask(root, call, monkeypatch):
     assert code == 2 and "pip install 'hierlib[cluster]'" in out
 
 
+def test_a_local_cluster_that_does_not_start(root, call, monkeypatch):
+    def start(**_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("dask.distributed.LocalCluster", start)
+    code, out = call("sweep", "noise", "--cluster", "local:400")
+    assert code == 2 and "workers do not start (Nanny failed to start.); try fewer, or --jobs 400 without it" in out
+
+
 class FakeClient:
     """A cluster of one worker, as `_check` sees it."""
 

@@ -198,10 +198,15 @@ def cluster(
     with contextlib.ExitStack() as stack:
         stack.enter_context(environment(ENVIRONMENT))
         if local:
-            options = {"threads_per_worker": 1, "dashboard_address": None, "resources": resources}
-            address = stack.enter_context(
-                LocalCluster(n_workers=int(local[1]), processes=True, silence_logs=50, **options)
-            )
+            options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "resources": resources}
+            try:
+                address = stack.enter_context(
+                    LocalCluster(n_workers=int(local[1]), processes=True, silence_logs=50, **options)
+                )
+            except (OSError, RuntimeError) as error:  # a TimeoutError is an OSError
+                raise BadRequest(
+                    f"--cluster {where}: its workers do not start ({error}); try fewer, or --jobs {local[1]} without it"
+                ) from None
         else:
             address = where
         try:
