@@ -402,6 +402,8 @@ def test_the_librarys_quantities(slug):
         assert float(data["mean_field"][0]) == pytest.approx(4 * (4 - 2 * 2 + 1) / (3 * 2))  # v(v-2m+1)/((v-1)(v-m))
         known = np.isfinite(data["threshold"])
         assert known.any() and (data["low"] <= data["high"]).values[known].all()
+        lost = quantity(**{**values, "v": 8, "m": 5, "L": 4, "draws": 6, "reach": 0.2})  # no noise is low enough
+        assert np.isnan([lost[k].sel(criterion="paper") for k in ("threshold", "low", "high")]).all()
     elif slug != "empty":
         assert data.sizes == {"level": 3} and all(np.isfinite(data[k]).all() for k in data)
 
