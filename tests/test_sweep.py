@@ -163,10 +163,11 @@ def test_of_many_failures_some_are_named_and_all_are_counted(root, call, monkeyp
     assert code == 1 and out.count("failed before: a =") == 2 and "… and 4 more" in out
 
 
-def test_a_chapter_a_point(root, call):
+def test_a_chapter_a_point(root, call, caplog):
     """Two notebooks by papermill: one raises, the other's data, answer and notebook stay."""
     code, out = call("sweep", "light", "-p", "m", "3,4", "--out", "out")
     assert code == 1 and "1 run" in out and "failed: m = 3: ValueError: <deliberate>" in out
+    assert not [entry for entry in caplog.records if entry.name.startswith("papermill")]
     assert [p.name for p in (root / "out").glob("*/light.ipynb") if "failed" not in str(p)] == ["light.ipynb"]
     found = collecting.collect(root / "out")
     assert found.data["square"].values.tolist() == [0, 4, 8] and found.data["claim:near-is-far"] == 4

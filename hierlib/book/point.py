@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import os
 import shutil
 import tempfile
@@ -58,6 +59,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
         async def _async_interrupt_kernel(self) -> None:
             pass
 
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it cannot read a parameter's constraint, and says so
     root = chapter.root
     # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
     # A socket's path has 104 characters at most, and temporary folders of macOS have long names.

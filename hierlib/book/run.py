@@ -10,7 +10,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import re
@@ -273,7 +272,6 @@ def clear_parts(runs: Path) -> None:
 
 
 def _start_worker() -> None:
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     parent = multiprocessing.parent_process()
 
     def follow():
