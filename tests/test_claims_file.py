@@ -14,7 +14,7 @@ CLAIMS = DATA["claims"]
 BY_ID = {c["id"]: c for c in CLAIMS}
 
 REQUIRED = {"id", "row", "where", "sentence", "quantity", "chapter"}
-OPTIONAL = {"expect", "condition", "own", "stand_in", "version", "note", "status_if_not_run"}
+OPTIONAL = {"expect", "condition", "own", "stand_in", "version", "note", "status_if_not_run", "shown"}
 NUMBER_CHECKS = {
     "at_most": {"at_most", "se"},
     "at_least": {"at_least", "se"},
@@ -125,6 +125,19 @@ def test_schema(claim):
 def test_schema_can_fail(bad):
     with pytest.raises(AssertionError):
         check_expect(bad)
+
+
+def test_what_shows_a_claim_is_there_once():
+    book = "\n".join(chapters().values())
+    for claim in CLAIMS:
+        label = claim.get("shown")
+        if label and claim["chapter"] not in DATA["chapters_to_come"]:
+            kind = "label" if label.startswith("eq-") else "name"
+            assert len(re.findall(rf"^:{kind}: {re.escape(label)}$", book, re.M)) == 1, (claim["id"], label)
+        if "figure" in claim["where"] and "expect" in claim:
+            assert label or claim["id"] == "bp-is-exact", (
+                f"{claim['id']} is about a figure of the paper, and shows none"
+            )
 
 
 def test_naming_an_id_is_told_from_not_naming_it():

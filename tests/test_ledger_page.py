@@ -1,12 +1,16 @@
 """The page of claims: every claim once, with the verdict that its answer gives, and nothing typed by hand."""
 
+import ast
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
 from sphinx import addnodes
 
+from hierlib.book.cells import cell_with, names_used
+from hierlib.book.checkout import chapters
 from hierlib.book.ledger import expected, measured, verdicts
 from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry, _pages
 from hierlib.book.results import claims
@@ -28,7 +32,7 @@ CLAIM = {
 def entry(value, **changes):
     claim, answer = CLAIM | changes, {"id": "a-claim", "value": value, "interval": None}
     verdict = verdicts({"a-claim": claim}, {"a-claim": answer})["a-claim"]
-    return _entry(claim, verdict, answer, {})
+    return _entry(claim, verdict, answer, None)
 
 
 def test_a_wrong_value_flips_what_the_page_says():
@@ -41,7 +45,7 @@ def test_an_entry_says_what_was_asked_and_what_came():
     for words in ("1a · section 1", "“it <b>falls</b>”", "Expected: at most 0.5.", "Measured: 0.25.", "A remark."):
         assert words in text
     assert "On other data than the paper" in text and "version 3 of the paper only" in text
-    why = _entry({**CLAIM, "status_if_not_run": "not tested here: no data"}, "not tested here", None, {}).astext()
+    why = _entry({**CLAIM, "status_if_not_run": "not tested here: no data"}, "not tested here", None, None).astext()
     assert "Why: no data." in why and "Measured" not in why
 
 
@@ -80,14 +84,52 @@ def test_what_a_page_costs_heaviest_first_and_only_of_pages_that_are_there():
     assert "benchmarks/pages.py" in _pages(None, {"a"})[0].astext()
 
 
-def test_the_site_lists_every_claim_with_todays_verdict():
-    page, kept = SITE / "book" / "ledger.html", SITE.parent / ANSWERS
-    if not page.exists() or not kept.exists():
+def test_names_that_code_takes():
+    code = (
+        "import hierlib as hl\nfrom hierlib.curves import half_height as h\nhl.infer(g); hl.meanfield.solve(1); h; x.y"
+    )
+    found = names_used(ast.parse(code))
+    assert {"hierlib.infer", "hierlib.meanfield.solve", "hierlib.curves.half_height"} <= found
+    assert not any(name.startswith("hierlib.x") for name in found)
+
+
+@pytest.fixture(scope="module")
+def boxes():
+    """The claims on the built page, by id."""
+    page = SITE / "book" / "ledger.html"
+    if not page.exists() or not (SITE.parent / ANSWERS).exists():
         pytest.fail("there is no page of claims in _build/html: run `make book` first")
-    rows, answers = claims(ROOT), json.loads(kept.read_text())
+    found = BeautifulSoup(page.read_text("utf-8"), "html.parser").select(".claim")
+    return {box["id"].removeprefix("claim-"): box for box in found}
+
+
+def test_the_site_lists_every_claim_with_todays_verdict(boxes):
+    rows, answers = claims(ROOT), json.loads((SITE.parent / ANSWERS).read_text())
     found = verdicts(rows, answers)
     assert set(found.values()) <= set(VERDICTS)
-    boxes = {box["id"]: box for box in BeautifulSoup(page.read_text("utf-8"), "html.parser").select(".claim")}
-    assert boxes.keys() == {f"claim-{i}" for i in rows}
+    assert boxes.keys() == rows.keys()
     for i, verdict in found.items():
-        assert boxes[f"claim-{i}"].select_one(".claim-verdict").text == verdict
+        assert boxes[i].select_one(".claim-verdict").text == verdict
+
+
+def test_every_measured_claim_leads_to_its_chapter_its_figure_and_the_cell_that_answers_it(boxes):
+    rows, known = claims(ROOT), chapters(ROOT)
+    for i, row in rows.items():
+        links = {a.get_text(): a["href"] for a in boxes[i].select(".claim-links a")}
+        if row["chapter"] not in known:
+            assert links == {}
+            continue
+        chapter = known[row["chapter"]]
+        assert f"{chapter.path.stem}.html" in links.values(), i
+        if "shown" in row:
+            assert any(href.endswith(f"#{row['shown']}") or "#equation-" in href for href in links.values()), i
+        if "expect" in row:
+            page, _, anchor = next(href for text, href in links.items() if text.startswith("code, cell")).partition("#")
+            cell = code(SITE / "book" / page).find(id=anchor)
+            assert cell_with(chapter, i) == int(anchor.removeprefix("cell-"))
+            assert "record(" in cell.get_text() or "claim(" in cell.get_text(), i
+
+
+@lru_cache
+def code(path):
+    return BeautifulSoup(path.read_text("utf-8"), "html.parser")

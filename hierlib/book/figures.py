@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docutils import nodes
 
+from hierlib.book import cells
 from hierlib.book.run import Outcome
 
 MADE = "made.json"  # in _build: of each page of this build, what made it
@@ -59,11 +60,17 @@ def _tell(app, doctree, page: str) -> None:
     if not facts:
         return
     up = app.builder.get_relative_uri(page, "index").rpartition("/")[0] or "."
+    chapter = app.hier_chapters[facts["chapter"]]
     for figure in list(doctree.findall(nodes.figure)):
-        mine = behind(figure.get("names", []) + figure.get("ids", []), facts["data"])
+        names = figure.get("names", []) + figure.get("ids", [])
+        mine = behind(names, facts["data"])
+        number = next(filter(None, (cells.cell_with(chapter, name) for name in names)), None)
+        cell = f'<a href="{up}/{cells.link(chapter, number)}">{number}</a> of ' if number else ""
         line = command(facts)
         again = nodes.literal_block(line, line, language="sh")
-        opening = f'<details class="hier-how"><summary>How this figure was made</summary>{_facts(facts, mine, up)}'
+        opening = (
+            f'<details class="hier-how"><summary>How this figure was made</summary>{_facts(facts, mine, up, cell)}'
+        )
         figure += [
             nodes.raw("", f"{opening}<p>Run it again; change what you like:</p>", format="html"),
             again,
@@ -71,12 +78,14 @@ def _tell(app, doctree, page: str) -> None:
         ]
 
 
-def _facts(facts: Mapping, mine: list[str], up: str) -> str:
-    """A list of terms, as HTML."""
+def _facts(facts: Mapping, mine: list[str], up: str, cell: str) -> str:
+    """A list of terms, as HTML; `cell` is a link to the code, or empty."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["started"]))
     on = f", {escape(facts['device'])}" if facts["device"] else ""
     rows = {
-        "Chapter": f"<code>{escape(facts['chapter'])}</code>, at commit {escape(facts['commit'])}",
+        "Cell"
+        if cell
+        else "Chapter": f"{cell}<code>{escape(facts['chapter'])}</code>, at commit {escape(facts['commit'])}",
         "Parameters": escape(", ".join(f"{k} = {v}" for k, v in facts["parameters"].items())) or "none",
         "Run": f"<code>{escape(facts['key'])}</code>, {when}, {facts['seconds']:.0f} s{on}",
     }

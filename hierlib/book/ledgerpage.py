@@ -9,7 +9,8 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from hierlib.book.checkout import chapters
+from hierlib.book import cells
+from hierlib.book.checkout import Chapter, chapters
 from hierlib.book.ledger import expected, measured, verdicts
 from hierlib.book.results import claims
 
@@ -42,9 +43,9 @@ class Ledger(SphinxDirective):
             return [_counts(rows, found)]
         if part not in ("paper", "own"):
             raise self.error(f"ledger: expected counts, paper, own or pages, got {part!r}")
-        pages = {slug: each.path.relative_to(root).with_suffix("").as_posix() for slug, each in chapters(root).items()}
+        known = chapters(root)
         chosen = [row for row in rows.values() if bool(row.get("own")) == (part == "own")]
-        return [_entry(row, found[row["id"]], answers.get(row["id"]), pages) for row in chosen]
+        return [_entry(row, found[row["id"]], answers.get(row["id"]), known.get(row["chapter"])) for row in chosen]
 
 
 def _counts(rows: dict, found: dict) -> nodes.table:
@@ -86,7 +87,7 @@ def _row(words: list[str | nodes.Node]) -> nodes.row:
     return nodes.row("", *(nodes.entry("", cell) for cell in cells))
 
 
-def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]) -> nodes.container:
+def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | None) -> nodes.container:
     """One claim: its verdict, its sentence, what was expected of which quantity, what was measured, and where."""
     box = nodes.container(classes=["claim", f"claim-{verdict.replace(' ', '-')}"], ids=[f"claim-{claim['id']}"])
     row = ", ".join(map(str, claim["row"])) if isinstance(claim["row"], list) else str(claim["row"])
@@ -105,10 +106,26 @@ def _entry(claim: dict, verdict: str, answer: dict | None, pages: dict[str, str]
     condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
     for note in filter(None, (condition, claim.get("note"), _standing(claim))):
         facts += nodes.Text(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
-    if claim["chapter"] in pages:
-        facts += _link(pages[claim["chapter"]], claim["chapter"].replace("-", " "))
     box += facts
+    if chapter:
+        box += _where(claim, chapter)
     return box
+
+
+def _where(claim: dict, chapter: Chapter) -> nodes.paragraph:
+    """Links: the chapter, the figure or equation that shows the claim, the cell of code that answers it."""
+    links = [_link(chapter.path.relative_to(chapter.root).with_suffix("").as_posix())]
+    if shown := claim.get("shown"):
+        domain, kind = ("math", "eq") if shown.startswith("eq-") else ("std", "numref")
+        links.append(_xref(domain, kind, shown))
+    if number := cells.cell_with(chapter, claim["id"]):
+        links.append(
+            nodes.reference("", f"code, cell {number}", refuri=f"../{cells.link(chapter, number)}", internal=True)
+        )
+    line = nodes.paragraph(classes=["claim-links"])
+    for count, each in enumerate(links):
+        line += [nodes.Text(" · "), each] if count else [each]
+    return line
 
 
 def _standing(claim: dict) -> str:
@@ -117,9 +134,12 @@ def _standing(claim: dict) -> str:
     return "; ".join(words)
 
 
-def _link(page: str, text: str = "") -> addnodes.pending_xref:
-    """A link to a page, by its title where no other text is given."""
-    inner = nodes.inline("", text)
+def _link(page: str) -> addnodes.pending_xref:
+    """A link to a page, by its title."""
+    return _xref("std", "doc", f"/{page}")
+
+
+def _xref(domain: str, kind: str, target: str) -> addnodes.pending_xref:
     return addnodes.pending_xref(
-        "", inner, refdomain="std", reftype="doc", reftarget=f"/{page}", refexplicit=bool(text), refwarn=True
+        "", nodes.inline("", target), refdomain=domain, reftype=kind, reftarget=target, refexplicit=False, refwarn=True
     )

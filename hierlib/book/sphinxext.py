@@ -11,7 +11,7 @@ from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
-from hierlib.book import figures
+from hierlib.book import cells, figures
 from hierlib.book.ledgerpage import Ledger
 from hierlib.book.provenance import commit
 
@@ -22,6 +22,7 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 def setup(app) -> dict:
     app.add_directive("ledger", Ledger)
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
+    cells.setup(app)
     figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
