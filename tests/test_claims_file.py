@@ -135,9 +135,7 @@ def test_what_shows_a_claim_is_there_once():
             kind = "label" if label.startswith("eq-") else "name"
             assert len(re.findall(rf"^:{kind}: {re.escape(label)}$", book, re.M)) == 1, (claim["id"], label)
         if "figure" in claim["where"] and "expect" in claim:
-            assert label or claim["id"] == "bp-is-exact", (
-                f"{claim['id']} is about a figure of the paper, and shows none"
-            )
+            assert label, f"{claim['id']} is about a figure of the paper, and shows none"
 
 
 def test_naming_an_id_is_told_from_not_naming_it():

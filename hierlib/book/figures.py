@@ -68,9 +68,8 @@ def _tell(app, doctree, page: str) -> None:
         cell = f'<a href="{up}/{cells.link(chapter, number)}">{number}</a> of ' if number else ""
         line = command(facts)
         again = nodes.literal_block(line, line, language="sh")
-        opening = (
-            f'<details class="hier-how"><summary>How this figure was made</summary>{_facts(facts, mine, up, cell)}'
-        )
+        opening = '<details class="hier-how"><summary>How this figure was made</summary>'
+        opening += _facts(facts, mine, up, cell)
         figure += [
             nodes.raw("", f"{opening}<p>Run it again; change what you like:</p>", format="html"),
             again,
@@ -82,10 +81,9 @@ def _facts(facts: Mapping, mine: list[str], up: str, cell: str) -> str:
     """A list of terms, as HTML; `cell` is a link to the code, or empty."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(facts["started"]))
     on = f", {escape(facts['device'])}" if facts["device"] else ""
+    chapter = f"<code>{escape(facts['chapter'])}</code>"
     rows = {
-        "Cell"
-        if cell
-        else "Chapter": f"{cell}<code>{escape(facts['chapter'])}</code>, at commit {escape(facts['commit'])}",
+        "Cell" if cell else "Chapter": f"{cell}{chapter}, at commit {escape(facts['commit'])}",
         "Parameters": escape(", ".join(f"{k} = {v}" for k, v in facts["parameters"].items())) or "none",
         "Run": f"<code>{escape(facts['key'])}</code>, {when}, {facts['seconds']:.0f} s{on}",
     }

@@ -119,9 +119,8 @@ def _where(claim: dict, chapter: Chapter) -> nodes.paragraph:
         domain, kind = ("math", "eq") if shown.startswith("eq-") else ("std", "numref")
         links.append(_xref(domain, kind, shown))
     if number := cells.cell_with(chapter, claim["id"]):
-        links.append(
-            nodes.reference("", f"code, cell {number}", refuri=f"../{cells.link(chapter, number)}", internal=True)
-        )
+        uri = f"../{cells.link(chapter, number)}"
+        links.append(nodes.reference("", f"code, cell {number}", refuri=uri, internal=True))
     line = nodes.paragraph(classes=["claim-links"])
     for count, each in enumerate(links):
         line += [nodes.Text(" · "), each] if count else [each]
