@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
 from sphinx import addnodes
 
 from hierlib.book.cells import cell_with, names_used
 from hierlib.book.checkout import chapters
 from hierlib.book.ledger import expected, measured, verdicts
-from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry, _pages
+from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry, _lists, _pages, _words
 from hierlib.book.results import claims
 
 from .browser import SITE
@@ -64,8 +65,23 @@ def test_expectations_in_words(expect, words):
 
 
 def test_answers_in_words():
-    assert measured({"value": 0.123456, "interval": [0.1, 0.2]}) == "0.1235 [0.1, 0.2]"
+    assert measured({"value": 0.123456, "interval": [0.1, 0.2]}) == "0.123 [0.100, 0.200]"
+    assert measured({"value": -4.2e-5, "interval": [-1.3e-4, 4.7e-5]}) == "−0.000042 [−0.000130, 0.000047]"
+    assert measured({"value": 1.0, "interval": [1.0, 1.0]}) == "1"
     assert measured({"value": True, "interval": None}) == "yes"
+
+
+def test_symbols_are_printed_as_such():
+    words = _words("P_(k-1) - P_0 of m_KS at eps <= alpha_bar, d ln t, log_2x")
+    assert "".join(w.astext() for w in words) == "P(k-1) − P0 of mKS at ε ≤ ᾱ, d ln t, log_2x"
+    assert [w.astext() for w in words if isinstance(w, nodes.subscript)] == ["(k-1)", "0", "KS"]
+
+
+def test_the_claims_that_are_not_plainly_reproduced_are_listed():
+    rows = {"a": CLAIM | {"id": "a"}, "b": CLAIM | {"id": "b", "row": ["2", "O1"]}}
+    (line,) = _lists(rows, {"a": "reproduced", "b": "differs"})
+    assert line.astext() == "Differs: 2, O1"
+    assert [link["refuri"] for link in line.findall(nodes.reference)] == ["#claim-b"]
 
 
 def test_counts_add_up():

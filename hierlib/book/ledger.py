@@ -1,5 +1,6 @@
 """The verdict on each claim: computed from what book/claims.yaml expects and what the chapters have recorded."""
 
+import math
 from collections.abc import Mapping
 
 from hierlib.book.results import is_number, plain
@@ -100,7 +101,11 @@ def expected(claim: Mapping) -> str:
 def measured(answer: Mapping) -> str:
     """A recorded answer in words: the value, and its 95 % interval if it has one."""
     interval = answer.get("interval")
-    return _shown(answer["value"]) + (f" [{interval[0]:.4g}, {interval[1]:.4g}]" if interval else "")
+    if not interval or interval[0] == interval[1]:
+        return _shown(answer["value"])
+    digits = max(0, 1 - math.floor(math.log10((interval[1] - interval[0]) / 2)))
+    value, low, high = (f"{x + 0.0:.{digits}f}".replace("-", "−") for x in (answer["value"], *interval))
+    return f"{value} [{low}, {high}]"
 
 
 def _shown(value) -> str:
@@ -108,4 +113,4 @@ def _shown(value) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(_shown, value))
-    return f"{value:.4g}" if is_number(value) else str(value)
+    return f"{value:.4g}".replace("-", "−") if is_number(value) else str(value)

@@ -1,6 +1,7 @@
 """The page of claims: a Sphinx directive that lists every row of book/claims.yaml with its computed verdict."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +17,8 @@ from hierlib.book.results import claims
 
 ANSWERS = "answers.json"  # in _build: what the chapters of this build have recorded
 PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
+NOT_IN_THE_PAPER = "shape only: not in the paper"
+_PRINTED = {r"\balpha_bar\b": "ᾱ", r"\beps\b": "ε", "<=": "≤", ">=": "≥", r" - (?=\S)": " − "}
 VERDICTS = ("reproduced", "qualified", "differs", "no verdict", "not tested here", "not answered yet")
 
 
@@ -40,7 +43,7 @@ class Ledger(SphinxDirective):
         found = verdicts(rows, answers)
         part = self.arguments[0]
         if part == "counts":
-            return [_counts(rows, found)]
+            return [_counts(rows, found), *_lists(rows, found)]
         if part not in ("paper", "own"):
             raise self.error(f"ledger: expected counts, paper, own or pages, got {part!r}")
         known = chapters(root)
@@ -57,6 +60,23 @@ def _counts(rows: dict, found: dict) -> nodes.table:
     body = [[word, *(str(count[k][word]) for k in kinds)] for word in VERDICTS if any(count[k][word] for k in kinds)]
     body.append(["all", *(str(sum(count[k].values())) for k in kinds)])
     return _table(["verdict", *kinds], body, "ledger-counts")
+
+
+def _lists(rows: dict, found: dict) -> list[nodes.paragraph]:
+    """Links to the claims that are not plainly reproduced, by verdict."""
+    lines = []
+    for verdict in ("qualified", "differs"):
+        line = nodes.paragraph("", "", nodes.strong("", verdict.capitalize()), nodes.Text(": "))
+        mine = [row for id, row in rows.items() if found[id] == verdict]
+        for count, row in enumerate(mine):
+            link = nodes.reference("", _number(row), refuri=f"#claim-{row['id']}", internal=True)
+            line += [nodes.Text(", "), link] if count else [link]
+        lines += [line] if mine else []
+    return lines
+
+
+def _number(claim: dict) -> str:
+    return ", ".join(map(str, claim["row"])) if isinstance(claim["row"], list) else str(claim["row"])
 
 
 def _pages(result: dict | None, there: Collection[str]) -> list[nodes.Node]:
@@ -90,26 +110,40 @@ def _row(words: list[str | nodes.Node]) -> nodes.row:
 def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | None) -> nodes.container:
     """One claim: its verdict, its sentence, what was expected of which quantity, what was measured, and where."""
     box = nodes.container(classes=["claim", f"claim-{verdict.replace(' ', '-')}"], ids=[f"claim-{claim['id']}"])
-    row = ", ".join(map(str, claim["row"])) if isinstance(claim["row"], list) else str(claim["row"])
     head = nodes.paragraph(classes=["claim-head"])
     head += nodes.inline("", verdict, classes=["claim-verdict"])
-    head += nodes.inline("", f"{row} · {claim['where']}", classes=["claim-where"])
+    head += nodes.inline("", f"{_number(claim)} · {claim['where']}", classes=["claim-where"])
     shape_only = claim["sentence"].startswith("shape only")
     quote = claim["sentence"] if shape_only or claim.get("own") else f"“{claim['sentence']}”"
-    box += [head, nodes.paragraph("", quote.strip(), classes=["claim-sentence"])]
+    quantity = claim["quantity"].strip().rstrip(".")
     facts = nodes.paragraph(classes=["claim-facts"])
-    facts += nodes.Text(claim["quantity"].strip().rstrip(".") + ". ")
+    if quote == NOT_IN_THE_PAPER:  # then the quantity is the claim
+        quote = quantity
+    else:
+        facts += _words(f"{quantity}. ")
+    box += [head, nodes.paragraph("", "", *_words(quote.strip()), classes=["claim-sentence"])]
     why = "status_if_not_run" in claim
-    facts += nodes.Text(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
+    facts += _words(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
     if answer:
         facts += [nodes.strong("", f"Measured: {measured(answer)}"), nodes.Text(". ")]
     condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
     for note in filter(None, (condition, claim.get("note"), _standing(claim))):
-        facts += nodes.Text(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
+        facts += _words(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
     box += facts
     if chapter:
         box += _where(claim, chapter)
     return box
+
+
+def _words(text: str) -> list[nodes.Node]:
+    """Text of claims.yaml, with P_L, <= and eps as one would print them."""
+    for plain, printed in _PRINTED.items():
+        text = re.sub(plain, printed, text)
+    parts = re.split(r"(?<![A-Za-z])([A-Za-zε])_(\w+|\([^()]+\))", text)
+    found = [nodes.Text(parts[0])]
+    for symbol, index, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
+        found += [nodes.Text(symbol), nodes.subscript("", index), nodes.Text(rest)]
+    return found
 
 
 def _where(claim: dict, chapter: Chapter) -> nodes.paragraph:

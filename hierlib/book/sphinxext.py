@@ -16,6 +16,8 @@ from hierlib.book.ledgerpage import Ledger
 from hierlib.book.provenance import commit
 
 SOURCES = ".sources.json"  # in the site's folder
+# What a line may not break: the spaces of 20 000, 95 %, 0.1 ± 0.2 and t = 0.07.
+_TIED = re.compile(r"\d{1,3}(?: \d{3})+(?!\d)|\d %|\d ± \d|(?<!\w)\w{1,2}[*′]? [=≈≤≥<>] (?=[-−.\d])")
 _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 
 
@@ -26,6 +28,8 @@ def setup(app) -> dict:
     figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
+    app.connect("doctree-resolved", _keep_numbers)
+    app.connect("autodoc-skip-member", _skip_fields)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
     app.connect("html-page-context", _tidy)
@@ -52,6 +56,21 @@ def _keep_punctuation(app, doctree, page: str) -> None:
         if closing:
             together += nodes.Text(closing[0])
             parent.replace(after, nodes.Text(after.astext()[closing.end() :]))
+
+
+def _keep_numbers(app, doctree, page: str) -> None:
+    """No line breaks inside of 20 000, between a number and its % or ±, nor in t = 0.07."""
+    for text in list(doctree.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math | nodes.math_block):
+            continue
+        tied = _TIED.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+        if tied != text:
+            text.parent.replace(text, nodes.Text(tied))
+
+
+def _skip_fields(app, what: str, name: str, member, skip: bool, options) -> bool | None:
+    """The fields of a NamedTuple that has no words for them: the signature names them already."""
+    return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
 def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:
