@@ -57,6 +57,11 @@ def serve(folder: Path) -> Iterator[str]:
         server.server_close()
 
 
+# In a page: milliseconds from its start, once every live figure is drawn; before, false.
+LIVE_DRAWN = """() => [...document.querySelectorAll(".live-stage[data-live]")].every((stage) =>
+  !stage.closest(".live-failed") && stage.querySelector("svg, canvas, [role=img]")) && performance.now()"""
+
+
 @dataclass
 class Visit:
     """A page, open, and what happened while it loaded."""

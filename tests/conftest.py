@@ -1,13 +1,19 @@
 """What the whole suite shares: one thread a process, and a last line that tells what was not tested."""
 
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' arrays are small; before torch is imported
 
+import pytest
 import torch
 
 if not torch.cuda.is_available():  # then the GPU kernels run in Triton's interpreter; before they are imported
     os.environ["TRITON_INTERPRET"] = "1"
+
+from hierlib.book import sphinxext
+
+from . import browser as b
 
 _not_tested: set[str] = set()
 
@@ -22,3 +28,28 @@ def pytest_runtest_logreport(report):
 def pytest_unconfigure(config):
     for reason in sorted(_not_tested):
         print(reason[0].upper() + reason[1:])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with b.chromium() as chromium:
+        yield chromium
+
+
+@pytest.fixture(scope="module")
+def site(browser):
+    """The built site; refuses one that is not made of what is in the checkout now."""
+    noted = b.SITE / sphinxext.SOURCES
+    if not noted.exists():
+        pytest.fail("there is no site in _build/html: run `make book` first")
+    was, now = json.loads(noted.read_text()), sphinxext.sources(b.ROOT)
+    changed = sorted(k for k in was.keys() | now.keys() if was.get(k) != now.get(k))
+    if changed:
+        pytest.fail(f"the site is older than {', '.join(changed[:3])} (of {len(changed)}): run `make book` first")
+    return b.SITE
+
+
+@pytest.fixture(scope="module")
+def http(site):
+    with b.serve(site) as address:
+        yield address

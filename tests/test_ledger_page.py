@@ -92,10 +92,12 @@ def test_counts_add_up():
 
 def test_what_a_page_costs_heaviest_first_and_only_of_pages_that_are_there():
     rows = {name: {"kB": size, "first_paint_ms": 250} for name, size in {"a": 1900, "b": 2040, "gone": 9}.items()}
+    rows["a"]["live_ms"] = 612
     made = {"date": "2026-01-02", "commit": "abc", "machine": "one core", "command": "python benchmarks/pages.py"}
     table, how = _pages({"pages": rows, "provenance": made}, {"a", "b"})
     links = [link["reftarget"] for link in table.findall(addnodes.pending_xref)]
     assert links == ["/b", "/a"] and "2.04 MB" in table.astext() and "0.25 s" in table.astext()
+    assert table.astext().split()[-6:] == ["1.90", "MB", "0.25", "s", "0.61", "s"]
     assert how.astext() == "Measured on 2026-01-02 at commit abc (one core) by python benchmarks/pages.py."
     assert "benchmarks/pages.py" in _pages(None, {"a"})[0].astext()
 

@@ -86,13 +86,18 @@ def _pages(result: dict | None, there: Collection[str]) -> list[nodes.Node]:
         return [nodes.paragraph("", "Not measured for this edition; ", command, nodes.Text(" does it."))]
     known = {name: row for name, row in result["pages"].items() if name in there}
     body = [
-        [_link(name), f"{row['kB'] / 1e3:.2f} MB", f"{row['first_paint_ms'] / 1e3:.2f} s"]
+        [
+            _link(name),
+            f"{row['kB'] / 1e3:.2f} MB",
+            f"{row['first_paint_ms'] / 1e3:.2f} s",
+            f"{row['live_ms'] / 1e3:.2f} s" if "live_ms" in row else "–",
+        ]
         for name, row in sorted(known.items(), key=lambda item: -item[1]["kB"])
     ]
     made = result["provenance"]
     text = f"Measured on {made['date']} at commit {made['commit']} ({made['machine']}) by "
     how = nodes.paragraph("", text, nodes.literal("", made["command"]), nodes.Text("."))
-    return [_table(["page", "loaded", "first paint"], body, "ledger-pages"), how]
+    return [_table(["page", "loaded", "first paint", "live figures"], body, "ledger-pages"), how]
 
 
 def _table(head: list, body: list[list], name: str) -> nodes.table:
