@@ -29,6 +29,7 @@ def setup(app) -> dict:
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("doctree-resolved", _keep_numbers)
+    app.setup_extension("sphinx.ext.autodoc")  # whose event the next line wants
     app.connect("autodoc-skip-member", _skip_fields)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
     app.connect("html-page-context", _stamp, priority=450)
