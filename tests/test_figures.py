@@ -34,7 +34,7 @@ PLAIN = "# No chapter\n\n```{figure} dot.svg\n:alt: A dot.\n\nNothing has run fo
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of a site with two figures of a chapter and one of a page without code."""
-    more = 'book.save("numbers-of-others", {"a": 1})'
+    more = 'book.save("numbers-of-others", {"a": 1})\nprint("fig-numbers")'
     pages = {"01_one": tiny.page("One", *tiny.ONE[:-1], more, tiny.ONE[-1], prose=PROSE), "plain": PLAIN}
     root = tiny.make(tmp_path_factory.mktemp("figures"), **pages)
     (root / "book" / "dot.svg").write_text(DOT)
@@ -55,7 +55,9 @@ def test_every_figure_of_a_chapter_tells_its_run(site):
         how = figure.select_one("figcaption details.hier-how")
         assert how.summary.get_text() == "How this figure was made" and not how.has_attr("open")
         terms = {dt.get_text(): dt.find_next("dd").get_text() for dt in how.select("dt")}
-        assert terms["Chapter"].startswith("one, at commit ")
+        assert terms["Cell" if figure is first else "Chapter"].startswith(
+            "6 of one, at commit " if figure is first else "one, at commit "
+        )
         assert terms["Parameters"] == "v = 4, s = 2, m = 2, eps = 0.5, profile = quick, seed = 0"
         assert " UTC, " in terms["Run"] and "CPU" in terms["Run"]
         command = how.select_one("div.highlight pre").get_text().strip()
@@ -65,6 +67,16 @@ def test_every_figure_of_a_chapter_tells_its_run(site):
     assert links[1] == ["../data/one/numbers-of-others.json", "../data/one/numbers.json"], "or all of the page"
     for link in links[1]:
         assert json.loads((site / "book" / link).read_text("utf-8"))["parameters"]["m"] == 2
+
+
+def test_every_cell_is_on_the_page_of_code_and_the_figure_leads_to_its_own(site):
+    code = BeautifulSoup((site / "code" / "one.html").read_text("utf-8"), "html.parser")
+    cells = {cell["id"]: cell.select_one("pre").get_text().strip() for cell in code.select("section[id^=cell-]")}
+    assert list(cells) == [f"cell-{n}" for n in range(1, 8)] and cells["cell-7"] == "book.stamp()"
+    assert code.select_one("#cell-1 .cell-where").get_text() == "on the page: its parameters"
+    link = soup(site, "01_one.html").select_one("figure dd a")
+    assert link["href"] == "../code/one.html#cell-6" and "fig-numbers" in cells["cell-6"]
+    assert not (site / "code" / "plain.html").exists()
 
 
 def test_a_page_without_a_run_tells_nothing(site):
