@@ -7,6 +7,7 @@ verdict to the cell that recorded it, the note under a figure to the cell that d
 import ast
 import re
 from collections.abc import Collection, Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from sphinx import addnodes
 from hierlib.book.cache import chapter_code
 from hierlib.book.checkout import Chapter, chapters
 
+ANSWERS = ("record", "claim")  # what a cell calls to answer a claim,
+DRAWS = ("figure", "html")  # and to hand over a figure
 CODE = "code"  # the pages' folder in the site
 API = "book/api"
 
@@ -26,24 +29,29 @@ def setup(app) -> None:
     app.connect("html-collect-pages", _pages)
 
 
-def cell_with(chapter: Chapter, word: str) -> int | None:
-    """The number, from 1, of the last code cell with `word` as a string, or an f-string that may become it."""
-    for number in range(len(chapter.code), 0, -1):
-        source, _ = chapter.code[number - 1]
-        if any(_may_be(node, word) for node in ast.walk(_parsed(source))):
-            return number
-    return None
+def cell_with(chapter: Chapter, word: str, calls: Collection[str]) -> int | None:
+    """The number, from 1, of the last code cell with `word` as a string, or with an f-string that may become it.
+
+    One that calls a function of such a name, as ``book.record`` is, is preferred.
+    """
+    found = [n for n, (source, _) in enumerate(chapter.code, 1) if any(re.fullmatch(s, word) for s in _read(source)[0])]
+    calling = [n for n in found if _read(chapter.code[n - 1][0])[1] & set(calls)]
+    return next(iter(reversed(calling or found)), None)
 
 
-def _parsed(source: str) -> ast.AST:
-    return ast.parse(re.sub(r"^\s*[%!].*$", "pass", source, flags=re.M))
-
-
-def _may_be(node: ast.AST, word: str) -> bool:
-    if isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
-        parts = [re.escape(part.value) if isinstance(part, ast.Constant) else "[a-z0-9]+" for part in node.values]
-        return bool(re.fullmatch("".join(parts), word))
-    return isinstance(node, ast.Constant) and node.value == word
+@cache
+def _read(source: str) -> tuple[set[str], set[str]]:
+    """Of a cell its strings, as patterns, and the names of the functions that it calls."""
+    strings, called = set(), set()
+    for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "pass", source, flags=re.M))):
+        if isinstance(node, ast.Call):
+            called.add(ast.unparse(node.func).rpartition(".")[2])
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            strings.add(re.escape(node.value))
+        elif isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
+            parts = [re.escape(v.value) if isinstance(v, ast.Constant) else "[a-z0-9]+" for v in node.values]
+            strings.add("".join(parts))
+    return strings, called
 
 
 def link(chapter: Chapter, number: int) -> str:

@@ -64,7 +64,7 @@ def _tell(app, doctree, page: str) -> None:
     for figure in list(doctree.findall(nodes.figure)):
         names = figure.get("names", []) + figure.get("ids", [])
         mine = behind(names, facts["data"])
-        number = next(filter(None, (cells.cell_with(chapter, name) for name in names)), None)
+        number = next(filter(None, (cells.cell_with(chapter, name, cells.DRAWS) for name in names)), None)
         cell = f'<a href="{up}/{cells.link(chapter, number)}">{number}</a> of ' if number else ""
         line = command(facts)
         again = nodes.literal_block(line, line, language="sh")

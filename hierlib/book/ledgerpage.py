@@ -157,7 +157,7 @@ def _where(claim: dict, chapter: Chapter) -> nodes.paragraph:
     if shown := claim.get("shown"):
         domain, kind = ("math", "eq") if shown.startswith("eq-") else ("std", "numref")
         links.append(_xref(domain, kind, shown))
-    if number := cells.cell_with(chapter, claim["id"]):
+    if number := cells.cell_with(chapter, claim["id"], cells.ANSWERS):
         uri = f"../{cells.link(chapter, number)}"
         links.append(nodes.reference("", f"code, cell {number}", refuri=uri, internal=True))
     line = nodes.paragraph(classes=["claim-links"])
