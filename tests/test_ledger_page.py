@@ -73,9 +73,9 @@ def test_answers_in_words():
 
 
 def test_symbols_are_printed_as_such():
-    words = _words("P_(k-1) - P_0 of m_KS at eps <= alpha_bar, d ln t, log_2x")
-    assert "".join(w.astext() for w in words) == "P(k-1) − P0 of mKS at ε ≤ ᾱ, d ln t, log_2x"
-    assert [w.astext() for w in words if isinstance(w, nodes.subscript)] == ["(k-1)", "0", "KS"]
+    words = _words("P_(k-1) - P_0 of m_KS at eps <= alpha_bar, |dP_L/d ln t|, log_2x")
+    assert "".join(w.astext() for w in words) == "P(k-1) − P0 of mKS at ε ≤ ᾱ, |dPL/d ln t|, log_2x"
+    assert [w.astext() for w in words if isinstance(w, nodes.subscript)] == ["(k-1)", "0", "KS", "L"]
 
 
 def test_the_claims_that_are_not_plainly_reproduced_are_listed():

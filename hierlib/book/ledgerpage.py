@@ -119,7 +119,7 @@ def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | No
     head += nodes.inline("", verdict, classes=["claim-verdict"])
     head += nodes.inline("", f"{_number(claim)} · {claim['where']}", classes=["claim-where"])
     shape_only = claim["sentence"].startswith("shape only")
-    quote = claim["sentence"] if shape_only or claim.get("own") else f"“{claim['sentence']}”"
+    quote = claim["sentence"] if shape_only else f"“{claim['sentence']}”"
     quantity = claim["quantity"].strip().rstrip(".")
     facts = nodes.paragraph(classes=["claim-facts"])
     if quote == NOT_IN_THE_PAPER:  # then the quantity is the claim
@@ -144,7 +144,7 @@ def _words(text: str) -> list[nodes.Node]:
     """Text of claims.yaml, with P_L, <= and eps as one would print them."""
     for plain, printed in _PRINTED.items():
         text = re.sub(plain, printed, text)
-    parts = re.split(r"(?<![A-Za-z])([A-Za-zε])_(\w+|\([^()]+\))", text)
+    parts = re.split(r"(?<![A-Za-z])(d?[A-Za-z])_(\w+|\([^()]+\))", text)
     found = [nodes.Text(parts[0])]
     for symbol, index, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
         found += [nodes.Text(symbol), nodes.subscript("", index), nodes.Text(rest)]
