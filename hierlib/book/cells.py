@@ -93,12 +93,14 @@ def _anywhere(last: str, names: Collection[str]) -> bool:
 
 
 def _chapter_links(app, slugs: list[str]) -> nodes.paragraph:
-    line = nodes.paragraph("", "Used in: ", classes=["used-in"])
+    """The numbered chapters by number, the pages beside them by title."""
+    line = nodes.paragraph("", "Used in ", classes=["used-in"])
     for count, slug in enumerate(slugs):
         page = _page(app.hier_chapters[slug])
-        inner = nodes.reference("", app.env.titles[page].astext(), internal=True)
-        inner["refuri"] = app.builder.get_relative_uri(API, page)
-        line += [nodes.Text("; "), inner] if count else [inner]
+        number = app.env.toc_secnumbers.get(page, {}).get("", ())
+        name = f"chapter {number[0]}" if number else f"“{app.env.titles[page].astext()}”"
+        link = nodes.reference("", name, internal=True, refuri=app.builder.get_relative_uri(API, page))
+        line += [nodes.Text(", "), link] if count else [link]
     return line
 
 
