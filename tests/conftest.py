@@ -11,8 +11,6 @@ import torch
 if not torch.cuda.is_available():  # then the GPU kernels run in Triton's interpreter; before they are imported
     os.environ["TRITON_INTERPRET"] = "1"
 
-from hierlib.book import sphinxext
-
 from . import browser as b
 
 _not_tested: set[str] = set()
@@ -39,6 +37,8 @@ def browser():
 @pytest.fixture(scope="module")
 def site(browser):
     """The built site; refuses one that is not made of what is in the checkout now."""
+    from hierlib.book import sphinxext
+
     noted = b.SITE / sphinxext.SOURCES
     if not noted.exists():
         pytest.fail("there is no site in _build/html: run `make book` first")

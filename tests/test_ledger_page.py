@@ -42,6 +42,40 @@ def test_a_wrong_value_flips_what_the_page_says():
     assert "claim-differs" in entry(0.6)["classes"] and "reproduced" not in entry(0.6).astext()
 
 
+def right_and_wrong(expect):
+    """An answer that a claim expects, and one that it does not."""
+    values = {
+        "holds": lambda x: (True, False),
+        "equals": lambda x: (x, [*x[1:], "other"] if isinstance(x, list) else x + 1),
+        "at_most": lambda x: (x - 1, x + 1),
+        "at_least": lambda x: (x + 1, x - 1),
+        "near": lambda x: (x, x + expect.get("abs", 0) + 1),
+    }
+    (form,) = set(expect) & set(values)
+    for value in values[form](expect[form]):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        yield {"value": value, "interval": [value - 1e-9, value + 1e-9] if number else None}
+
+
+def test_a_wrong_value_flips_the_verdict_of_every_claim_that_is_measured():
+    rows = {i: row for i, row in claims(ROOT).items() if "expect" in row}
+    right, wrong = ({i: answer for i, answer in zip(rows, some)} for some in zip(*map(_both, rows.values())))
+    before = verdicts(rows, right)
+    assert set(before.values()) == {"reproduced", "qualified"} and len(rows) > 120
+    for i in rows:
+        after = verdicts(rows, right | {i: wrong[i]})
+        assert after[i] == "differs"
+        others = {k: v for k, v in after.items() if k != i and v != before[k]}
+        waiting = {k for k, row in rows.items() if row.get("condition", {}).get("check") == i}
+        assert others.keys() == waiting and set(others.values()) <= {"reproduced"}, (
+            "a condition that fails, and no more"
+        )
+
+
+def _both(row):
+    return tuple(right_and_wrong(row["expect"]))
+
+
 def test_an_entry_says_what_was_asked_and_what_came():
     text = entry(0.25, note="A remark", stand_in=True, version="v3").astext()
     for words in ("1a · section 1", "“it <b>falls</b>”", "Expected: at most 0.5.", "Measured: 0.25.", "A remark."):
