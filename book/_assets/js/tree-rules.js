@@ -60,7 +60,7 @@ if (typeof Live !== "undefined")
     const svg = draw(stage, "svg", { role: "group", "aria-label": "The tree; each node above the leaves is a button" });
     svg.style.cssText = "display:block;width:100%;overflow:visible;font-family:var(--hier-sans)";
     const said = make(stage, "p", { role: "status" });
-    said.style.cssText = "margin:.4rem 0;min-height:3em;font-family:var(--hier-sans)";
+    said.style.cssText = "margin:.4rem 0;font-family:var(--hier-sans)";
     const table = make(stage, "div");
     table.style.cssText = "display:flex;flex-wrap:wrap;gap:.4rem 1.6rem;font:.85rem var(--hier-sans)";
     const row = make(stage, "p");
