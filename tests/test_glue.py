@@ -89,7 +89,7 @@ def test_a_heavy_figure_warns():
         (0.0701, ".3f", (0.0691, 0.0751), "0.070 [0.069, 0.075]"),
         (-1.5, ".1f", None, "\N{MINUS SIGN}1.5"),
         (2047, "d", None, "2047"),
-        (20_000, ",d", None, "20,000"),
+        (20_000, ",d", None, "20\u202f000"),
     ],
 )
 def test_numbers(glued, value, fmt, interval, shown):
@@ -186,4 +186,4 @@ def test_powers_are_raised_and_text_survives_the_role(glued):
     glue.number("many", 20_000, ",d")
     glue.number("small", 0.01, ".3f")
     shown = {key: format_plain_text(glued[key]["text/plain"], "s") for key in ("power", "many", "small")}
-    assert shown == {"power": "one of 10⁹²⁴", "many": "20,000", "small": "0.010"}
+    assert shown == {"power": "one of 10⁹²⁴", "many": "20\u202f000", "small": "0.010"}

@@ -158,10 +158,10 @@ def _alt(alt: str, key: str) -> str:
 def _words(value: str) -> Bundle:
     """Text as {glue:text} wants it: it evaluates what it gets, and bare would turn 0.010 to 0.01, 20,000 to (20, 0).
 
-    Powers are raised: 10^924 becomes 10⁹²⁴.
+    Powers are raised, 10^924 becomes 10⁹²⁴, and thousands parted by a narrow space, as in the rest of the text.
     """
     raised = re.sub(r"\^(\d+)", lambda power: power[1].translate(_RAISED), value)
-    return Bundle(text_plain=repr(raised))
+    return Bundle(text_plain=repr(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", raised)))
 
 
 def _paste(key: str, bundle: Bundle) -> None:
