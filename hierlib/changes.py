@@ -15,9 +15,9 @@ from torch import Tensor
 
 from hierlib import meanfield
 from hierlib.evidence import epsilon_evidence
-from hierlib.experiments import drawn_data
+from hierlib.experiments import Noise, drawn_data
 from hierlib.grammar import Grammar
-from hierlib.inference import class_posterior
+from hierlib.inference import class_posterior, posterior_sample
 
 Array = NDArray[np.float64]
 
@@ -115,70 +115,136 @@ def by_distance(covariance: Tensor, leaf: Tensor, s: int) -> Tensor:
         entry 0 is the leaf itself.
     """
     d = covariance.shape[1]
-    L = round(np.log(d) / np.log(s))
-    if s**L != d:
-        raise ValueError(f"covariance: expected s^L = {s}^L leaves, got {d}")
+    L = _levels(d, s)
     position = torch.arange(d, device=covariance.device)
     level = sum((position // s**l != leaf[:, None] // s**l).long() for l in range(L))  # 0 … L
     sums = covariance.new_zeros(len(covariance), L + 1).scatter_add_(1, level, covariance)
-    return sums / sums.new_tensor([1, *((s - 1) * s ** (l - 1) for l in range(1, L + 1))])
+    return sums / sums.new_tensor(_partners(s, L))
+
+
+class Moments(NamedTuple):
+    """Of the kept leaves, means over the data of each grammar; χ is variance / independent, each averaged first."""
+
+    variance: Tensor  #: (draws, T) Var(Σ_i kept_i)
+    independent: Tensor  #: (draws, T) Σ_i Var(kept_i)
+    C: Tensor  #: (draws, T, L+1) covariance of σ of two leaves, by the level at which they meet
+
+
+class Curves(NamedTuple):
+    """What `curves` measures, float64 on the CPU."""
+
+    exact: Moments  #: C of one leaf of each datum, drawn at random, with all others
+    sampled: Moments | None  #: the same counted in posterior samples; C of all pairs
+    truth: Tensor  #: (draws, T) exact belief in the true class
 
 
 def curves(
-    eps: ArrayLike, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Variance of the number of kept leaves in the ε-process, exactly, and what it would be without correlations.
+    t: ArrayLike,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+    noise: Noise | None = None,
+    samples: int = 0,
+) -> Curves:
+    """How the changes of leaves go together at several strengths of a noise, exactly, for fresh grammars and data.
 
     Args:
-        eps: (T,) noise levels, all applied to the same data.
+        t: (T,) noise levels, all applied to the same data with the same random numbers; ε for the ε-process.
         v, m, s, L: of the grammars. draws: number of grammars. data: number of data from each.
         generator: source of randomness.
-
-    Returns:
-        Two tensors (draws, T), means over the data of a grammar; χ is the ratio of their means over grammars.
-    """
-    out = []
-    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
-        rows = [kept_moments(g, epsilon_evidence(x[0], eps=e, v=v), x[0]) for e in np.ravel(eps).tolist()]
-        out.append(torch.stack([torch.stack([k.variance.mean(), k.independent.mean()]) for k in rows], 1))
-    both = torch.stack(out).cpu()
-    return both[:, 0], both[:, 1]
-
-
-def correlations(
-    eps: float, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
-) -> Tensor:
-    """Covariance of σ of two leaves of the ε-process, exactly, by the level at which they meet.
-
-    One leaf of each datum is drawn and compared with all others. Arguments as for `curves`.
-
-    Returns:
-        (draws, L+1), means over the data of a grammar.
-    """
-    out = []
-    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
-        leaf = torch.randint(g.d, (data,), generator=generator, device=generator.device)
-        kept = kept_moments(g, epsilon_evidence(x[0], eps=eps, v=v), x[0], leaf)
-        out.append(4 * by_distance(kept.with_one, leaf, s).mean(0))
-    return torch.stack(out).cpu()
-
-
-def sampled_susceptibility(y: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
-    """The two parts of χ from posterior samples, each without bias.
-
-    Args:
-        y: (batch, num_samples, d) leaves of posterior samples, num_samples ≥ 2. x0: (batch, d) the starts.
-
-    Returns:
-        Var(Σ_i kept_i) and Σ_i Var(kept_i), (batch,) float64.
+        noise: a channel, or None for the ε-process.
+        samples: number of posterior samples of each datum at each noise, for `Curves.sampled`; 0 or at least 2.
 
     Raises:
-        ValueError: there is one sample only.
+        ValueError: as `hierlib.random_grammar`, `hierlib.infer` and `sampled_moments` do.
     """
-    if y.ndim != 3 or y.shape[1] < 2:
-        raise ValueError(f"y: expected (batch, at least 2 samples, d), got {tuple(y.shape)}")
-    kept = (y == x0[:, None]).double()
-    return kept.sum(2).var(1), kept.var(1).sum(1)
+    out, counted, truth = [], [], []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        leaf = torch.randint(g.d, (data,), generator=generator, device=generator.device)
+        state, rows = generator.get_state(), []
+        for time in np.ravel(t).tolist():
+            generator.set_state(state)
+            if noise is None:
+                evidence = epsilon_evidence(x[0], eps=time, v=v)
+            else:
+                evidence = noise.evidence(noise.corrupt(x[0], time, generator=generator), time)
+            kept = kept_moments(g, evidence, x[0], leaf)
+            known = class_posterior(g, evidence)[0].gather(1, x[-1])[:, 0].double()
+            exact = Moments(kept.variance, kept.independent, 4 * by_distance(kept.with_one, leaf, s))
+            counts = exact
+            if samples:
+                y = posterior_sample(g, evidence, num_samples=samples, generator=generator)[0]
+                counts = sampled_moments(y, x[0], s)
+            rows.append([*(y.mean(0) for y in (*exact, *counts)), known.mean()])
+        *both, known = (torch.stack(y).cpu() for y in zip(*rows, strict=True))
+        out.append(both[:3])
+        counted.append(both[3:])
+        truth.append(known)
+    exact, sampled = (Moments(*(torch.stack(y) for y in zip(*part, strict=True))) for part in (out, counted))
+    return Curves(exact, sampled if samples else None, torch.stack(truth))
+
+
+def sampled_moments(y: Tensor, x0: Tensor, s: int) -> Moments:
+    """What `Kept` has exactly, counted in posterior samples, without bias.
+
+    The variance of the number of kept leaves of a block, summed over the blocks of a level, is that of the level below
+    and the covariance of all pairs that meet there.
+
+    Args:
+        y: (batch, num_samples, s^L) leaves of posterior samples, num_samples ≥ 2. x0: (batch, s^L) the starts.
+        s: branching factor.
+
+    Returns:
+        `Moments` of each datum: (batch,), (batch,), (batch, L+1), float64.
+
+    Raises:
+        ValueError: there is one sample only, or the number of leaves is no power of s.
+    """
+    if y.ndim != 3 or y.shape[1] < 2 or y.shape[2] != x0.shape[-1]:
+        raise ValueError(f"y: expected (batch, at least 2 samples, {x0.shape[-1]}), got {tuple(y.shape)}")
+    L = _levels(y.shape[2], s)
+    block = (y == x0[:, None]).double()
+    spread = [block.var(1).sum(1)]
+    for _ in range(L):
+        block = block.unflatten(2, (-1, s)).sum(3)
+        spread.append(block.var(1).sum(1))
+    pairs = [y.shape[2] * n for n in _partners(s, L)]
+    C = [4 * (a - b) / n for a, b, n in zip(spread, [0, *spread], pairs)]
+    return Moments(spread[-1], spread[0], torch.stack(C, 1))
+
+
+def correlation_length(C: ArrayLike, s: int) -> Array:
+    """Mean distance of two leaves, each pair weighted by the covariance of their changes; s^l where they meet at l.
+
+    Args:
+        C: (…, L+1) as in `Moments` or `MeanFieldChanges`. s: branching factor.
+
+    Returns:
+        (…) in leaves, between s and s^L.
+
+    >>> float(correlation_length([1.0, 0.5, 0.0], s=2))  # siblings only
+    2.0
+    """
+    C = np.asarray(C, float)
+    weight = C[..., 1:] * _partners(s, C.shape[-1] - 1)[1:]
+    return (weight * s ** np.arange(1.0, C.shape[-1])).sum(-1) / weight.sum(-1)
+
+
+def _partners(s: int, L: int) -> list[int]:
+    """Number of leaves that meet a given one at level 0 (itself) … L."""
+    return [1, *((s - 1) * s ** (l - 1) for l in range(1, L + 1))]
+
+
+def _levels(d: int, s: int) -> int:
+    L = round(np.log(d) / np.log(s))
+    if s**L != d:
+        raise ValueError(f"expected s^L = {s}^L leaves, got {d}")
+    return L
 
 
 def chain_log_evidence(prior: Tensor, transition: Tensor) -> Callable[[Tensor], Tensor]:
@@ -250,9 +316,8 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
         C.append(4 * (both - P**2) * fade)
         fade = fade * _fading(p, a, s) ** 2
     C = np.stack(C, -1)
-    pairs = np.array([1, *((s - 1) * s ** (l - 1) for l in range(1, L + 1))])
     with np.errstate(invalid="ignore", divide="ignore"):
-        chi = np.where(C[..., 0] > 0, (C * pairs).sum(-1) / C[..., 0], 1.0)
+        chi = np.where(C[..., 0] > 0, (C * _partners(s, L)).sum(-1) / C[..., 0], 1.0)
     return MeanFieldChanges(C, chi)
 
 

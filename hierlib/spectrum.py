@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from hierlib.grammar import Grammar
+from hierlib.experiments import Noise, class_curves
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import infer
 
 
@@ -130,6 +132,40 @@ def speciation_time(top: float) -> float:
     if not top > 0:
         raise ValueError(f"top: expected a positive eigenvalue, got {top}")
     return float(np.log(top) / 2)
+
+
+def clocks(
+    noise: Noise,
+    t: Sequence[float],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Top eigenvalue and exact class curve of the same grammars, so that their half heights can be compared in pairs.
+
+    Args:
+        noise, t, v, m, s, L, draws, data, generator: as for `hierlib.experiments.class_curves`.
+
+    Returns:
+        (draws,) the top eigenvalue Λ of each grammar, and (draws, T) its belief in the true class, mean over its data.
+
+    Raises:
+        ValueError: as `hierlib.experiments.class_curves` does.
+    """
+    tops, curves = [], []
+    for _ in range(draws):
+        state = generator.get_state()
+        curves.append(class_curves(noise, t, v=v, m=m, s=s, L=L, draws=1, data=data, generator=generator)[0].numpy())
+        after = generator.get_state()
+        generator.set_state(state)  # the grammar is what was drawn first
+        tops.append(top_eigenvalue(random_grammar(v=v, m=m, s=s, L=L, generator=generator)))
+        generator.set_state(after)
+    return np.array(tops), np.array(curves)
 
 
 def information(g: Grammar, evidence: Tensor) -> Tensor:

@@ -45,11 +45,19 @@ def test_exact_and_sampled_susceptibility_agree():
     x0 = hl.sample(g, 20, generator=rng(1))[0]
     evidence = hl.epsilon_evidence(x0, eps=0.75, v=8)
     y = hl.posterior_sample(g, evidence, num_samples=600, generator=rng(2))[0]
-    variance, independent = changes.sampled_susceptibility(y, x0)
+    found = changes.sampled_moments(y, x0, 2)
     exact = changes.kept_moments(g, evidence, x0)
-    for sampled, value in ((variance, exact.variance), (independent, exact.independent)):
+    for sampled, value in ((found.variance, exact.variance), (found.independent, exact.independent)):
         z = (sampled - value) / (value * (2 / 599) ** 0.5)
         assert abs(float(z.mean())) * 20**0.5 < 4
+    every = []
+    for k in range(g.d):
+        leaf = torch.full((20,), k)
+        every.append(4 * changes.by_distance(changes.kept_moments(g, evidence, x0, leaf).with_one, leaf, 2))
+    every = torch.stack(every).mean(0)  # C by level, over all pairs
+    gap = (found.C - every).numpy()
+    assert (np.abs(gap.mean(0)) < 4 * gap.std(0, ddof=1) / 20**0.5 + 1e-12).all()
+    assert gap.std(0).min() > 0 and float(every[:, 1].min()) > 0.01
 
 
 def test_nothing_can_change_without_noise():
@@ -66,6 +74,38 @@ def test_by_distance():
     assert found[1].tolist() == [13, 12, 14.5, 9.5]  # leaf 5: itself, 4, (6, 7), (0 … 3)
     with pytest.raises(ValueError, match=r"expected s\^L = 2\^L leaves, got 9"):
         changes.by_distance(torch.zeros(1, 9), torch.tensor([0]), 2)
+
+
+def test_moments_of_samples_by_level():
+    y = torch.randint(3, (4, 50, 9), generator=rng())
+    x0 = torch.randint(3, (4, 9), generator=rng(1))
+    found = changes.sampled_moments(y, x0, 3)
+    for k in range(4):
+        covariance = (y[k] == x0[k]).double().T.cov()
+        torch.testing.assert_close(found.variance[k], covariance.sum())
+        torch.testing.assert_close(found.independent[k], covariance.diagonal().sum())
+        by_level = torch.stack(
+            [4 * changes.by_distance(covariance[i : i + 1], torch.tensor([i]), 3)[0] for i in range(9)]
+        )
+        torch.testing.assert_close(found.C[k], by_level.mean(0))
+
+
+@pytest.mark.parametrize("noise", [None, hl.MaskNoise(v=8), hl.UniformNoise(v=8), hl.GaussianNoise(v=8)])
+def test_curves_count_what_they_compute(noise):
+    found = changes.curves([0.1, 0.8], v=8, m=3, s=2, L=4, draws=12, data=4, noise=noise, samples=120, generator=rng())
+    for exact, counted in zip(found.exact, found.sampled, strict=True):
+        gap = (counted - exact).flatten(1).numpy()
+        assert (np.abs(gap.mean(0)) < 4.5 * gap.std(0, ddof=1) / 12**0.5 + 1e-9).all()
+    assert (found.truth[:, 0] > found.truth[:, 1]).all()
+    assert found.exact.C.shape == (12, 2, 5) and found.truth.shape == (12, 2)
+    one = changes.curves([0.1], v=8, m=3, s=2, L=4, draws=1, data=4, noise=noise, generator=rng())
+    assert one.sampled is None
+    torch.testing.assert_close(one.exact.variance[0, 0], found.exact.variance[0, 0])
+
+
+def test_correlation_length():
+    assert changes.correlation_length([[4, 1, 0, 0], [4, 0, 0, 1]], 2).tolist() == [2, 8]
+    assert float(changes.correlation_length([1, 1, 1], 2)) == pytest.approx((1 * 2 + 2 * 4) / 3)
 
 
 def test_the_chain_and_the_mixture_are_what_they_say():
@@ -149,4 +189,6 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"evidence \(batch, d, v\) and x0 \(batch, d\)"):
         changes.susceptibility(g, evidence, x0)
     with pytest.raises(ValueError, match="at least 2 samples"):
-        changes.sampled_susceptibility(torch.zeros(2, 1, 8), x0)
+        changes.sampled_moments(torch.zeros(2, 1, 7), x0, 2)
+    with pytest.raises(ValueError, match=r"expected s\^L = 2\^L leaves, got 7"):
+        changes.sampled_moments(torch.zeros(2, 3, 7), x0, 2)

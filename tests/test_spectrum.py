@@ -7,6 +7,7 @@ import torch
 import hierlib as hl
 from hierlib import spectrum
 from hierlib.enumeration import all_data, brute_force
+from hierlib.experiments import class_curves
 
 SIZES = [(4, 2, 2, 3), (3, 2, 3, 2), (3, 3, 2, 2), (4, 1, 2, 3)]
 
@@ -65,6 +66,23 @@ def test_speciation_and_bad_input():
     g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
     with pytest.raises(ValueError, match=r"float64 of shape \(8, 4\)"):
         spectrum.covariance_times(g, torch.zeros(8, 4))
+
+
+def test_clocks_are_of_the_same_grammars():
+    size, t = {"v": 4, "m": 2, "s": 2, "L": 3}, [0.1, 0.5, 2.0]
+    noise = hl.GaussianNoise(v=4)
+    top, belief = spectrum.clocks(noise, t, **size, draws=3, data=5, generator=rng(4))
+    again = rng(4)
+    expected = class_curves(noise, t, **size, draws=3, data=5, generator=again)
+    np.testing.assert_allclose(belief, expected.numpy(), rtol=0, atol=1e-6)
+    again = rng(4)
+    for value in top:
+        state = again.get_state()
+        g = hl.random_grammar(**size, generator=again)
+        assert spectrum.top_eigenvalue(g) == pytest.approx(value, rel=1e-6)
+        again.set_state(state)
+        class_curves(noise, t, **size, draws=1, data=5, generator=again)  # on to the next grammar
+    assert len(set(top.round(6))) == 3
 
 
 def test_census_is_the_projection_on_the_means_of_the_classes():
