@@ -81,6 +81,8 @@ def train(
 
     torch.manual_seed(schedule.seed)  # torch's layers draw their first weights from its own generator
     network = MaskedModel(size)
+    with torch.no_grad():  # where nothing is seen yet: how frequent each word is
+        network.bias.copy_(torch.log((text.bincount(minlength=size.vocabulary) + 1.0) / len(text)))
     kept = fit(
         network,
         loss,

@@ -47,7 +47,7 @@ def fit_(
     vocabulary: Annotated[int, typer.Option(min=4, help="Words that it knows, the most frequent ones.")] = 4096,
     width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = Size.width,
     blocks: Annotated[int, typer.Option(min=1, help="Layers of attention.")] = Size.blocks,
-    examples: Annotated[int, typer.Option(min=1, help="Windows of text to show in all.")] = 180_000,
+    examples: Annotated[int, typer.Option(min=1, help="Windows of text to show in all.")] = 80_000,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 64,
     rate: Annotated[float, typer.Option(min=1e-6, help="Learning rate.")] = 2e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order, erased words and shuffling.")] = 0,
@@ -84,9 +84,7 @@ def fit_(
             shown.update(done, f"loss {loss:.3f} nats a word")
 
         checkpoint = out.with_suffix(".part")
-        model = train(
-            corpus, size, schedule, checkpoint=checkpoint, about=about, minutes=minutes, report=tell
-        )
+        model = train(corpus, size, schedule, checkpoint=checkpoint, about=about, minutes=minutes, report=tell)
         if model is None:
             typer.echo(f"{out.name}  is not finished; the same command goes on")
             raise typer.Exit(3)

@@ -117,9 +117,7 @@ def read_passages(path: Path) -> list[list[list[str]]]:
 def shuffled(passages: list[list[list[str]]], seed: int) -> list[list[list[str]]]:
     """The same text with the words of every line in random order."""
     rng = torch.Generator().manual_seed(seed)
-    return [
-        [[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages
-    ]
+    return [[[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages]
 
 
 @dataclass(frozen=True)

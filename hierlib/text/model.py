@@ -71,7 +71,7 @@ class MaskedModel(nn.Module):
         self.blocks = nn.ModuleList(Block(size.width, size.heads, size.length) for _ in range(size.blocks))
         self.norm = nn.LayerNorm(size.width)
         self.bias = nn.Parameter(torch.zeros(size.vocabulary))
-        nn.init.normal_(self.embedding.weight, std=0.1)
+        nn.init.normal_(self.embedding.weight, std=0.05)
         for block in self.blocks:
             for layer in (block.out, block.narrow):
                 nn.init.normal_(layer.weight, std=0.02)
@@ -80,9 +80,7 @@ class MaskedModel(nn.Module):
     def hidden(self, tokens: Tensor) -> Tensor:
         """(n, d) tokens, d at most the length, to (n, d, width)."""
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.size.length:
-            raise ValueError(
-                f"tokens: expected (n, 1 to {self.size.length} words), got shape {tuple(tokens.shape)}"
-            )
+            raise ValueError(f"tokens: expected (n, 1 to {self.size.length} words), got shape {tuple(tokens.shape)}")
         h = self.embedding(tokens)
         for block in self.blocks:
             h = block(h)
@@ -135,5 +133,7 @@ class TextModel:
             network = MaskedModel(size)
             network.load_state_dict({k: w.float() for k, w in tensors.items()})
         except (KeyError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{path}: expected a masked-diffusion language model, got another file ({error})") from None
+            raise ValueError(
+                f"{path}: expected a masked-diffusion language model, got another file ({error})"
+            ) from None
         return cls(network.eval(), words, about)
