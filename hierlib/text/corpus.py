@@ -165,8 +165,8 @@ class Corpus:
         whole = [words for words in flat if len(words) >= length]
         if len(whole) < every:
             raise ValueError(
-                f"{path}: expected at least {every} passages of {length} words, got {len(whole)} of {len(flat)}; shorten "
-                "the length, or part the text into longer paragraphs by empty lines"
+                f"{path}: expected at least {every} passages of {length} words, got {len(whole)} of {len(flat)}; "
+                "shorten the length, or part the text into longer paragraphs by empty lines"
             )
         held = [i % every == every - 1 for i in range(len(whole))]
         known = Vocabulary.of((w for words, out in zip(whole, held) if not out for w in words), vocabulary)
