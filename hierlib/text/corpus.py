@@ -27,17 +27,26 @@ def split(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
+def spaced(words: Iterable[str]) -> list[str]:
+    """Each word with the space before it, where English has one.
+
+    >>> spaced(["said", ",", "Let", "there"])
+    ['said', ',', ' Let', ' there']
+    """
+    out, glue = [], True
+    for word in words:
+        out.append(word if glue or word in _NO_SPACE_BEFORE else " " + word)
+        glue = word in _NO_SPACE_AFTER
+    return out
+
+
 def join(words: Iterable[str]) -> str:
-    """Words and marks as a text again, with spaces where English has them.
+    """Words and marks as a text again.
 
     >>> join(split("And God said, Let there be light: and there was light."))
     'And God said, Let there be light: and there was light.'
     """
-    text, glue = "", True
-    for word in words:
-        text += word if glue or word in _NO_SPACE_BEFORE else " " + word
-        glue = word in _NO_SPACE_AFTER
-    return text
+    return "".join(spaced(words))
 
 
 @dataclass(frozen=True)

@@ -71,50 +71,25 @@ def reach(pairs: Array, height: float = 0.02) -> float:
 
 
 def study(
-    denoiser: Denoiser,
-    x0: Tensor,
-    times: list[float],
-    uniform: Tensor,
-    *,
-    words_a_step: int,
-    keep: int = 0,
-    batch: int = 256,
-    report=None,
+    denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, *, steps: int | None, keep: int = 0, batch: int = 64
 ) -> xr.Dataset:
-    """U-turns from every start at every fraction of erased words.
+    """U-turns from every start at one fraction of erased words.
 
     Args:
-        denoiser, x0, uniform, words_a_step, batch: as for `hierlib.text.uturn.uturn`.
-        times: fractions t of erased words.
+        denoiser, x0, t, uniform, steps, batch: as for `hierlib.text.uturn.uturn`.
         keep: so many samples of each start are kept whole.
-        report: called with each t when it is done.
 
     Returns:
-        On (t, window, …): `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance` and
-        `independent` of `hierlib.changes.sampled_susceptibility`; `belief` and `squared` of `calibration`;
-        `sample` tokens of the first `keep` samples.
+        On (window, …), float32: `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance` and
+        `independent` of `hierlib.changes.sampled_susceptibility`; `belief` and `squared` of `calibration`, over the
+        first sample; `sample` tokens (window, run, place) of the first `keep` samples.
     """
-    rows = []
-    for t in times:
-        y = uturn(denoiser, x0, t, uniform, words_a_step=words_a_step, batch=batch)
-        variance, independent = sampled_susceptibility(y, x0)
-        belief, squared = calibration(denoiser, x0, t, uniform[:, :1], batch)
-        rows.append(
-            dict(
-                pairs=covariance(y, x0),
-                kept=(y == x0[:, None]).double().mean((1, 2)),
-                variance=variance,
-                independent=independent,
-                belief=belief,
-                squared=squared,
-                sample=y[:, :keep].short(),
-            )
-        )
-        if report is not None:
-            report(t)
-    axes = dict(pairs=("distance",), sample=("run", "place"))
-    packed = {
-        name: (("t", "window", *axes.get(name, ())), torch.stack([row[name] for row in rows]).numpy())
-        for name in rows[0]
-    }
-    return xr.Dataset(packed, dict(t=times), dict(samples=uniform.shape[1], words_a_step=words_a_step))
+    y = uturn(denoiser, x0, t, uniform, steps=steps, batch=batch)
+    variance, independent = sampled_susceptibility(y, x0)
+    belief, squared = calibration(denoiser, x0, t, uniform[:, :1], batch)
+    kept = (y == x0[:, None]).double().mean((1, 2))
+    found = dict(kept=kept, variance=variance, independent=independent, belief=belief, squared=squared)
+    packed = {name: ("window", value.float().numpy()) for name, value in found.items()}
+    packed["pairs"] = ("window", "distance"), covariance(y, x0).float().numpy()
+    packed["sample"] = ("window", "run", "place"), y[:, :keep].short().numpy()
+    return xr.Dataset(packed).expand_dims(t=[t])

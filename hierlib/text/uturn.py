@@ -35,13 +35,14 @@ def chances(x0: Tensor, samples: int, seeds: list[int]) -> Tensor:
 
 @torch.no_grad()
 def uturn(
-    denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, *, words_a_step: int = 1, batch: int = 256
+    denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, *, steps: int | None = None, batch: int = 256
 ) -> Tensor:
     """Erase each word with probability t, and draw the erased ones again.
 
     In the absorbing process with any schedule each word is erased at a time of its own; going back, words return one
-    after the other in random order, each drawn from the posterior given those that are there. With one word a step
-    and the exact posterior, the samples are exact; several words of a step are drawn independently of each other.
+    after the other in random order, each drawn from the posterior given those that are there. So it is done where
+    `steps` allows it, and with the exact posterior the samples are exact; else several words return in a step, drawn
+    independently of each other.
 
     Args:
         denoiser: see `Denoiser`.
@@ -49,7 +50,7 @@ def uturn(
         t: probability of being erased, in [0, 1].
         uniform: (n, samples, 3, d) from `chances`; with the same ones at several t, what is erased at one t is erased
             at every larger one.
-        words_a_step: how many words of a sample return in one step, at least 1.
+        steps: in how many at most the words of a sample return, evenly; None: as many as words are erased.
         batch: samples that are run together; it changes nothing but the time and the memory.
 
     Returns:
@@ -63,8 +64,8 @@ def uturn(
         raise ValueError(f"uniform: expected shape ({n}, samples, 3, {d}), got {tuple(uniform.shape)}")
     if not 0 <= t <= 1:
         raise ValueError(f"t: expected a probability, got {t}")
-    if words_a_step < 1 or batch < 1:
-        raise ValueError(f"expected words_a_step and batch of at least 1, got {words_a_step} and {batch}")
+    if (steps is not None and steps < 1) or batch < 1:
+        raise ValueError(f"expected steps and batch of at least 1, got {steps} and {batch}")
     if (x0 == MASK).any():
         raise ValueError("x0: expected words only, got erased ones; decode and encode the text again")
     samples = uniform.shape[1]
@@ -73,15 +74,16 @@ def uturn(
     pick = uniform[:, :, 2].reshape(-1, d)
     x = x0.repeat_interleave(samples, 0).masked_fill(gone, MASK)
     count = gone.sum(1)
-    longest = count.argsort(descending=True)  # so that the rows that are still at work stay together
-    for rows in longest.split(batch):
-        for first in range(0, int(count[rows[0]]), words_a_step):
-            at_work = rows[count[rows] > first]
-            place = order[at_work, first : first + words_a_step]
-            due = torch.arange(first, first + place.shape[1]) < count[at_work, None]
-            where = due.nonzero(as_tuple=True)[0], place[due]
-            log_p = denoiser(x[at_work], where)
-            x[at_work[where[0]], where[1]] = draw(log_p, pick[at_work[where[0]], where[1]])
+    taken = count if steps is None else count.clamp_max(steps)
+    for rows in taken.argsort(descending=True).split(batch):  # rows that are still at work stay together
+        for step in range(int(taken[rows[0]])):
+            on = rows[taken[rows] > step]
+            first, last = ((step + k) * count[on] // taken[on] for k in (0, 1))
+            place = torch.arange(d)
+            due = (place >= first[:, None]) & (place < last[:, None])
+            where = due.nonzero(as_tuple=True)[0], order[on][due]
+            log_p = denoiser(x[on], where)
+            x[on[where[0]], where[1]] = draw(log_p, pick[on[where[0]], where[1]])
     return x.reshape(n, samples, d)
 
 
