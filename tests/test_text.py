@@ -63,7 +63,7 @@ def test_words_make_the_text_again(text):
 def test_rare_and_erased_words():
     vocabulary = Vocabulary.of(["a", "b", "b", "c", "c", "d"], 4)
     assert vocabulary.words[2:] == ("b", "c")  # the most frequent, then by the alphabet
-    assert vocabulary.encode("a b ▒".split()).tolist() == [RARE, 2, MASK]
+    assert vocabulary.encode(["a", "b", "▒"]).tolist() == [RARE, 2, MASK]
     assert "".join(spaced(vocabulary.decode([2, RARE]))) == "b …"
 
 
