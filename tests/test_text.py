@@ -1,7 +1,12 @@
 """Text: words and passages, the model and its training, U-turns against enumeration, and the command."""
 
+import hashlib
+import json
+import re
 from itertools import product
+from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -9,6 +14,7 @@ import xarray as xr
 from scipy.stats import chisquare
 from typer.testing import CliRunner
 
+from hierlib.book import words
 from hierlib.changes import sampled_susceptibility
 from hierlib.images.fit import Schedule
 from hierlib.text import measure
@@ -17,8 +23,10 @@ from hierlib.text.corpus import MASK, RARE, Corpus, Vocabulary, join, read_passa
 from hierlib.text.model import MaskedModel, Size, TextModel
 from hierlib.text.uturn import calibration, chances, draw, uturn
 from hierlib.train import app
+from tests.test_live_trees import JS, node
 
 SENTENCES = ("the cat sat on the mat.", "a dog ran to the door;", "the dog and the cat sat, and ran.")
+FOLDER = Path(__file__).parents[1] / "book" / "_models" / "text"
 LENGTH, SMALL = 8, dict(width=16, heads=2, blocks=1)
 
 
@@ -324,3 +332,49 @@ def test_the_command(file, tmp_path):
         assert found.attrs["command"].startswith("python -m hierlib.train text uturns")
         assert np.isfinite(found.pairs).all() and found.kept.min() >= 0
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("end, best, worst", [("", 3.7, 4.2), ("-shuffled", 5.0, 5.5)])
+def test_the_models_on_disk(end, best, worst):
+    path = FOLDER / f"kjv{end}.safetensors"
+    model, card = TextModel.load(path), (FOLDER / "README.md").read_text("utf-8")
+    assert path.stat().st_size <= 4e6
+    assert hashlib.sha256(path.read_bytes()).hexdigest()[:16] in card
+    assert f"{model.about['validation']:.3f}" in card and best < model.about["validation"] < worst
+    with xr.open_dataset(FOLDER / f"uturns{end}.nc") as found:
+        assert found.attrs["model_sha256"] == model.about["sha256"]
+        x = torch.from_numpy(found.start.values.astype(np.int64))
+    with torch.no_grad():  # float16 loses nothing, and the windows are those of the validation
+        loss = torch.stack([bound(model.network, x, rng(i)) for i in range(4)]).mean(0)
+    assert abs(float(loss.mean()) - model.about["validation"]) < 4 * float(loss.std()) / len(x) ** 0.5
+
+
+# ---- its figure
+
+
+def test_the_live_text_says_what_has_changed():
+    texts, gone = [["In", "it", ",", "he"], ["In", "a", ",", "she"], ["An", "it", ".", "he"]], np.zeros((3, 4), bool)
+    gone[1:, 1:] = gone[2, 0] = True
+    assert words.states(texts, gone).tolist() == [[0, 0, 0, 0], [0, 2, 1, 2], [2, 1, 2, 1]]
+    markup = words.words_html([0, 0.5, 1], texts, gone, start=1)
+    data = json.loads(re.search(r'application/json">(.*?)</script>', markup, re.S)[1])
+    assert data["words"][1] == ["In", " a", ",", " she"]
+    said = node(f"const W = require({str(JS / 'words.js')!r}); return [0, 1].map((i) => W.sentence(data, i));", data)
+    assert "4 words" in said[0] and said[1] == "3 of 4 were erased: 1 came back the same, 2 as others."
+    fig = words.page([0, 0.5, 1], texts, gone, [0, 2])
+    assert [x.get_text() for x in fig.texts] == ["start", "$t$ = 1", "In", "it", ",", "he", "An", "it", ".", "he"]
+    plt.close(fig)
+
+
+@pytest.mark.parametrize(
+    "t, texts, gone, why",
+    [
+        ([0, 1], [["a", "b"], ["a"]], np.zeros((2, 2)), "equally long"),
+        ([0, 1], [["a"], ["a"]], np.ones((2, 1)), "none in the first"),
+        ([0, 1], [["a"], ["b"]], np.zeros((2, 1)), "not erased"),
+        ([0, 0], [["a"], ["a"]], np.zeros((2, 1)), "increasing fractions"),
+    ],
+)
+def test_texts_that_do_not_fit(t, texts, gone, why):
+    with pytest.raises(ValueError, match=why):
+        words.words_html(t, texts, gone)
