@@ -65,17 +65,17 @@ def page(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: 
     state, line, left = states(texts, erased), 1.45 * size / 72, 0.62
     fig = plt.figure(figsize=(WIDTH, 4), layout="none")
     renderer = fig.canvas.get_renderer()
-    fonts = {bold: mpl.font_manager.FontProperties(size=size, weight=w) for bold, w in ((0, 400), (1, 600))}
+    font = mpl.font_manager.FontProperties(size=size)
 
-    def width(word: str, bold: bool) -> float:
-        return renderer.get_text_width_height_descent(word, fonts[bold], False)[0] / fig.dpi
+    def width(word: str) -> float:
+        return renderer.get_text_width_height_descent(word, font, False)[0] / fig.dpi
 
-    space, x, y, placed, labels = width("a a", False) - width("aa", False), left, line, [], []
+    space, x, y, placed, labels = width("a a") - width("aa"), left, line, [], []
     for i in show:
         labels.append((y, "start" if i == 0 else f"$t$ = {float(t[i]):g}"))
         for word, how in zip(spaced(texts[i]), state[i]):
             gap, word = (space, word[1:]) if word.startswith(" ") else (0.0, word)
-            wide = width(word, how == NEW)
+            wide = width(word)
             if x + gap + wide > WIDTH - 0.05 and gap:
                 x, y, gap = left, y + line, 0.0
             placed.append((x + gap, y, word, how, wide))
@@ -87,11 +87,14 @@ def page(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: 
     for y, label in labels:
         fig.text(0, height - y, label, color=INK, **at)
     for x, y, word, how, wide in placed:
-        fig.text(x, height - y, word, color=CHANGED if how == NEW else INK, weight=600 if how == NEW else 400, **at)
+        fig.text(x, height - y, word, color=INK, **at)
+        under, put = height - y - 0.03, dict(transform=fig.dpi_scale_trans)
+        if how == NEW:
+            box = mpl.patches.Rectangle((x, under), wide, 0.72 * line, color=CHANGED, alpha=0.2, lw=0, zorder=-1, **put)
+            fig.add_artist(box)
         if how != SEEN:
-            y_ = height - y - 0.025
-            style = dict(color=CHANGED, lw=1.1) if how == NEW else dict(color=INK, lw=0.7, ls=(0, (1, 1.5)))
-            fig.add_artist(mpl.lines.Line2D([x, x + wide], [y_, y_], transform=fig.dpi_scale_trans, **style))
+            style = dict(color=CHANGED, lw=1.4) if how == NEW else dict(color=INK, lw=0.7, ls=(0, (1, 1.5)))
+            fig.add_artist(mpl.lines.Line2D([x, x + wide], [under, under], **style, **put))
     return fig
 
 
@@ -100,8 +103,8 @@ _MARKUP = """<div class="live-stage words" data-live="words">
 <style>
 .words-text {{ min-height: 13em; margin: 0 0 .6rem; line-height: 1.6; font-family: var(--hier-serif); }}
 .words-text span {{ text-decoration: underline dotted 1px; text-underline-offset: .25em; }}
-.words-text ins {{ color: var(--hier-changed); font-weight: 600; text-decoration: underline 1.5px;
-  text-underline-offset: .25em; }}
+.words-text ins {{ text-decoration: underline 2px var(--hier-changed); text-underline-offset: .25em;
+  background: color-mix(in srgb, var(--hier-changed) 18%, transparent); }}
 @media (max-width: 480px) {{ .words-text {{ min-height: 19em; }} }}
 </style>
 <p class="words-text"></p>
