@@ -101,11 +101,11 @@ def page(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: 
 _MARKUP = """<div class="live-stage words" data-live="words">
 <script type="application/json">{data}</script>
 <style>
-.words-text {{ min-height: 13em; margin: 0 0 .6rem; line-height: 1.6; font-family: var(--hier-serif); }}
+.words-text {{ min-height: 9em; margin: 0 0 .6rem; line-height: 1.6; font-family: var(--hier-serif); }}
 .words-text span {{ text-decoration: underline dotted 1px; text-underline-offset: .25em; }}
 .words-text ins {{ text-decoration: underline 2px var(--hier-changed); text-underline-offset: .25em;
   background: color-mix(in srgb, var(--hier-changed) 18%, transparent); }}
-@media (max-width: 480px) {{ .words-text {{ min-height: 19em; }} }}
+@media (max-width: 480px) {{ .words-text {{ min-height: 14em; }} }}
 </style>
 <p class="words-text"></p>
 <label class="live-range">erased <output></output>
