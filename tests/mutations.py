@@ -1,4 +1,4 @@
-"""Removes each guard of the sweeps in turn and shows that its test fails.
+"""Removes each guard of the sweeps and of the runner in turn and shows that its test fails.
 
     python tests/mutations.py               # all, some minutes
     python tests/mutations.py "full disk"   # those whose name holds this
@@ -62,7 +62,7 @@ GUARDS = [
     Guard(
         "plain YAML",
         GRID,
-        "_OncePerKey(yaml.SafeLoader)",
+        "_OncePerKey(yaml.BaseLoader)",
         "_OncePerKey(yaml.UnsafeLoader)",
         "tests/test_grid.py::test_a_bad_file",
     ),
@@ -76,7 +76,29 @@ GUARDS = [
     Guard(
         "skip what is there", SWEEP, "        if finished(job):", "        if False:", f"{HERE}a_sweep_and_its_dataset"
     ),
-    Guard("checksums when resuming", RUN, ' and facts["files"] == checksums(job.folder)', "", f"{DAMAGED}[truncated]"),
+    Guard(
+        "checksums when resuming",
+        RUN,
+        'return facts["files"] == checksums(job.folder)',
+        "return True",
+        f"{DAMAGED}[truncated]",
+    ),
+    Guard("labels when resuming", RUN, ' or facts["parameters"] != dict(job.values)', "", f"{DAMAGED}[labels]"),
+    Guard("labels when collecting", COLLECT, "    if parameters != values:", "    if False:", f"{DAMAGED}[labels]"),
+    Guard(
+        "the library of another checkout",
+        "hierlib/book/targets.py",
+        '        if (own / "__init__.py").is_file() and own.resolve() != here:',
+        "        if False:",
+        f"{HERE}the_library_of_another_checkout_is_refused",
+    ),
+    Guard(
+        "a folder that goes away",
+        RUN,
+        '        return f"nothing can be written to {folder.parent} ({why.strerror})"\n',
+        "        return None\n",
+        f"{HERE}a_folder_that_goes_away_stops_the_sweep",
+    ),
     Guard(
         "checksums when collecting",
         COLLECT,
@@ -215,6 +237,76 @@ GUARDS = [
         "weights_only=True",
         "weights_only=False",
         f"{HERE}weights_that_are_pickles_run_nothing",
+    ),
+    Guard(
+        "randomness from the seed alone",
+        "hierlib/book/quantities.py",
+        "manual_seed(seed)",
+        'manual_seed(seed + __import__("os").getpid())',
+        f"{HERE}one_or_two_processes_in_any_order_resumed_or_not",
+    ),
+    Guard(
+        "prose is not in the key",
+        "hierlib/book/cache.py",
+        "    root = chapter.root\n",
+        "    root = chapter.root\n    yield chapter.path.read_bytes()\n",
+        "tests/test_book_cache.py::test_prose_does_not_count",
+    ),
+    Guard(
+        "the library is in the key",
+        "hierlib/book/cache.py",
+        "        yield path.read_bytes()\n",
+        "        pass\n",
+        "tests/test_book_cache.py::test_what_counts",
+    ),
+    Guard(
+        "the lock is in the key",
+        "hierlib/book/cache.py",
+        'lock.read_bytes() if lock.is_file() else b""',
+        'b""',
+        "tests/test_book_cache.py::test_what_counts",
+    ),
+    Guard(
+        "a failed chapter: exit code",
+        "hierlib/book/commands.py",
+        "failed = [each for each in done if each.error]",
+        "failed = []",
+        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+    ),
+    Guard(
+        "a failed chapter: its notebook",
+        RUN,
+        "        part.replace(failed_folder(job))\n",
+        "        pass\n",
+        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+    ),
+    Guard(
+        "one build at a time",
+        "hierlib/book/site.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        "tests/test_book_run.py::test_the_lock_waits",
+    ),
+    Guard(
+        "unknown parameters of a chapter",
+        "hierlib/book/params.py",
+        "            if name not in parameters:\n                near",
+        "            if False:\n                near",
+        "tests/test_book_cli.py::test_refused_before_anything_runs",
+    ),
+    Guard(
+        "values out of range",
+        "hierlib/book/params.py",
+        "            if not holds:\n",
+        "            if False:\n",
+        "tests/test_book_cli.py::test_refused_before_anything_runs",
+    ),
+    Guard(
+        "the kernel's end without an interrupt",
+        "hierlib/book/point.py",
+        "                kernel_manager_class=Kernel,\n",
+        "",
+        f"{HERE}a_kernel_is_not_interrupted_when_its_notebook_has_ended",
     ),
     Guard(
         "modules named in pieces",

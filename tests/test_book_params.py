@@ -114,6 +114,11 @@ def test_unknown_name_hints():
         resolve(TINY, {"sed": "1"})
 
 
+def test_the_other_case_hints():
+    with pytest.raises(BadRequest, match="takes no parameter 'M' \\(did you mean 'm'\\?\\)"):
+        resolve(TINY, {"M": "1"})
+
+
 def test_choice():
     assert resolve(TINY, {"profile": "full"})["profile"] == "full"
     with pytest.raises(BadRequest, match="profile in"):

@@ -14,8 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hierlib.book.run import execute, execute_all, finished, prepare, prune
+from hierlib.book.run import execute, finished, prepare, prune
 from hierlib.book.site import SiteError, build_site, locked, zip_site
+from hierlib.book.sweep import execute_all
 from tests import tiny
 
 

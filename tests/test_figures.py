@@ -7,8 +7,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from hierlib.book import figures
-from hierlib.book.run import execute_all, prepare
+from hierlib.book.run import prepare
 from hierlib.book.site import build_site
+from hierlib.book.sweep import execute_all
 from tests import tiny
 
 PROSE = """\

@@ -30,7 +30,9 @@ def grids(given=None, file=None):
         ("eps", "0:1:.25", [0.0, 0.25, 0.5, 0.75]),
         ("eps", "1e-2:0.031:1e-2", [0.01, 0.02, 0.03]),
         ("on", "true,false", [True, False]),
-        ("name", "a:b,c", ["a:b", "c"]),
+        ("name", "a:b, c", ["a:b", " c"]),
+        ("seed", " 7, 1:3 , 9", [7, 1, 2, 9]),
+        ("on", "true, false", [True, False]),
     ],
 )
 def test_axes(name, text, values):
@@ -50,6 +52,7 @@ def test_axes(name, text, values):
         ("seed", "0:1.5", "expected an integer"),
         ("seed", "", "expected an integer"),
         ("seed", "1,,2", "expected an integer"),
+        ("seed", "1 2", "expected an integer"),
         ("seed", "1,2,1", "stands twice"),
         ("seed", "0:9,4", "stands twice"),
         ("eps", "0,0.0", "stands twice"),
@@ -106,6 +109,29 @@ def test_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "text, values",
+    [
+        ("big: 1:30", list(range(1, 30))),
+        ("big: 2:20:6", [2, 8, 14]),
+        ("{big: 0:2, eps: 0}", [0, 1]),
+        ("big: [1:3, 7, 010]", [1, 2, 7, 10]),
+        ("big: 4, 5", [4, 5]),
+        ("big:\n- 4\n- '5'", [4, 5]),
+    ],
+)
+def test_a_file_says_what_the_command_line_says(tmp_path, text, values):
+    """YAML by itself would read 1:30 as ninety, base sixty, and 010 as eight."""
+    (tmp_path / "grid.yaml").write_text(text)
+    assert [p["big"] for p in grid.points(TINY, grids({}, tmp_path / "grid.yaml"))] == values
+
+
+def test_a_text_in_a_file_is_one_value(tmp_path):
+    (tmp_path / "grid.yaml").write_text("name: ['a, b', 5, true]\non: [true, false]")
+    found = [(p["name"], p["on"]) for p in grid.points(TINY, grids({}, tmp_path / "grid.yaml"))]
+    assert found == [(name, on) for name in ("a, b", "5", "true") for on in (True, False)]
+
+
+@pytest.mark.parametrize(
     "text, why",
     [
         ("", "holds no grid"),
@@ -115,23 +141,27 @@ def test_a_file(tmp_path):
         ("m: []", "the list is empty"),
         ("m: 2.5", "expected an integer"),
         ("m: yes", "expected an integer"),
-        ("m: ~", "expected ints, got NoneType"),
-        ("m: {a: 1}", "expected ints, got dict"),
-        ("m: 2020-01-01", "expected ints, got date"),
+        ("m: ~", "expected an integer"),
+        ("m:", "expected an integer"),
+        ("m: {a: 1}", "expected ints, got a dict"),
+        ("m: [[1]]", "expected ints, got a list"),
+        ("m: 2020-01-01", "expected an integer"),
+        ("on: yes", "expected true or false"),
         ("m: [1, 1]", "stands twice"),
         ("m: 1\nm: 2", "m: stands twice in one grid"),
         ("n: 1", "takes no parameter 'n'"),
-        ("2: 1", "names are words"),
+        ("2: 1", "takes no parameter '2'"),
+        ("[a]: 1", "names are words|is no YAML grid"),
         ("m: 2\nseed: 1", "set both in"),
         ("m: [1", "is no YAML grid"),
-        ("m: !!python/object/apply:os.system ['touch OWNED']", "is no YAML grid"),
+        ("m: !!python/object/apply:os.system ['touch OWNED']", "expected an integer"),
         ("m: \x00", "is no YAML grid"),
-        ("m: " + "1" * 5000, "is no YAML grid|expected an integer"),
+        ("m: " + "1" * 5000, "expected an integer"),
         ("[" * 5000, "is no YAML grid"),
         ("? [a, b]\n: 1", "names are words|is no YAML grid"),
         (
             "a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nname: [*b,*b,*b,*b,*b]",
-            "takes no parameter|got list",
+            "takes no parameter|got a list",
         ),
         ('name: "\\e[31m"', "expected printable"),
     ],

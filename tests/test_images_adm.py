@@ -132,3 +132,18 @@ def test_from_a_file(golden, source, config, tmp_path, suffix):
     assert (model.size, model.channels, len(model.digest)) == (32, 3, 64) and model.name == "ADM 32, unconditional"
     x = golden[0]["net.x"]
     torch.testing.assert_close(model.eps(x[:1], 17), golden[0]["net.y"][:1, :3], rtol=1e-4, atol=1e-5)
+
+
+def test_another_adm_by_the_json_beside_it(golden, source, tmp_path):
+    path = tmp_path / "small.pt"
+    torch.save(source, path)
+    with pytest.raises(ValueError, match=r"small\.pt: state dict: expected"):
+        adm.load_adm(path)  # it is taken for the published model
+    path.with_suffix(".json").write_text(json.dumps(golden[1]["flags"]))
+    assert error(adm.load_adm(path).network, golden) < TOLERANCE
+    for content in ("{", "[1]", '{"dropout": 0}', '{"image_size": "big"}'):
+        path.with_suffix(".json").write_text(content)
+        with pytest.raises(
+            ValueError, match=r"small\.json: expected arguments of hierlib.images.adm.adm_config as json"
+        ):
+            adm.load_adm(path)

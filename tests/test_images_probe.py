@@ -26,7 +26,11 @@ def pictures(n, channels=1, size=12, seed=0):
 def little():
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        return probe.cnn_probe(ImageCNN(1, 5, width=4), trained=False)
+        network = ImageCNN(1, 5, width=4)
+    p = probe.cnn_probe(network, trained=False)
+    with torch.no_grad():  # centred, so that it names more than one class
+        network.logits.bias -= p(pictures(50))["logits"].mean(0)
+    return p
 
 
 def test_layers_of_the_small_network(little):
@@ -59,6 +63,7 @@ def test_it_is_its_definition(little, raw):
         torch.testing.assert_close(alike.cosine[:, i], expected, rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(alike.cosine[4:], torch.ones(5, 8, dtype=torch.float64))
     assert torch.equal(alike.kept, of_start["logits"].argmax(1) == of_end["logits"].argmax(1)) and alike.kept[4:].all()
+    assert not alike.kept.all(), "the network names several classes"
     torch.testing.assert_close(alike.mean(), alike.cosine.mean(0))
     torch.testing.assert_close(alike.standard_error(), alike.cosine.std(0) / 3)
 

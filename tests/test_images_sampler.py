@@ -191,6 +191,79 @@ def test_a_killed_run_loses_one_batch_at_most(tmp_path, monkeypatch):
     assert torch.equal(resumed, sampler.forward_backward(small(), images(6), [2, 10], steps=10, batch=6, show=False))
 
 
+EVERYWHERE = """
+import os, pathlib, signal, safetensors.torch, tempfile, torch
+torch.set_num_threads(1)
+from tests.test_images_sampler import images, small
+from hierlib.images import models, sampler
+
+K, BATCH, STEPS = [1, 3], 2, 4  # two batches of each: 2 × 1 + 2 × 3 calls of the network, four files
+seen = end = 0
+
+def event():  # the process ends here, without another word, if it is the event's turn
+    global seen
+    seen += 1
+    if seen == end:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def before_and_after(function):
+    def wrapped(*a, **b):
+        event()
+        out = function(*a, **b)
+        event()
+        return out
+    return wrapped
+
+def piecemeal(save):  # a file is there by half before it is whole
+    def wrapped(tensors, path, **more):
+        save(tensors, path, **more)
+        content = pathlib.Path(path).read_bytes()
+        pathlib.Path(path).write_bytes(content[: len(content) // 2])
+        event()
+        pathlib.Path(path).write_bytes(content)
+    return wrapped
+
+def run(folder):
+    return sampler.forward_backward(small(), images(4), K, steps=STEPS, batch=BATCH, folder=folder, show=False)
+
+whole = run(None)
+calls, plain = [], models.DiffusionModel.output
+models.DiffusionModel.output, os.replace = before_and_after(plain), before_and_after(os.replace)
+safetensors.torch.save_file = piecemeal(safetensors.torch.save_file)
+killed = 0
+while True:
+    end, seen = killed + 1, 0
+    with tempfile.TemporaryDirectory() as folder:
+        pid = os.fork()
+        if pid == 0:
+            run(folder)
+            os._exit(0)
+        status = os.waitpid(pid, 0)[1]
+        if not os.WIFSIGNALED(status):
+            break
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        killed, end = killed + 1, 0
+        done = sum(1 for file in pathlib.Path(folder).glob("*.safetensors"))
+        wrapped, models.DiffusionModel.output = models.DiffusionModel.output, lambda *a: calls.append(1) or plain(*a)
+        calls.clear()
+        again = run(folder)
+        models.DiffusionModel.output = wrapped
+        left = [k for k in K for _ in range(2)][done:]
+        assert len(calls) == sum(left), (killed, done, len(calls))
+        assert torch.equal(again, whole) and not list(pathlib.Path(folder).glob("*.part")), killed
+        print(killed, done, flush=True)
+"""
+
+
+def test_killed_at_every_single_moment_it_loses_one_batch_at_most():
+    """A process is killed at the first event, another one at the second, …; each is taken up and finished."""
+    out = subprocess.run([sys.executable, "-c", EVERYWHERE], capture_output=True, text=True, timeout=300)
+    assert out.returncode == 0, out.stderr
+    finished = [int(line.split()[1]) for line in out.stdout.splitlines()]
+    assert len(finished) == 2 * (2 * 1 + 2 * 3) + 3 * 4, "around each call of the network, and in and around each file"
+    assert finished == sorted(finished) and set(finished) == {0, 1, 2, 3, 4}
+
+
 def test_files_of_another_run_are_refused(tmp_path):
     x, model = images(4), small()
     options = dict(steps=4, batch=2, folder=tmp_path, show=False)

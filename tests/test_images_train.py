@@ -9,11 +9,12 @@ import struct
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
-from hierlib.images import classifier, data, files, fit, models, quality, train
+from hierlib.images import card, classifier, data, files, fit, models, quality, train
 from hierlib.images.probe import cnn_probe
 
 
@@ -184,6 +185,7 @@ def test_classifier_learns_and_tells_where_it_comes_from(folder, tmp_path, small
     record = about["trained_on"]
     assert record["seed"] == 3 and record["data"] == "Fashion-MNIST, train" and record["examples"] == 3200
     assert record["command"].endswith("classifier --folder " + " ".join(words[2:]))
+    assert 0 < record["core_minutes"] < 30
     assert len(record["sha256_of_data"]) == 64 and "MIT" in record["licence_of_data"] and "torch" in record["versions"]
     shown = capsys.readouterr().err
     assert "images/s" in shown and "left" in shown and "loss" in shown
@@ -232,6 +234,30 @@ def test_a_part_of_the_test_set_to_ship(folder, tmp_path):
     assert train.main(["subset", "--folder", str(full), "--per-class", "7", "--out", str(part)]) == 0
     few, all_ = (data.fashion_mnist("test", folder=x) for x in (part, full))
     assert few.digest() == all_.choose(7).digest() and torch.equal(few.labels.bincount(), torch.full((10,), 7))
+
+
+SHIPPED = Path(__file__).parents[1] / "book" / "_models" / "fashion"
+
+
+@pytest.mark.parametrize("folder", [SHIPPED, SHIPPED / "more"], ids=["shown", "more"])
+def test_every_file_that_is_shipped_is_on_its_card(folder):
+    text = (folder / "README.md").read_text("utf-8")
+    assert text == card.model_card(folder), "python -m hierlib.images.train card book/_models/fashion, and …/more"
+    for path in folder.iterdir():
+        if path.suffix in (".safetensors", ".nc", ".png"):
+            assert path.name in text
+    for path in folder.glob("*.safetensors"):
+        kind = json.loads(path.with_suffix(".json").read_text("utf-8"))["kind"]
+        models.load_weights(path, kind)  # its digest is that of the json
+    rows = text.count("| Test accuracy |") + text.count("| Samples | FID")
+    assert ("which is not kept" in text) == (folder != SHIPPED)
+    assert rows == len(list(folder.glob("*.safetensors"))) == text.count(" core minutes |") == text.count("| Command |")
+
+
+def test_what_is_shipped_is_small():
+    assert sum(path.stat().st_size for path in SHIPPED.rglob("*.safetensors")) <= 30e6
+    labels = files.read_idx(SHIPPED / "t10k-labels-idx1-ubyte", (None,))
+    assert labels.bincount().tolist() == [100] * 10
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pickle
@@ -14,14 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 from hierlib.book import collect as collecting
+from hierlib.book import report
 from hierlib.book import sweep as sweeping
 from hierlib.book.cli import app
 from hierlib.book.params import BadRequest
 from hierlib.book.provenance import Stamp, versions
 from hierlib.book.results import save
-from hierlib.book.run import _code_here, execute, finished, pool
+from hierlib.book.run import _code_here, execute, finished, pool, prepare
 from hierlib.book.scale import closed_form, simulate
 from hierlib.book.sweep import run, take_stock
 from hierlib.book.targets import quantities, target
@@ -132,10 +135,39 @@ def test_a_failure_is_listed_and_tried_again_on_request_only(root, call):
     assert len(list((root / "out").iterdir())) == 3, "what had failed is gone"
 
 
-def test_a_chapter_a_point(root, call):
+@pytest.mark.parametrize("terminal", [True, False])
+def test_while_it_runs_it_says_what_is_done_what_has_failed_and_the_time_left(root, monkeypatch, terminal):
+    """Under a bar; where there is no terminal, by a line at times."""
+    (root / "broken").touch()
+    monkeypatch.setattr(report, "EVERY", 0)
+    tally, out = take_stock(sweeps.jobs(root, "fragile", root / "out", a="1:5")), io.StringIO()
+    report.drive(Console(file=out, force_terminal=terminal, width=100), tally, sweeps.here)
+    if terminal:
+        assert re.search(r"4/4.* 1 failed .*0:00:\d\d.* left .*0:00:00", out.getvalue())
+    else:
+        lines = [line.rpartition(", ")[0] for line in out.getvalue().splitlines()]
+        assert lines == [f"{done} of 4 done, {int(done > 1)} failed" for done in (1, 2, 3, 4)]
+        assert out.getvalue().endswith(", 0.0 s left\n")
+
+
+def test_of_many_failures_some_are_named_and_all_are_counted(root, call, monkeypatch):
+    (root / "broken").touch()
+    monkeypatch.setattr(report, "SHOWN", 2)
+    path = root / "book" / "quantities.py"
+    path.write_text(path.read_text().replace("if a == 2 and", "if a > 2 and"))
+    words = ("sweep", "fragile", "-p", "a", "1:9", "--out", "my results")
+    code, out = call(*words)
+    assert code == 1 and out.count("failed: a =") == 2 and "… and 4 more: my results/*-failed/traceback.txt" in out
+    assert "hierlib collect 'my results'" in out
+    code, out = call(*words)
+    assert code == 1 and out.count("failed before: a =") == 2 and "… and 4 more" in out
+
+
+def test_a_chapter_a_point(root, call, caplog):
     """Two notebooks by papermill: one raises, the other's data, answer and notebook stay."""
     code, out = call("sweep", "light", "-p", "m", "3,4", "--out", "out")
     assert code == 1 and "1 run" in out and "failed: m = 3: ValueError: <deliberate>" in out
+    assert not [entry for entry in caplog.records if entry.name.startswith("papermill")]
     assert [p.name for p in (root / "out").glob("*/light.ipynb") if "failed" not in str(p)] == ["light.ipynb"]
     found = collecting.collect(root / "out")
     assert found.data["square"].values.tolist() == [0, 4, 8] and found.data["claim:near-is-far"] == 4
@@ -150,6 +182,10 @@ def test_dry_run(root, call):
     assert call("sweep", *GRID)[0] == 0
     code, out = call("sweep", *GRID, "--dry-run")
     assert code == 0 and "Nothing is to be run" in out
+    code, out = call("sweep", "big", "-p", "a", "1:3", "--dry-run")
+    assert code == 0 and "The first two points took" in out and "There is no other" in out
+    code, out = call("sweep", "big", "-p", "a", "7", "--dry-run")
+    assert code == 0 and "The first point took" in out and "is kept. There is no other" in out
 
 
 @pytest.mark.parametrize(
@@ -161,6 +197,7 @@ def test_dry_run(root, call):
         (["sweep", "noise", "-p", "a", "4:4"], "is empty"),
         (["sweep", "noise", "-p", "seed", "0:10000000"], "a sweep at most 200,000"),
         (["sweep", "noise", "-p", "seed", "0:9,9:99", "-p", "a", "1:9", "-p", "b", "0:1:1e-4"], "sweep in parts"),
+        (["sweep", "noise", "-p", "a", "1", "-p", "a", "2"], "given twice; name it once"),
         (["sweep", "noise", "--grid", "none.yaml"], "cannot be read"),
         (["sweep", "nothing"], "and the quantities are:\n  noise"),
         (["sweep", "../noise"], "there is no chapter '../noise'"),
@@ -188,6 +225,15 @@ def test_without_dask(root, call, monkeypatch):
     assert code == 2 and "pip install 'hierlib[cluster]'" in out
 
 
+def test_a_local_cluster_that_does_not_start(root, call, monkeypatch):
+    def start(**_):
+        raise RuntimeError("Nanny failed to start.")
+
+    monkeypatch.setattr("dask.distributed.LocalCluster", start)
+    code, out = call("sweep", "noise", "--cluster", "local:400")
+    assert code == 2 and "workers do not start (Nanny failed to start.); try fewer, or --jobs 400 without it" in out
+
+
 class FakeClient:
     """A cluster of one worker, as `_check` sees it."""
 
@@ -199,7 +245,8 @@ class FakeClient:
             raise TimeoutError
 
     def run(self, function, *args, on_error):
-        return {"tcp://w": self.other.get("error") or {**function(*args), **self.other}}
+        facts = {**function(*args), **self.other}
+        return {"tcp://w": self.other.get("error") or {k: v for k, v in facts.items() if v}}
 
     def nthreads(self):
         return {"tcp://w": self.threads}
@@ -217,7 +264,9 @@ class FakeClient:
         (FakeClient(torch="1.0"), None, r"does not fit: torch 1\.0 \(here .*requirements\.lock"),
         (FakeClient(python="3.9.0"), None, r"does not fit: python 3\.9\.0"),
         (FakeClient(distributed="2020.1"), None, "does not fit: distributed"),
+        (FakeClient(distributed=None), None, "does not fit: distributed unknown"),  # its library is an older one
         (FakeClient(**{"the code and lock file": "0"}), None, "does not fit: the code and lock file"),
+        (FakeClient(**{"the library's folder": "/other/hierlib"}), None, "does not fit: the library's folder"),
         (FakeClient(**{"the results' folder seen": "False"}), None, "does not fit: the results' folder"),
         (FakeClient(threads=4), None, "4 threads .start it with --nthreads 1"),
         (FakeClient(error=ModuleNotFoundError("hierlib")), None, "cannot run this: ModuleNotFoundError: hierlib"),
@@ -268,6 +317,44 @@ def test_a_full_disk_stops_the_sweep_and_marks_nothing(root, monkeypatch):
     assert [p.name for p in (root / "out").iterdir()] == [jobs[0].folder.name] and finished(jobs[0])
 
 
+def test_a_folder_that_goes_away_stops_the_sweep(root):
+    """Unmounted, removed, or no longer to be written to: that is no fault of the points."""
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:5")
+    (root / "out").write_text("no folder any more")
+    tally = take_stock(jobs)
+    run(tally, sweeps.here)
+    assert "nothing can be written to" in tally.halted and not tally.failed and len(tally.todo) == 4
+
+
+def test_after_a_halt_every_chapter_has_an_outcome(root):
+    """What `build` and `run` say of a full disk: each job has its line, and none has left anything."""
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:4")
+    assert execute(jobs[1]).error is None
+    todo, told = [replace(job, fit="" if job is jobs[1] else "other") for job in jobs], []
+    done = sweeping.execute_all(todo, 2, told.append)
+    assert [each.job for each in done] == todo and sorted(map(id, told)) == sorted(map(id, done))
+    assert [bool(each.error) for each in done] == [True, False, True] and done[1].cached
+    assert all(each.halt and "the code has changed" in each.error and each.left is None for each in done[::2])
+
+
+def test_the_library_of_another_checkout_is_refused(root, call):
+    """Its results would get the key of this checkout's code."""
+    (root / "hierlib").mkdir()
+    (root / "hierlib" / "__init__.py").touch()
+    code, out = call("sweep", "noise", "--out", "out")
+    assert code == 2 and "but the library that is installed is" in out and "pip install -e ." in out
+    assert not (root / "out").exists()
+
+
+def test_a_kernel_is_not_interrupted_when_its_notebook_has_ended(root, monkeypatch):
+    """It would print an error at times, though nothing is wrong."""
+    from jupyter_client import AsyncKernelManager
+
+    called, real = [], AsyncKernelManager._async_interrupt_kernel
+    monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", lambda self: called.append(1) or real(self))
+    assert execute(prepare(target(root, "light"), {"m": 4}, root / "out")).error is None and not called
+
+
 def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
     """Two sweeps at one point: the finished run is never moved, not even for a moment."""
     [job] = sweeps.jobs(root, "noise", root / "out", a="3")
@@ -316,6 +403,8 @@ def test_the_librarys_quantities(slug):
         assert float(data["mean_field"][0]) == pytest.approx(4 * (4 - 2 * 2 + 1) / (3 * 2))  # v(v-2m+1)/((v-1)(v-m))
         known = np.isfinite(data["threshold"])
         assert known.any() and (data["low"] <= data["high"]).values[known].all()
+        lost = quantity(**{**values, "v": 8, "m": 5, "L": 4, "draws": 6, "reach": 0.2})  # no noise is low enough
+        assert np.isnan([lost[k].sel(criterion="paper") for k in ("threshold", "low", "high")]).all()
     elif slug != "empty":
         assert data.sizes == {"level": 3} and all(np.isfinite(data[k]).all() for k in data)
 
@@ -366,6 +455,11 @@ class Damage:
     def nonsense(folder):
         (folder / "run.json").write_text('{"files": {}, "parameters": 3}')
         return "data/noise.nc is not of the run"
+
+    def labels(folder):
+        text = (folder / "run.json").read_text()
+        (folder / "run.json").write_text(re.sub(r'"a": \d', '"a": 7', text))
+        return "run.json has other parameters than the data"
 
     def link(folder):
         (folder / "data" / "noise.nc").rename(folder.parents[1] / "elsewhere.nc")

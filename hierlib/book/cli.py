@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Sequence
 
+from hierlib.book.params import BadRequest
+
 
 def app(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 2: what was asked for is refused; 1: it was tried and failed."""
@@ -18,7 +20,11 @@ def app(argv: Sequence[str] | None = None) -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    commands(args=joined(sys.argv[1:] if argv is None else argv), prog_name="hierlib")
+    try:
+        commands(args=joined(sys.argv[1:] if argv is None else argv), prog_name="hierlib")
+    except BadRequest as error:
+        print(f"hierlib: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def joined(argv: Sequence[str]) -> list[str]:

@@ -30,8 +30,8 @@ class Collected:
 def collect(folder: Path, of: str | None = None) -> Collected:
     """Reads every finished run below a folder; damaged ones are named and left out.
 
-    The dimensions are the parameters that vary between the runs; points that are missing are nan. Variables are what
-    the runs have saved, the answers to claims (`claim:id`), and the seconds that each took.
+    The dimensions are the parameters that vary between the runs; points that are missing are nan. Variables are those
+    of the datasets that the runs have saved, the answers to claims (`claim:id`), and the seconds that each took.
 
     Args:
         folder: what a sweep wrote to.
@@ -82,15 +82,23 @@ class _Run:
         for path in files:
             with xr.open_dataset(path, engine="netcdf4") as source:
                 loaded = source.load()
+            _same(json.loads(loaded.attrs["parameters"]), values)
             prefix = "" if len(files) == 1 else f"{path.stem}:"
             data |= {f"{prefix}{name}": loaded[name] for name in loaded.data_vars}
         if (folder / "records.json").exists():
             for row in json.loads((folder / "records.json").read_text("utf-8")):
+                _same(row["parameters"], values)
                 if is_number(row["value"]):
                     data[f"claim:{row['id']}"] = xr.DataArray(float(row["value"]))
         data["seconds"] = xr.DataArray(float(facts["seconds"]))
         facts["started"] = float(facts["started"])
         return cls(facts, values, data)
+
+
+def _same(parameters: Mapping, values: Mapping) -> None:
+    """run.json has no checksum of its own: the labels that it gives must be those beside the data."""
+    if parameters != values:
+        raise ValueError("run.json has other parameters than the data")
 
 
 def _join(runs: list[_Run]) -> xr.Dataset:

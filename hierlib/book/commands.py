@@ -4,7 +4,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,11 +12,13 @@ from rich.console import Console
 import hierlib
 from hierlib.book import grid, report
 from hierlib.book import sweep as sweeping
-from hierlib.book.checkout import Chapter, chapter, chapters, find_checkout
-from hierlib.book.params import BadRequest, describe
+from hierlib.book.checkout import chapter, chapters, find_checkout
+from hierlib.book.params import BadRequest, describe, resolve
 from hierlib.book.provenance import commit
-from hierlib.book.run import Outcome, clear_parts, execute_all, identity, jobs_of, prepare, prune
+from hierlib.book.report import short
+from hierlib.book.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
 from hierlib.book.site import SiteError, build_site, zip_site
+from hierlib.book.sweep import execute_all
 from hierlib.book.targets import target, targets
 
 commands = typer.Typer(
@@ -43,18 +45,16 @@ def build(
 ) -> None:
     """Run every chapter that has changed and build the site into _build/html."""
     out = _console()
-    try:
-        root = find_checkout()
-        wanted = [chapter(root, slug) for slug in only] if only else list(chapters(root).values())
-        todo = [prepare(each, timeout=timeout or None, force=force) for each in wanted]
-    except BadRequest as error:
-        _refuse(error)
+    root = find_checkout()
+    wanted = [chapter(root, slug) for slug in only] if only else list(chapters(root).values())
+    todo = [prepare(each, timeout=timeout or None, force=force) for each in wanted]
     done = _run(out, todo, jobs)
     prune(root / "_build" / "runs", done)
     failed = [each for each in done if each.error]
     for each in failed:
         out.print(f"\n{each.job.chapter.path.name} failed: {each.error}", markup=False)
-        out.print(f"  the notebook up to there: {_short(each.notebook, root)}", markup=False)
+        if each.left:
+            out.print(f"  what it left: {short(each.left, root)}", markup=False)
     if failed:
         out.print(f"\n{len(failed)} of {len(done)} chapters failed; the site was not built.")
         raise typer.Exit(1)
@@ -69,7 +69,7 @@ def build(
         raise typer.Exit(1) from None
     out.print(f"         site    {time.time() - start:6.1f} s" if fresh else "         site    unchanged")
     index = root / "_build" / "html" / "index.html"
-    out.print(f"The book is in {_short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
+    out.print(f"The book is in {short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
 
 
 @commands.command()
@@ -85,22 +85,17 @@ def run(
 ) -> None:
     """Run one chapter or quantity with other parameters, into a folder: the notebook, its records, its data."""
     console = _console()
-    try:
-        root = find_checkout()
-        each = target(root, slug)
-        job = prepare(each, _pairs(parameters or []), out, timeout=timeout or None, force=force)
-        if out is None:
-            folder = root / "results" / f"{each.slug}-{job.key}"
-            job = prepare(each, job.given, folder, timeout=timeout or None, force=force)
-    except BadRequest as error:
-        _refuse(error)
+    root = find_checkout()
+    each = target(root, slug)
+    values = resolve(each.parameters, _pairs(parameters or []), chapter=each.slug)
+    [job] = jobs_of(each, [values], root / "results", out, timeout=timeout or None, force=force)
     [done] = _run(console, [job], 1)
     if done.error:
         console.print(f"{each.slug} failed: {done.error}", markup=False)
-        left = done.notebook if isinstance(each, Chapter) else done.folder / "traceback.txt"
-        console.print(f"  what it left: {_short(left, Path.cwd())}", markup=False)
+        if done.left:
+            console.print(f"  what it left: {short(done.left)}", markup=False)
         raise typer.Exit(1)
-    console.print(f"The run is in {_short(done.folder, Path.cwd())}", markup=False, soft_wrap=True)
+    console.print(f"The run is in {short(done.folder)}", markup=False, soft_wrap=True)
 
 
 @commands.command()
@@ -129,7 +124,7 @@ def sweep(
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="How many points are sent to a worker at once.")] = 1,
     wait: Annotated[float, typer.Option(min=0.1, max=10**6, help="Seconds to wait for a cluster.")] = 10,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run the first point only; tell how long all take.")
+        bool, typer.Option("--dry-run", help="Run the first point or two only; tell how long all take.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Run again what has failed before.")] = False,
     timeout: Timeout = 0,
@@ -160,8 +155,6 @@ def sweep(
         elif tally.todo:
             seconds = report.drive(console, tally, hire, batch=batch)
             clear_parts(folder)  # again: workers of a killed sweep may have lived on for a moment
-    except BadRequest as error:
-        _refuse(error)
     except KeyboardInterrupt:
         console.print("Interrupted. What has finished is kept; the same command goes on from there.")
         raise typer.Exit(130) from None
@@ -179,12 +172,9 @@ def collect(
     from hierlib.book import collect as collecting  # xarray takes a second
 
     console = _console()
-    try:
-        found = collecting.collect(folder, of)
-        if out is not None:
-            collecting.write(found.data, out)
-    except BadRequest as error:
-        _refuse(error)
+    found = collecting.collect(folder, of)
+    if out is not None:
+        collecting.write(found.data, out)
     console.print(str(found.data), markup=False, highlight=False)
     if found.older:
         console.print(f"{found.older} runs of an earlier state of the code are left out", markup=False)
@@ -199,22 +189,16 @@ def collect(
 def list_() -> None:
     """List the chapters and quantities and the parameters that each takes: type, default, meaning, constraint."""
     out = _console()
-    try:
-        for each in targets(find_checkout()):
-            out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
-    except BadRequest as error:
-        _refuse(error)
+    for each in targets(find_checkout()):
+        out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
 
 
 @commands.command("zip")
 def zip_() -> None:
     """Pack the site into one archive in dist/."""
-    try:
-        root = find_checkout()
-        path = zip_site(root, root / "dist" / f"hierarchies-{hierlib.__version__}.zip")
-    except BadRequest as error:
-        _refuse(error)
-    _console().print(f"The site is packed in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
+    root = find_checkout()
+    path = zip_site(root, root / "dist" / f"hierarchies-{hierlib.__version__}.zip")
+    _console().print(f"The site is packed in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @commands.command()
@@ -227,12 +211,10 @@ def pdf() -> None:
         root = find_checkout()
         with out.status("printing the book"):
             path = make_pdf(root, root / "dist" / f"hierarchies-{hierlib.__version__}.pdf")
-    except BadRequest as error:
-        _refuse(error)
     except SiteError as error:
         out.print(f"{error}", markup=False)
         raise typer.Exit(1) from None
-    out.print(f"The book is in {_short(path, Path.cwd())} ({path.stat().st_size / 1e6:.1f} MB)")
+    out.print(f"The book is in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 def _run(out: Console, jobs, workers: int) -> list[Outcome]:
@@ -268,7 +250,7 @@ def _pairs(words: list[str]) -> dict[str, str]:
         if not equals:
             raise BadRequest(f"-p {word}: a parameter needs a name and a value, as in `-p m 4`")
         if name in pairs:
-            raise BadRequest(f"-p {name}: given twice")
+            raise BadRequest(f"-p {name}: given twice; name it once, in a sweep with all its values: -p {name} 1,2")
         pairs[name] = value
     return pairs
 
@@ -286,14 +268,5 @@ def _resources(words: list[str], cluster: str | None) -> dict[str, float] | None
     return found or None
 
 
-def _refuse(error: BadRequest) -> NoReturn:
-    typer.echo(f"hierlib: {error}", err=True)
-    raise typer.Exit(2)
-
-
 def _console() -> Console:
     return Console(soft_wrap=True)
-
-
-def _short(path: Path, base: Path) -> str:
-    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)

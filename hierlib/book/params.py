@@ -145,7 +145,8 @@ def resolve(
         values = {}
         for name, value in given.items():
             if name not in parameters:
-                near = difflib.get_close_matches(name, parameters, 1)
+                near = [n for n in parameters if n.lower() == name.lower()]
+                near += difflib.get_close_matches(name, parameters, 1)
                 hint = f" (did you mean {near[0]!r}?)" if near else ""
                 raise BadRequest(f"{chapter} takes no parameter {name!r}{hint}")
             parameter = parameters[name]

@@ -83,7 +83,10 @@ def strips(t: ArrayLike, images: ArrayLike, names: Sequence[Sequence[str]], show
     return fig
 
 
-_SWITCH = '<label><input type="checkbox"> only what is found in the start</label>'
+_SWITCH = (
+    '<label><input type="checkbox"> colour by origin: <span class="pictures-key pictures-found"></span> in its start, '
+    '<span class="pictures-key pictures-new"></span> new</label>'
+)
 _MARKUP = """<div class="live-stage pictures" data-live="pictures">
 <script type="application/json">{data}</script>
 <style>.pictures {{ --sheet: url(data:image/png;base64,{sheet}); }}</style>

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import logging
 import os
 import shutil
 import tempfile
@@ -49,8 +50,16 @@ def _call(quantity, values: Mapping, folder: Path) -> None:
 
 def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | None) -> None:
     import papermill
+    from jupyter_client import AsyncKernelManager
     from traitlets.config import Config
 
+    class Kernel(AsyncKernelManager):
+        """Is asked to end when its notebook has ended, but not interrupted before, which it may report as an error."""
+
+        async def _async_interrupt_kernel(self) -> None:
+            pass
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it cannot read a parameter's constraint, and says so
     root = chapter.root
     # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
     # A socket's path has 104 characters at most, and temporary folders of macOS have long names.
@@ -76,6 +85,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
                 progress_bar=False,
                 start_timeout=180,
                 execution_timeout=timeout,
+                kernel_manager_class=Kernel,
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
             )
     finally:

@@ -52,6 +52,9 @@ def phase_diagram(*, v, m, s, L, draws, data, reach, seed, device) -> xr.Dataset
 
         out.append((crossing(found.mean(0).numpy()), *map(float, curves.bootstrap(crossing, found.numpy(), num=400))))
     threshold, low, high = np.array(out).T
+    low[np.isnan(threshold)] = high[np.isnan(threshold)] = (
+        np.nan
+    )  # some resampled curves may cross, their mean does not
     columns = {"threshold": threshold, "low": low, "high": high, "mean_field": expected}
     return xr.Dataset({k: ("criterion", y) for k, y in columns.items()}, {"criterion": ["paper", "half height"]})
 

@@ -1,5 +1,6 @@
 """What a sweep says while it runs and when it has ended."""
 
+import shlex
 import time
 from pathlib import Path
 
@@ -58,10 +59,13 @@ def estimate(console: Console, tally: Tally, hire: Hire, workers: int | None) ->
     if tally.ran:
         workers = max(1, min(workers or tally.crew, rest))
         total = spell(took[0] - took[-1] + took[-1] * rest / workers)
-        first = "The first point took" if count == 1 else "The first two points took"
+        first, are = ("point", "is") if len(took) == 1 else ("two points", "are")
+        others = (
+            f"The other {rest} would take about {total} on {workers} worker{'s' * (workers > 1)}, if they are alike."
+        )
         console.print(
-            f"{first} {' and '.join(map(spell, took))}, and {'is' if count == 1 else 'are'} kept. The other {rest} "
-            f"would take about {total} on {workers} worker{'s' * (workers > 1)}, if they are alike.",
+            f"The first {first} took {' and '.join(map(spell, took))}, and {are} kept. "
+            + (others if rest else "There is no other to be run."),
             highlight=False,
         )
 
@@ -77,12 +81,12 @@ def tell(console: Console, tally: Tally, folder: Path, seconds: float | None) ->
         console.print(line, markup=False, highlight=False)
     for outcome in tally.failed[:SHOWN]:
         console.print(f"failed: {_point(outcome.job)}: {outcome.error}", markup=False, style="red")
-        console.print(f"  {_short(outcome.folder / 'traceback.txt')}", markup=False, highlight=False)
+        console.print(f"  {short(outcome.folder / 'traceback.txt')}", markup=False, highlight=False)
     for job in tally.earlier[:SHOWN]:
         console.print(f"failed before: {_point(job)}", markup=False, style="red")
-        console.print(f"  {_short(failed_folder(job) / 'traceback.txt')}", markup=False, highlight=False)
-    if (more := len(tally.failed) + len(tally.earlier) - 2 * SHOWN) > 0:
-        console.print(f"… {more} more or so: {_short(folder)}/*-failed/traceback.txt", markup=False)
+        console.print(f"  {short(failed_folder(job) / 'traceback.txt')}", markup=False, highlight=False)
+    if more := sum(max(0, len(each) - SHOWN) for each in (tally.failed, tally.earlier)):
+        console.print(f"… and {more} more: {short(folder)}/*-failed/traceback.txt", markup=False, highlight=False)
     if tally.failed or tally.earlier:
         console.print("With --retry the same command runs these again.", markup=False)
     if tally.halted:
@@ -90,9 +94,9 @@ def tell(console: Console, tally: Tally, folder: Path, seconds: float | None) ->
         console.print(f"Stopped with {left} points to go: {tally.halted}", markup=False, style="red")
         console.print("What has finished is whole. When that is mended, the same command goes on from there.")
     elif seconds is not None:
-        console.print(
-            f"The results are in {_short(folder)}; `hierlib collect {_short(folder)}` gathers them.", markup=False
-        )
+        where = short(folder)
+        text = f"The results are in {where}; `hierlib collect {shlex.quote(where)}` gathers them."
+        console.print(text, markup=False, highlight=False)
     return not (tally.failed or tally.earlier or tally.halted)
 
 
@@ -100,8 +104,10 @@ def _point(job: Job) -> str:
     return ", ".join(f"{k} = {v}" for k, v in job.given.items()) or "the defaults"
 
 
-def _short(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+def short(path: Path, base: Path | None = None) -> str:
+    """A path as seen from `base`, by default the current folder; whole if it is not below that."""
+    base = base or Path.cwd()
+    return str(path.relative_to(base)) if path.is_relative_to(base) else str(path)
 
 
 def spell(seconds: float) -> str:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import logging
 import multiprocessing
 import os
 import re
@@ -19,9 +18,8 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -81,6 +79,11 @@ class Outcome:
     def notebook(self) -> Path:
         return self.folder / f"{self.job.chapter.slug}.ipynb"
 
+    @property
+    def left(self) -> Path | None:
+        """Of a failure, what there is to read: the notebook up to there, or a traceback; None after a halt."""
+        return next((p for p in (self.notebook, self.folder / "traceback.txt") if p.exists()), None)
+
 
 def prepare(chapter: Chapter, given: Mapping | None = None, folder: Path | None = None, **options) -> Job:
     """The job of running `chapter` with `given` parameters; raises BadRequest before anything runs.
@@ -131,10 +134,12 @@ def _empty(folder: Path) -> bool:
 
 
 def finished(job: Job) -> bool:
-    """Whether the job's folder holds this very run, whole: the key and the checksum of every file are right."""
+    """Whether the job's folder holds this very run, whole: key, parameters and the checksum of every file are right."""
     try:
         facts = json.loads((job.folder / "run.json").read_text("utf-8"))
-        return facts["key"] == job.key and facts["files"] == checksums(job.folder)
+        if facts["key"] != job.key or facts["parameters"] != dict(job.values):
+            return False
+        return facts["files"] == checksums(job.folder)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -205,15 +210,15 @@ def _part(job: Job) -> Path:
 
 def _no_room(error: Exception, folder: Path) -> str | None:
     """Why nothing more can be written there, if so. Libraries hide it in errors of their own: a try tells, too."""
-    at_fault = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
     try:
-        if isinstance(error, OSError) and error.errno in at_fault:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
             raise error
+        folder.mkdir(parents=True, exist_ok=True)
         probe = folder / "room.part"
         probe.write_bytes(b"\1" * 2**18)  # as much as a point may need
         probe.unlink()
     except OSError as why:
-        return f"nothing can be written to {folder.parent} ({why.strerror})" if why.errno in at_fault else None
+        return f"nothing can be written to {folder.parent} ({why.strerror})"
     return None
 
 
@@ -226,35 +231,6 @@ def identity(chapter: Chapter | Quantity) -> str:
 def _code_here(chapter: Chapter | Quantity) -> str:
     """Once a process: it imports the code once, too."""
     return code_key(chapter)
-
-
-def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
-    """Runs jobs in parallel processes, the slowest known first; `tell` hears of each as it ends.
-
-    A job that kills its process (no memory left, say) fails alone: the others run again.
-    """
-    jobs, outcomes = list(jobs), {}
-    todo = sorted(jobs, key=_expected_seconds, reverse=True)
-    for job in [j for j in todo if finished(j) and not j.force]:
-        tell(outcomes.setdefault(id(job), execute(job)))
-    todo = [j for j in todo if id(j) not in outcomes]
-    size = min(workers, len(todo))
-    for group in [todo, *([j] for j in todo)]:  # again one by one: only what a dying process took with it
-        group = [j for j in group if id(j) not in outcomes]
-        if not group:
-            continue
-        with pool(min(size, len(group))) as executor:
-            futures = {executor.submit(execute, job): job for job in group}
-            for future in as_completed(futures):
-                job = futures[future]
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    if len(group) > 1:
-                        continue
-                    outcome = Outcome(job, job.folder, 0.0, error="its process died; was there enough memory?")
-                tell(outcomes.setdefault(id(job), outcome))
-    return [outcomes[id(job)] for job in jobs]
 
 
 @contextlib.contextmanager
@@ -296,7 +272,6 @@ def clear_parts(runs: Path) -> None:
 
 
 def _start_worker() -> None:
-    logging.getLogger("papermill").setLevel(logging.ERROR)
     parent = multiprocessing.parent_process()
 
     def follow():
@@ -345,7 +320,7 @@ def _write(path: Path, facts: dict) -> None:
     part.replace(path)
 
 
-def _expected_seconds(job: Job) -> float:
+def expected_seconds(job: Job) -> float:
     """How long the chapter took last time; one that never ran may be the longest."""
     runs = [p for p in job.folder.parent.glob(f"{job.chapter.slug}-*/run.json")]
     with contextlib.suppress(OSError, ValueError, KeyError):

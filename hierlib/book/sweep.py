@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
+import hierlib
 from hierlib.book.params import BadRequest
 from hierlib.book.point import ENVIRONMENT, environment
 from hierlib.book.provenance import versions
-from hierlib.book.run import Job, Outcome, died, execute, failed_folder, finished, identity, pool
+from hierlib.book.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished, identity, pool
 
 DEAD = "its process died; was there enough memory?"
 
@@ -96,6 +97,25 @@ def run(tally: Tally, hire: Hire, *, batch: int = 1, tell: Callable[[Outcome], N
             with hire(1) as crew:
                 for [job] in _work(crew, alone, note, lambda: tally.halted is not None, 1):
                     note(died(job, DEAD))
+
+
+def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
+    """Runs jobs in processes, the slowest known first; `tell` hears of each as it ends. All of them get an outcome:
+    after a halt those that were to come have its reason for their error."""
+    jobs, outcomes = list(jobs), {}
+
+    def note(outcome: Outcome) -> None:
+        tell(outcomes.setdefault(outcome.job.folder, outcome))
+
+    todo = []
+    for job in sorted(jobs, key=expected_seconds, reverse=True):
+        note(execute(job)) if finished(job) and not job.force else todo.append(job)
+    tally = Tally(todo)
+    run(tally, lambda most: processes(min(most, workers)), tell=note)
+    for job in todo:
+        if job.folder not in outcomes:
+            note(Outcome(job, job.folder, 0.0, error=tally.halted, halt=True))
+    return [outcomes[job.folder] for job in jobs]
 
 
 def _work(crew: Crew, pending: deque, note: Callable, stop: Callable[[], bool], ahead: int) -> list[Sequence[Job]]:
@@ -178,10 +198,15 @@ def cluster(
     with contextlib.ExitStack() as stack:
         stack.enter_context(environment(ENVIRONMENT))
         if local:
-            options = {"threads_per_worker": 1, "dashboard_address": None, "resources": resources}
-            address = stack.enter_context(
-                LocalCluster(n_workers=int(local[1]), processes=True, silence_logs=50, **options)
-            )
+            options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "resources": resources}
+            try:
+                address = stack.enter_context(
+                    LocalCluster(n_workers=int(local[1]), processes=True, silence_logs=50, **options)
+                )
+            except (OSError, RuntimeError) as error:  # a TimeoutError is an OSError
+                raise BadRequest(
+                    f"--cluster {where}: its workers do not start ({error}); try fewer, or --jobs {local[1]} without it"
+                ) from None
         else:
             address = where
         try:
@@ -215,7 +240,7 @@ def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> i
     for address, facts in found.items():
         if isinstance(facts, BaseException):
             raise BadRequest(f"the worker {address} cannot run this: {type(facts).__name__}: {facts}; install {mine}")
-        wrong = [f"{k} {facts[k]} (here {mine[k]})" for k in mine if facts.get(k) != mine[k]]
+        wrong = [f"{k} {facts.get(k, 'unknown')} (here {mine[k]})" for k in mine if facts.get(k) != mine[k]]
         if threads.get(address, 1) != 1:
             wrong.append(f"{threads[address]} threads (start it with --nthreads 1)")
         if wrong:
@@ -234,12 +259,17 @@ def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> i
 
 
 def worker_facts(chapter, seen: Path) -> dict[str, str]:
-    """What must be alike on every worker: versions, the code of what is swept, and that the folder is there."""
+    """What must be alike on every worker: versions, the code of what is swept and its library, the folder there."""
     import dask
     import distributed
 
-    fit = {"the code and lock file": identity(chapter), "the results' folder seen": str(seen.exists())}
-    return {**versions(), "dask": dask.__version__, "distributed": distributed.__version__, **fit}
+    return {
+        **versions(),
+        **{"dask": dask.__version__, "distributed": distributed.__version__},
+        "the code and lock file": identity(chapter),
+        "the library's folder": str(Path(hierlib.__file__).resolve().parent),
+        "the results' folder seen": str(seen.exists()),
+    }
 
 
 def _resources(client) -> dict[str, dict[str, float]]:

@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
 
+import hierlib
 from hierlib.book.checkout import Chapter, chapter, chapters
 from hierlib.book.params import BadRequest, Parameter, parse_parameters
 
@@ -68,10 +69,17 @@ def target(root: Path, slug: str) -> Chapter | Quantity:
     """The quantity or else the chapter of that slug.
 
     Raises:
-        BadRequest: there is none; the message lists what there is.
+        BadRequest: there is none; the message lists what there is. Or it is a quantity, which is called in processes
+            like this one, and they have the library of another checkout: its results would get this one's key.
     """
     known = quantities(root)
     if slug in known:
+        own, here = root / "hierlib", Path(hierlib.__file__).resolve().parent
+        if (own / "__init__.py").is_file() and own.resolve() != here:
+            raise BadRequest(
+                f"this is the checkout {root}, but the library that is installed is {here}; use the command of this "
+                "checkout, .venv/bin/hierlib (`make book` makes it), or install it here: pip install -e ."
+            )
         return known[slug]
     try:
         return chapter(root, slug)

@@ -55,11 +55,16 @@ def experiment(
     Raises:
         ValueError: a file is missing or wrong.
     """
-    network = load_model(model, Path(weights))
+    # a small one needs no GPU, and there its noise would not be that of the U-turns made before
+    network = load_model(model, Path(weights), device="cpu" if model == "small" else None)
     words = sorted(glob(classifiers)) if "*" in classifiers else classifiers.split()
     if not words:
         raise ValueError(f"classifiers: expected files, got none that fits {classifiers!r}")
     probes = [open_probe(word, network.device) for word in words]
+    if blank := [probe.name for probe in probes if not probe.trained]:
+        raise ValueError(
+            f"classifiers: expected trained ones, got {', '.join(blank)}, which are for tests, not to be drawn"
+        )
     data = open_images(Path(images), network, per_class)
     k = np.maximum(1, (np.array(TIMES) * steps).round()).astype(int).tolist()
     settings = dict(steps=steps, seed=seed, matched=False)

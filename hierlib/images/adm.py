@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -150,7 +151,8 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
 
     Args:
         path: 256x256_diffusion_uncond.pt, or a safetensors file with the same keys.
-        config: from `adm_config`; by default that of the published model.
+        config: from `adm_config`; by default that of the json beside the file, which holds arguments of `adm_config`
+            for another unconditional ADM, or, if there is none, that of the published model.
         download: fetch the published file (2.2 GB) to `path` if it is not there yet; see `hierlib.images.download`.
 
     Returns:
@@ -177,13 +179,22 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
         raise ValueError(f"{path}: expected a whole file of weights, got {first}; copy it again") from error
     if not isinstance(source, Mapping) or not all(isinstance(w, Tensor) for w in source.values()):
         raise ValueError(f"{path}: expected a state dict (names and tensors), got {type(source).__name__}")
-    config = adm_config() if config is None else config
+    config = _flags(path.with_suffix(".json")) if config is None else config
     try:
         network = adm_network(source, config)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     name = f"ADM {config['sample_size']}, unconditional"
     return DiffusionModel(network, adm_scheduler(), 3, config["sample_size"], name=name, digest=sha256_of(path))
+
+
+def _flags(path: Path) -> dict:
+    try:
+        return adm_config(**json.loads(path.read_text("utf-8"))) if path.is_file() else adm_config()
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{path}: expected arguments of hierlib.images.adm.adm_config as json, got {error}; mend or remove it"
+        ) from error
 
 
 def load_model(name: str, weights: Path, *, download: bool = False, device=None) -> DiffusionModel:

@@ -9,7 +9,8 @@ HEAD = """# Small image models
 
 Made by `python -m hierlib.images.train`; this page is written from the json beside each file. They are for the
 experiment of this book and for nothing else: the denoiser knows only images of its data set, and the classifiers only
-its classes. Weights are float16 safetensors; nothing in them is executed when they are loaded.
+its classes. Weights are float16 safetensors; nothing in them is executed when they are loaded. Core minutes are the
+processor's time for one image times the number of images.
 """
 
 IMAGES = """## Test images
@@ -20,7 +21,7 @@ IMAGES = """## Test images
 
 
 def model_card(folder: Path) -> str:
-    """Markdown about every model in a folder: data, licence, command, seed, accuracy or sample quality.
+    """Markdown about all models and U-turns of a folder: data, licence, command, seed, accuracy or sample quality.
 
     Raises:
         ValueError: there are none, or a json is damaged.
@@ -32,6 +33,8 @@ def model_card(folder: Path) -> str:
             parts.append(_part(path, json.loads(path.read_text("utf-8"))))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: expected the json of a model, got {error!r}; train it again") from error
+    if turns := [_turns(path) for path in sorted(folder.glob("*.nc"))]:
+        parts.append("## U-turns\n\n" + "\n".join(turns) + "\n")
     if list(folder.glob("t10k-images-idx3-ubyte*")):
         parts.append(IMAGES)
     if not parts:
@@ -44,7 +47,8 @@ def _part(path: Path, about: dict) -> str:
     rows = {
         "What": f"{about['kind']}, {path.with_suffix('.safetensors').name}",
         "Data": f"{made['data']}; licence {made['licence_of_data']}; sha256 `{made['sha256_of_data'][:16]}…`",
-        "Training": f"{made['examples']:,} images, seed {made['seed']}, on {made['device']}",
+        "Training": f"{made['examples']:,} images, seed {made['seed']}, on {made['device']}"
+        + (f", about {made['core_minutes']:.0f} core minutes" if "core_minutes" in made else ""),
         "Command": f"`{made['command']}`",
         "Versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
         "Weights": f"sha256 `{about['sha256'][:16]}…`; licence of this repository",
@@ -60,3 +64,18 @@ def _part(path: Path, about: dict) -> str:
         )
     table = "\n".join(f"| {key} | {text} |" for key, text in rows.items())
     return f"## {about['name']}\n\n| | |\n|---|---|\n{table}\n"
+
+
+def _turns(path: Path) -> str:
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as data:
+            about, images = json.loads(data.about), data.sizes["image"]
+        shipped = [json.loads(file.read_text("utf-8"))["sha256"] for file in path.parent.parent.glob("**/*.json")]
+        of = f"model sha256 `{about['digest'][:16]}…`" + ("" if about["digest"] in shipped else ", which is not kept")
+        return f"- {path.name}: {images} images, {of}, `{about['command']}`"
+    except (OSError, AttributeError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected a file of hierlib.images.run --ends, got {error!r}; make it again"
+        ) from error

@@ -169,9 +169,12 @@ def _train(network, loss, images, schedule, options, about, measure=dict) -> int
     if out.exists():
         raise ValueError(f"{out}: expected no file there, got one; remove it to train again")
     bar, start = None, time.monotonic()
+    begin = last = None
 
     def report(shown: int, running: float) -> None:
-        nonlocal bar
+        nonlocal bar, begin, last
+        last = shown, time.process_time()
+        begin = begin or last
         if bar is None:
             bar = Progress(about["name"], schedule.steps * schedule.batch, done=shown)
         bar.update(shown, f"loss {running:.4f}")
@@ -193,6 +196,9 @@ def _train(network, loss, images, schedule, options, about, measure=dict) -> int
         return 3
     about |= measure()
     about["trained_on"] |= dict(device=_device_name(), minutes_of_last_call=round((time.monotonic() - start) / 60, 1))
+    if begin is not None and last[0] > begin[0]:
+        an_image = (last[1] - begin[1]) / (last[0] - begin[0]) / 60
+        about["trained_on"]["core_minutes"] = float(f"{an_image * about['trained_on']['examples']:.3g}")
     save(out, weights, about)
     checkpoint.unlink(missing_ok=True)
     print(f"wrote {out} and {out.with_suffix('.json').name}", file=sys.stderr)

@@ -29,14 +29,19 @@ if (typeof Live !== "undefined")
     const bits = data.found && Live.bytes(data.found.bits);
     const [T, n] = [data.t.length, cards.length];
     slider.value = data.start;
+    cards.forEach((card, k) => {
+      card.style.setProperty("--size", `${100 * T}% ${100 * n}%`);
+      card.style.setProperty("--row", `${n > 1 ? (100 * k) / (n - 1) : 0}%`);
+    });
 
-    // What is not found is covered by the colour of the page.
-    function veil(i, k) {
+    // A wash over every patch, the colour of what is kept or of what is new; black stays black under it.
+    function wash(i, k) {
       const [rows, columns] = data.found.shape;
       let cells = "";
-      for (let p = 0; p < rows * columns; p++)
-        if (!Pictures.found(data, bits, i, k, p))
-          cells += `<rect x="${p % columns}" y="${Math.floor(p / columns)}" width="1.02" height="1.02"/>`;
+      for (let p = 0; p < rows * columns; p++) {
+        const of = Pictures.found(data, bits, i, k, p) ? "found" : "new";
+        cells += `<rect class="pictures-${of}" x="${p % columns}" y="${Math.floor(p / columns)}" width="1.02" height="1.02"/>`;
+      }
       return `<svg viewBox="0 0 ${columns} ${rows}" aria-hidden="true">${cells}</svg>`;
     }
 
@@ -45,11 +50,11 @@ if (typeof Live !== "undefined")
       cards.forEach((card, k) => {
         const [picture, name] = card.children;
         const other = data.names[i][k] !== data.names[0][k];
-        picture.style.backgroundPosition = `${(100 * i) / (T - 1)}% ${n > 1 ? (100 * k) / (n - 1) : 0}%`;
-        picture.style.backgroundSize = `${100 * T}% ${100 * n}%`;
+        picture.style.backgroundPosition = `${(100 * i) / (T - 1)}% var(--row)`;
         picture.setAttribute("aria-label", `${data.names[0][k]}, after the U-turn: ${data.names[i][k]}`);
-        picture.innerHTML = box?.checked && i ? veil(i, k) : "";
+        picture.innerHTML = box?.checked && i ? wash(i, k) : "";
         card.classList.toggle("pictures-changed", other);
+        card.classList.toggle("pictures-after", i > 0);
         name.textContent = (other ? "× " : "") + data.names[i][k];
       });
       value.textContent = data.t[i] ? `t/T = ${data.t[i]}` : "none";
