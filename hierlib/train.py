@@ -21,6 +21,7 @@ from hierlib.generation import process as process_of
 from hierlib.layers import figure8
 from hierlib.learning import study
 from hierlib.networks import Classifier, Training, train_classifier
+from hierlib.text.commands import app as text_app
 
 app = typer.Typer(
     add_completion=False,
@@ -29,6 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Trains the networks of the book, and measures what its chapters load.",
 )
+app.add_typer(text_app, name="text")
 PAPER = dict(v=16, m=4, s=2, L=7)  # of section 5's network, figure 8
 
 FIGURE8_EPS = (

@@ -1,0 +1,203 @@
+"""Text as sequences of words: reading a plain text file, the vocabulary, passages, and shuffled text as a control."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MASK, RARE = 0, 1  #: tokens of every vocabulary: an erased word, and a word that the vocabulary lacks
+SPECIAL = ("▒", "…")  #: how these two are written
+_TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
+_NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(",.;:!?)]}"), set("([{")
+
+
+def split(text: str) -> list[str]:
+    """Words and punctuation marks, one by one, as they stand in the text.
+
+    >>> split("And God said, Let there be light: and there was light.")[:5]
+    ['And', 'God', 'said', ',', 'Let']
+    """
+    return _TOKEN.findall(text)
+
+
+def spaced(words: Iterable[str]) -> list[str]:
+    """Each word with the space before it, where English has one.
+
+    >>> spaced(["said", ",", "Let", "there"])
+    ['said', ',', ' Let', ' there']
+    """
+    out, glue = [], True
+    for word in words:
+        out.append(word if glue or word in _NO_SPACE_BEFORE else " " + word)
+        glue = word in _NO_SPACE_AFTER
+    return out
+
+
+def join(words: Iterable[str]) -> str:
+    """Words and marks as a text again.
+
+    >>> join(split("And God said, Let there be light: and there was light."))
+    'And God said, Let there be light: and there was light.'
+    """
+    return "".join(spaced(words))
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that a model knows; a token is the place of its word here."""
+
+    words: tuple[str, ...]
+
+    def __post_init__(self):
+        object.__setattr__(self, "_token", {word: i for i, word in enumerate(self.words)})
+        if self.words[:2] != SPECIAL or len(self._token) != len(self.words) or len(self.words) < 4:
+            raise ValueError(
+                f"words: expected {SPECIAL} and at least two words, all different, got {len(self.words)} words that "
+                f"start with {self.words[:2]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    @classmethod
+    def of(cls, words: Iterable[str], size: int) -> Vocabulary:
+        """The `size` - 2 most frequent words; of equally frequent ones those that are first in the alphabet.
+
+        Raises:
+            ValueError: size is below 4, or there are fewer than two different words.
+        """
+        if size < 4:
+            raise ValueError(f"size: expected at least 4 (two words beside {SPECIAL}), got {size}")
+        counts = Counter(word for word in words if word not in SPECIAL)
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls((*SPECIAL, *ranked[: size - 2]))
+
+    def encode(self, words: str | Iterable[str]) -> Tensor:
+        """Tokens (n,), int64; a word that is not known becomes `RARE`, the erased sign `MASK`."""
+        words = split(words) if isinstance(words, str) else words
+        return torch.tensor([self._token.get(word, RARE) for word in words], dtype=torch.int64)
+
+    def decode(self, tokens: Tensor | Sequence[int]) -> list[str]:
+        """The words of tokens (n,).
+
+        Raises:
+            ValueError: a token is none of the vocabulary.
+        """
+        tokens = torch.as_tensor(tokens).tolist()
+        if tokens and not 0 <= min(tokens) <= max(tokens) < len(self):
+            raise ValueError(f"tokens: expected 0…{len(self) - 1}, got {min(tokens)}…{max(tokens)}")
+        return [self.words[i] for i in tokens]
+
+
+def read_passages(path: Path) -> list[list[list[str]]]:
+    """Passages of a UTF-8 text file, each a list of its lines, each a list of words.
+
+    Paragraphs, which empty lines part, are the passages; where no line is empty every line is one.
+
+    Raises:
+        ValueError: the file is missing, no UTF-8 text, or without a word.
+    """
+    path = Path(path)
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "nothing there"
+        raise ValueError(f"{path}: expected a plain text file, got {got}; check the path")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected UTF-8 text, got other bytes ({error}); convert it, as with iconv") from None
+    paragraphs = [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
+    if len(paragraphs) == 1:
+        paragraphs = paragraphs[0].splitlines()
+    passages = [[words for line in part.splitlines() if (words := split(line))] for part in paragraphs]
+    passages = [lines for lines in passages if lines]
+    if not passages or "\0" in text:
+        got = "none" if not passages else "a binary file"
+        raise ValueError(f"{path}: expected words, got {got}; choose another file")
+    return passages
+
+
+def shuffled(passages: list[list[list[str]]], seed: int) -> list[list[list[str]]]:
+    """The same text with the words of every line in random order."""
+    rng = torch.Generator().manual_seed(seed)
+    return [[[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Encoded passages, for training and held out.
+
+    Attributes:
+        vocabulary: of the training passages.
+        train, held_out: passages of at least `length` tokens, (n,) int64 each.
+        length: tokens of what the model sees at once.
+        skipped: passages that are shorter and left out.
+        sha256: of the words, in order, to tell one text from another.
+    """
+
+    vocabulary: Vocabulary
+    train: list[Tensor]
+    held_out: list[Tensor]
+    length: int
+    skipped: int
+    sha256: str
+
+    @classmethod
+    def read(
+        cls, path: Path, *, length: int, vocabulary: int, every: int = 20, shuffle: bool = False, seed: int = 0
+    ) -> Corpus:
+        """A text file as a corpus.
+
+        Args:
+            path: see `read_passages`.
+            length: tokens that the model sees at once, at least 2.
+            vocabulary: number of words it knows at most, the two special ones among them.
+            every: one passage in so many is held out, at least 2.
+            shuffle: put the words of every line in random order, as a control; the vocabulary stays the same.
+            seed: of the shuffling.
+
+        Raises:
+            ValueError: the file or a number is wrong, or too few passages are long enough.
+        """
+        if length < 2 or every < 2:
+            raise ValueError(f"expected length and every of at least 2, got {length} and {every}")
+        passages = read_passages(path)
+        if shuffle:
+            passages = shuffled(passages, seed)
+        flat = [[word for line in lines for word in line] for lines in passages]
+        whole = [words for words in flat if len(words) >= length]
+        if len(whole) < every:
+            raise ValueError(
+                f"{path}: expected at least {every} passages of {length} words, got {len(whole)} of {len(flat)}; "
+                "shorten the length, or part the text into longer paragraphs by empty lines"
+            )
+        held = [i % every == every - 1 for i in range(len(whole))]
+        known = Vocabulary.of((w for words, out in zip(whole, held) if not out for w in words), vocabulary)
+        digest = hashlib.sha256("\n".join(" ".join(words) for words in flat).encode()).hexdigest()
+        parts = [[known.encode(w) for w, out in zip(whole, held) if out == side] for side in (False, True)]
+        return cls(known, *parts, length, len(flat) - len(whole), digest)
+
+    def windows(self, num: int) -> tuple[Tensor, Tensor]:
+        """Windows of the held-out passages, evenly spread, none overlapping another.
+
+        Args:
+            num: how many, at least 1.
+
+        Returns:
+            Tokens (num, length) and the number of the passage that each is from, (num,).
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        places = [(p, i) for p, x in enumerate(self.held_out) for i in range(0, len(x) - self.length + 1, self.length)]
+        if not 1 <= num <= len(places):
+            raise ValueError(f"num: expected 1 to {len(places)} windows of the held-out text, got {num}")
+        chosen = [places[i * len(places) // num] for i in range(num)]
+        tokens = torch.stack([self.held_out[p][i : i + self.length] for p, i in chosen])
+        return tokens, torch.tensor([p for p, _ in chosen])
