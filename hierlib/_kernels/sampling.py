@@ -40,13 +40,13 @@ def draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, 
     if level == 0 and int_at(tree.slots, 0) < int_at(tree.nodes, 0):
         for leaf in range(node * s, node * s + s):
             read_leaf(real, ws, tree, io, first, data, leaf)
+    rules, above, below = table(tree, tree.rules, level, 1), int_at(y, level + 1), int_at(y, level)
     for column in range(int_at(tree.columns, level + 1)):
         name = name_of(tree, level + 1, column, node)
         for k in range(data):
             children = here + (column * data + k) * size
             for draw in range((first + k) * samples, (first + k + 1) * samples):
-                parent = int_at(int_at(y, level + 1), name * io.n * samples + draw)
-                rule = table(tree, tree.rules, level, 1) + 4 * parent * m * s
+                rule = rules + 4 * int_at(above, name * io.n * samples + draw) * m * s
                 total = 0.0
                 for q in range(m):
                     p = np.float64(get(real, children + offset_at(rule, q * s)))
@@ -57,7 +57,7 @@ def draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, 
                 rule += 4 * s * choose(weights, m, random_of(keys, draw, name, level + 1))
                 for i in range(s):
                     symbol = offset_at(rule, i) // LANE_BYTES - i * (v + 1)
-                    put(int_at(y, level) + 8 * ((name * s + i) * io.n * samples + draw), symbol)
+                    put(below + 8 * ((name * s + i) * io.n * samples + draw), symbol)
 
 
 @compiled
@@ -75,8 +75,8 @@ def choose(cumulative, count, random):
     """An index below count, given the running sums of the weights and 64 random bits."""
     level = (random >> np.uint64(11)) * 2.0**-53 * get(1.0, cumulative + 8 * (count - 1))
     chosen = np.int64(0)
-    while chosen < count - 1 and get(1.0, cumulative + 8 * chosen) <= level:
-        chosen += 1
+    for i in range(count - 1):  # no early end: nothing could predict it
+        chosen += get(1.0, cumulative + 8 * i) <= level
     return chosen
 
 
