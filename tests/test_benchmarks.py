@@ -168,7 +168,7 @@ def test_stored_peers_answer_the_same_question():
 def test_stored_memory_is_that_of_the_results():
     """Besides what is returned there is one vector's worth of upward messages; a stream needs no more than one call.
 
-    With 32 data, one vector in single precision, these messages of the levels above the leaves are half as much again.
+    With as many data as fill one vector these messages of the levels above the leaves are half as much again.
     """
     memory = results("scaling.json", ROOT)["memory"]
     for rows in memory.values():
