@@ -201,9 +201,9 @@ def provenance(arguments: list[str]) -> dict:
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor() or platform.machine(),
     )
-    commit = subprocess.run(
-        ["git", "-C", str(FOLDER), "describe", "--always", "--dirty"], capture_output=True, text=True
-    ).stdout.strip()
+    commit = _git("describe", "--always")
+    if _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results"):
+        commit += "-dirty"  # a result that another benchmark has just written changes nothing that is measured
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numba": numba.__version__}
     return {
         "command": " ".join(["python", "benchmarks/cpu.py", *arguments]),
@@ -215,6 +215,10 @@ def provenance(arguments: list[str]) -> dict:
         "threads": 1,
         "clock": "processor time of the process, microseconds a datum",
     }
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(FOLDER), *words], capture_output=True, text=True).stdout.strip()
 
 
 def _features() -> str:

@@ -15,10 +15,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json
 import time
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
-from cpu import CASES, FOLDER, provenance
+import typer
+from cpu import CASES, FOLDER, TINY, provenance
 from numba import njit
 
 import hierlib as hl
@@ -27,9 +30,10 @@ from hierlib._kernels.simd import LANE_BYTES, fma, load, put, splat, stream
 
 CHAINS = 8
 L1, MEMORY = 2**14, 2**28  # bytes
+TILE = "evidence is read twice; the upward messages of a tile, {tile:.1f} MB, go through the outer caches"
 BOUND = {  # what else a case pays for
-    "paper": "evidence is read twice; the upward messages of a tile, 4 MB, go through the outer caches",
-    "three children": "evidence is read twice; the upward messages of a tile, 0.8 MB, go through the outer caches",
+    "paper": TILE,
+    "three children": TILE,
     "many data": "the rows of a tile are 4 KB apart, each in a page of its own; sums over 4 rules are short",
     "one datum": "the limit is one of throughput, but of a single tree the upper levels cannot fill the lanes, every "
     "belief has to be transposed, and a call costs about 0.1 ms in Python",
@@ -77,26 +81,30 @@ def rate(work, amount: float, rounds: int = 7) -> float:
     return amount / float(np.median(seconds))
 
 
-def ceilings() -> dict[str, float]:
-    """Bytes, and single-precision multiply-adds, per second of one thread."""
-    real, raw = np.float32(0), memory.empty((MEMORY,), torch.uint8).fill_(0)
+def ceilings(size: int = MEMORY) -> dict[str, float]:
+    """Bytes, and single-precision multiply-adds, per second of one thread; memory is a block of this many bytes."""
+    real, raw = np.float32(0), memory.empty((size,), torch.uint8).fill_(0)
     raw.view(torch.float32).fill_(0.5)
     result, at, turns = memory.empty((2**17,), torch.uint8), raw.data_ptr(), 20000
     end = result.data_ptr()
     return {
         "L1_bytes": rate(lambda: read(real, at, L1, turns, end), L1 * turns),
         "multiply_adds": rate(lambda: multiply_add(real, at, turns * 50, end), turns * 50 * CHAINS * LANE_BYTES / 4),
-        "memory_read_bytes": rate(lambda: read(real, at, MEMORY, 1, end), MEMORY),
-        "memory_write_bytes": rate(lambda: write(real, at, MEMORY), MEMORY),
+        "memory_read_bytes": rate(lambda: read(real, at, size, 1, end), size),
+        "memory_write_bytes": rate(lambda: write(real, at, size), size),
     }
 
 
-def main() -> None:
+def main(
+    tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
+    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "roofline.json",
+) -> None:
+    """Measure, print, and write the result file."""
     torch.set_num_threads(1)
-    rng, out = torch.Generator().manual_seed(0), {"provenance": provenance([]), "cases": {}}
-    out["provenance"]["command"] = "python benchmarks/roofline.py"
-    out["ceilings_per_second"] = top = ceilings()
-    for title, (v, m, s, L, n, _) in CASES.items():
+    rng, result = torch.Generator().manual_seed(0), {"provenance": provenance([]), "cases": {}}
+    result["provenance"]["command"] = " ".join(["python benchmarks/roofline.py", *["--tiny"] * tiny])
+    result["ceilings_per_second"] = top = ceilings(2**22 if tiny else MEMORY)
+    for title, (v, m, s, L, n, _) in (TINY if tiny else CASES).items():
         g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng)
         e = hl.epsilon_evidence(hl.sample(g, n, generator=rng)[0], eps=0.5, v=v)
         inner, nodes = (g.d - 1) // (s - 1), sum(g.num_nodes(level) for level in range(L + 1))
@@ -108,15 +116,15 @@ def main() -> None:
         }
         spent = 1e6 / rate(lambda g=g, e=e: hl.infer(g, e, messages=False), n)
         times = spent / max(limit.values())
-        out["cases"][title] = {
+        result["cases"][title] = {
             "microseconds": spent,
             "limits_microseconds": limit,
             "times_the_limit": times,
-            "what_else_it_pays_for": BOUND[title],
+            "what_else_it_pays_for": BOUND.get(title, TILE).format(tile=inner * (v + 1) * LANE_BYTES / 1e6),
         }
         print(f"{title}: {spent:.1f} µs a datum, {times:.1f} × the limit", {k: round(x, 2) for k, x in limit.items()})
-    (FOLDER / "results" / "roofline.json").write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")
+    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -63,7 +63,7 @@ TIMES = {
     "batch": [Point(32, 8, 2, 8, 2**k, max(1, 2**7 >> k)) for k in range(13)],
 }
 MEMORY = {
-    "d": [Point(32, 8, 2, L, 32) for L in range(8, 17, 2)],
+    "d": [Point(32, 8, 2, L, 64) for L in range(8, 17, 2)],  # a vector of 256 bytes is 64 data
     "m": [Point(32, m, 2, 10, 128) for m in (1, 8, 32)],
     "batch": [Point(32, 8, 2, 10, 2**k) for k in range(4, 12, 2)],
     "stream": [Point(32, 8, 2, 10, 1024, calls) for calls in (1, 4, 16)],

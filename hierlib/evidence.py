@@ -95,7 +95,8 @@ class GaussianNoise:
         stored.normal_(generator=generator)
         spread, signal = (1 - alpha_bar).sqrt().to(self.dtype), alpha_bar.sqrt().to(self.dtype)
         if kernel := _kernel(stored):
-            return kernel.diffuse(stored, x0, spread, signal).permute(2, 0, 1)
+            kernel.diffuse(stored, x0, spread, signal)
+            return x_t
         stored.mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
         return x_t
 
@@ -193,7 +194,7 @@ def _blurred(x: Tensor, eps: Tensor, v: int) -> Tensor:
 
 
 def _kernel(x: Tensor) -> ModuleType | None:
-    """The compiled kernels, if they can do (leaves, v, n): only then imported, for that takes a second."""
+    """The compiled kernels, if they can do (leaves, v, n) faster: only then imported, for that takes a second."""
     gradient = torch.is_grad_enabled() and x.requires_grad
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.shape[-1] < 32 or gradient:
         return None

@@ -77,6 +77,44 @@ def test_scaling_runs_at_a_toy_size(tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_roofline_runs_at_a_toy_size(tmp_path):
+    out = tmp_path / "roofline.json"
+    command = [sys.executable, "benchmarks/roofline.py", "--tiny", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert all(speed > 1e8 for speed in result["ceilings_per_second"].values())
+    case = result["cases"]["tiny"]
+    assert case["times_the_limit"] * max(case["limits_microseconds"].values()) == pytest.approx(case["microseconds"])
+    assert case["times_the_limit"] > 1, "nothing is faster than the limit"
+
+
+def test_book_benchmark_runs_a_chapter(tmp_path):
+    out = tmp_path / "book.json"
+    command = [sys.executable, "benchmarks/book.py", "--slug", "hierlib-in-ten-minutes", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    seconds = json.loads(out.read_text(encoding="utf-8"))["chapters"]["hierlib-in-ten-minutes"]
+    assert seconds.keys() == {"torch", "cpu"} and seconds["torch"] != seconds["cpu"], "it infers something"
+
+
+def test_another_result_just_written_is_no_other_state(tmp_path, monkeypatch):
+    """Benchmarks that follow each other name the same commit, and a changed source is not passed over."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    cpu, git = importlib.import_module("cpu"), ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path)]
+    for folder in (tmp_path / "benchmarks", tmp_path / "benchmarks" / "results"):
+        folder.mkdir()
+        (folder / "file").write_text("before")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(cpu, "FOLDER", tmp_path / "benchmarks")
+    clean = cpu.provenance([])["commit"]
+    (tmp_path / "benchmarks" / "results" / "file").write_text("after")
+    assert cpu.provenance([])["commit"] == clean and "dirty" not in clean
+    (tmp_path / "benchmarks" / "file").write_text("after")
+    assert cpu.provenance([])["commit"] == f"{clean}-dirty"
+
+
 def test_peers_runs_at_a_toy_size_with_whatever_is_installed(tmp_path):
     out = tmp_path / "peers.json"
     run("peers.py", "--out", out)
@@ -130,7 +168,7 @@ def test_stored_peers_answer_the_same_question():
 def test_stored_memory_is_that_of_the_results():
     """Besides what is returned there is one vector's worth of upward messages; a stream needs no more than one call.
 
-    With 32 data, one vector in single precision, these messages of the levels above the leaves are half as much again.
+    With as many data as fill one vector these messages of the levels above the leaves are half as much again.
     """
     memory = results("scaling.json", ROOT)["memory"]
     for rows in memory.values():

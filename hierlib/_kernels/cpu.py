@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -123,23 +126,38 @@ class _Job:
         if sampling:
             draws = at(keys), keys.shape[1], at(y)
 
-        def work(first: int, last: int) -> None:
-            ws = memory.empty((workspace,), torch.uint8)
-            if sampling:
-                weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64)
-                run_sampling(real, first, last, ws.data_ptr(), tree, io, *draws, weights.data_ptr())
-            else:
-                run(real, first, last, ws.data_ptr(), tree, io, downward)
-
         tiles = -(-n // self.width)
         threads = min(torch.get_num_threads(), tiles)
-        if threads == 1:
-            work(0, tiles)
-        else:
-            ends = np.linspace(0, tiles, min(tiles, 4 * threads) + 1).astype(int).tolist()
-            with ThreadPoolExecutor(threads) as pool:  # several parts a thread: the last to finish is waited for less
-                list(pool.map(work, ends[:-1], ends[1:]))
+        ends = np.linspace(0, tiles, min(tiles, 4 * threads if threads > 1 else 1) + 1).astype(int).tolist()
+        parts = pairwise(ends)  # several a thread: the last to finish is waited for less
+
+        def work() -> None:
+            ws = memory.empty((workspace,), torch.uint8)
+            weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64)
+            for first, last in parts:
+                if sampling:
+                    run_sampling(real, first, last, ws.data_ptr(), tree, io, *draws, weights.data_ptr())
+                else:
+                    run(real, first, last, ws.data_ptr(), tree, io, downward)
+
+        others = [_pool(threads).submit(work) for _ in range(threads - 1)]
+        try:
+            work()
+        finally:
+            wait(others)  # they write to memory that is this call's
+        for other in others:
+            other.result()
         self.log_evidence = log_evidence.to(self.dtype)
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that help the one that calls."""
+    return ThreadPoolExecutor(threads - 1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads do not live on in the child
 
 
 class _Addresses:

@@ -1,6 +1,6 @@
 """Gaussian noise and its evidence on the CPU: what in plain torch takes longer than the inference that it feeds.
 
-A tile is as many data as a vector has lanes, so n must be at least that, 32.
+A tile is as many data as a vector has lanes, or what is left of them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from hierlib._kernels.simd import (
     get,
     int_at,
     itemsize,
-    load_anywhere,
+    load_some,
     maximum,
     put,
+    put_some,
     splat,
 )
 
 
-def diffuse(noise: Tensor, x0: Tensor, spread: Tensor, signal: Tensor) -> Tensor:
-    """noise·spread, (leaves, symbols, n) and (n,), with the signal, (n,), added at the symbols x0, (n, leaves)."""
-    (leaves, symbols, n), x0 = noise.shape, x0.T.contiguous()
-    x, spread, signal = memory.empty(noise.shape, noise.dtype), spread.contiguous(), signal.contiguous()
-    ends = noise.data_ptr(), x.data_ptr()
-    run_diffuse(_real(x), *ends, leaves, symbols, n, x0.data_ptr(), spread.data_ptr(), signal.data_ptr())
-    return x
+def diffuse(noise: Tensor, x0: Tensor, spread: Tensor, signal: Tensor) -> None:
+    """Make noise, (leaves, symbols, n), noise·spread plus the signal, (n,) each, at the symbols x0, (n, leaves)."""
+    (leaves, symbols, n), x0, spread, signal = noise.shape, x0.T.contiguous(), spread.contiguous(), signal.contiguous()
+    ends = x0.data_ptr(), spread.data_ptr(), signal.data_ptr()
+    run_diffuse(_real(noise), noise.data_ptr(), leaves, symbols, n, *ends)
 
 
 def softmax(x: Tensor, scale: Tensor) -> tuple[Tensor, bool]:
@@ -49,16 +48,16 @@ def _real(x: Tensor) -> np.floating:
 
 
 @compiled
-def run_diffuse(real, noise, x, leaves, symbols, n, x0, spread, signal):
-    """noise, x: addresses of (leaves, symbols, n); x0: of int64 (leaves, n); spread, signal: of (n,)."""
-    size = itemsize(real)
+def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
+    """x: address of (leaves, symbols, n); x0: of int64 (leaves, n); spread, signal: of (n,)."""
+    size, zero = itemsize(real), splat(real, 0)
     width, row = LANE_BYTES // size, n * size
     for leaf in range(leaves):
-        for a in range(leaf * symbols, (leaf + 1) * symbols):
-            for tile in range(0, n, width):
-                lane = min(tile, n - width) * size  # the last tile may do some data again
-                factor = load_anywhere(real, spread + lane)
-                put(x + a * row + lane, load_anywhere(real, noise + a * row + lane) * factor)
+        for tile in range(0, n, width):
+            here, count = x + leaf * symbols * row + tile * size, min(width, n - tile)
+            factor = load_some(real, spread + tile * size, count, zero)
+            for a in range(symbols):
+                put_some(here + a * row, load_some(real, here + a * row, count, zero) * factor, count)
         for k in range(n):
             at = x + (leaf * symbols + int_at(x0, leaf * n + k)) * row + k * size
             put(at, get(real, at) + get(real, signal + k * size))
@@ -67,22 +66,22 @@ def run_diffuse(real, noise, x, leaves, symbols, n, x0, spread, signal):
 @compiled
 def run_softmax(real, x, y, leaves, symbols, n, scale, check):
     """x, y: addresses of (leaves, symbols, n); scale: of (n,); check: of a vector, NaN where x is not finite."""
-    width, row, zero, bad = LANE_BYTES // itemsize(real), n * itemsize(real), splat(real, 0), splat(real, 0)
+    size, zero, bad = itemsize(real), splat(real, 0), splat(real, 0)
+    width, row = LANE_BYTES // size, n * size
     for leaf in range(leaves):
         for tile in range(0, n, width):
-            lane = min(tile, n - width) * itemsize(real)
-            here, into = x + leaf * symbols * row + lane, y + leaf * symbols * row + lane
-            factor = load_anywhere(real, scale + lane)
-            high, total = load_anywhere(real, here) * factor, zero
+            lane, count = leaf * symbols * row + tile * size, min(width, n - tile)
+            here, into, factor = x + lane, y + lane, load_some(real, scale + tile * size, count, zero)
+            high, total = load_some(real, here, count, zero) * factor, zero
             for a in range(1, symbols):
-                high = maximum(load_anywhere(real, here + a * row) * factor, high)
+                high = maximum(load_some(real, here + a * row, count, zero) * factor, high)
             high = high * splat(real, -1)
             for a in range(symbols):
-                z = load_anywhere(real, here + a * row)
+                z = load_some(real, here + a * row, count, zero)
                 p = exponential(fma(z, factor, high))
                 total, bad = total + p, fma(z, zero, bad)
-                put(into + a * row, p)
+                put_some(into + a * row, p, count)
             total = splat(real, 1) / total
             for a in range(symbols):
-                put(into + a * row, load_anywhere(real, into + a * row) * total)
+                put_some(into + a * row, load_some(real, into + a * row, count, zero) * total, count)
     put(check, bad)

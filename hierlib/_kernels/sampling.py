@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from hierlib._kernels.lanes import finish, read_leaf
-from hierlib._kernels.layout import block, compiled, name_of, table
-from hierlib._kernels.simd import LANE_BYTES, get, int_at, itemsize, offset_at, put
-from hierlib._kernels.tile import go_up
+from hierlib._kernels.layout import block, block_bytes, compiled, name_of, table
+from hierlib._kernels.simd import LANE_BYTES, get, int_at, itemsize, offset_at, prefetch, put
+from hierlib._kernels.tile import evidence_of, go_up
 
 
 @compiled
@@ -37,16 +37,20 @@ def draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, 
     """Draw the children, at this level, of a node of each subtree or column."""
     s, m, v, size = len(tree.family), tree.m, int_at(tree.symbols, 0), itemsize(real)
     here = ws + int_at(tree.apart, level) if level >= tree.cut else ws + block(tree, level, node * s)
+    soon, per_child, per_symbol = here + s * block_bytes(tree, level), block_bytes(tree, level), LANE_BYTES
     if level == 0 and int_at(tree.slots, 0) < int_at(tree.nodes, 0):
         for leaf in range(node * s, node * s + s):
             read_leaf(real, ws, tree, io, first, data, leaf)
+        soon, per_child, per_symbol = evidence_of(real, io, first, node * s + s), io.per_leaf, io.per_symbol
+    for row in range(s * v if soon != 0 else 0):  # the next family is fetched while this one is drawn
+        prefetch(soon + row // v * per_child + row % v * per_symbol)
+    rules, above, below = table(tree, tree.rules, level, 1), int_at(y, level + 1), int_at(y, level)
     for column in range(int_at(tree.columns, level + 1)):
         name = name_of(tree, level + 1, column, node)
         for k in range(data):
             children = here + (column * data + k) * size
             for draw in range((first + k) * samples, (first + k + 1) * samples):
-                parent = int_at(int_at(y, level + 1), name * io.n * samples + draw)
-                rule = table(tree, tree.rules, level, 1) + 4 * parent * m * s
+                rule = rules + 4 * int_at(above, name * io.n * samples + draw) * m * s
                 total = 0.0
                 for q in range(m):
                     p = np.float64(get(real, children + offset_at(rule, q * s)))
@@ -57,7 +61,7 @@ def draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, 
                 rule += 4 * s * choose(weights, m, random_of(keys, draw, name, level + 1))
                 for i in range(s):
                     symbol = offset_at(rule, i) // LANE_BYTES - i * (v + 1)
-                    put(int_at(y, level) + 8 * ((name * s + i) * io.n * samples + draw), symbol)
+                    put(below + 8 * ((name * s + i) * io.n * samples + draw), symbol)
 
 
 @compiled
@@ -75,8 +79,8 @@ def choose(cumulative, count, random):
     """An index below count, given the running sums of the weights and 64 random bits."""
     level = (random >> np.uint64(11)) * 2.0**-53 * get(1.0, cumulative + 8 * (count - 1))
     chosen = np.int64(0)
-    while chosen < count - 1 and get(1.0, cumulative + 8 * chosen) <= level:
-        chosen += 1
+    for i in range(count - 1):  # no early end: nothing could predict it
+        chosen += get(1.0, cumulative + 8 * i) <= level
     return chosen
 
 

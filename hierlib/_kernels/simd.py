@@ -17,7 +17,7 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
-LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 128 if llvm.get_host_cpu_features().get("avx512f") else 64))
+LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 256 if llvm.get_host_cpu_features().get("avx512f") else 64))
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 

@@ -100,7 +100,7 @@ def go_down(real, ws, tree, io, first, data):
         for i in range(s):
             shift = i * parents * itemsize(real)
             parent = ws + int_at(tree.down, level + 1)
-            evidence = down_node(real, tree, level, i, parent, children, message, io, nowhere)
+            evidence = down_node(real, tree, level, i, parent, children, message, nowhere, nowhere)
             put_some(ws + SCRATCH + shift, evidence, parents)
             for row in range(0, block_bytes(tree, level), LANE_BYTES):
                 put_some(into + row + shift, load(real, message + row), parents)
@@ -120,10 +120,10 @@ def go_down(real, ws, tree, io, first, data):
             children = ws + block(tree, level, (node - 1) * s)
             for i in range(s):
                 into = ws + int_at(tree.down, level) + i * block_bytes(tree, level)
-                soon = nowhere
+                soon, step = children + (i - s) * block_bytes(tree, level), LANE_BYTES
                 if level == 0 and read_again:
-                    soon = evidence_of(real, io, first, (family - 1) * s + i)
-                evidence = down_node(real, tree, level, i, parent, children, into, io, soon)
+                    soon, step = evidence_of(real, io, first, (family - 1) * s + i), io.per_symbol
+                evidence = down_node(real, tree, level, i, parent, children, into, soon, step)
                 low = smallest(low, evidence)
                 settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
             level, node = level - 1, node * s
@@ -161,10 +161,11 @@ def up_node(real, tree, level, children, into, io, soon):
 
 
 @compiled
-def down_node(real, tree, level, i, parent, children, into, io, soon):
+def down_node(real, tree, level, i, parent, children, into, soon, step):
     """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
 
     The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
+    soon: where rows stand, a step apart, that are needed next, and are fetched meanwhile; or 0.
     """
     s, v, child = len(tree.family), int_at(tree.symbols, level), block_bytes(tree, level)
     rule = table(tree, tree.lists, level, s) + 4 * i * int_at(tree.symbols, level + 1) * tree.m * s
@@ -187,7 +188,7 @@ def down_node(real, tree, level, i, parent, children, into, io, soon):
         total = total + over_rules
         evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
         if soon != 0:
-            prefetch(soon + a * io.per_symbol)
+            prefetch(soon + a * step)
     close(real, v, into, total)
     return evidence if moderate(total) else evidence / total
 
