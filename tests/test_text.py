@@ -15,7 +15,7 @@ from scipy.stats import chisquare
 from typer.testing import CliRunner
 
 from hierlib.book import words
-from hierlib.changes import sampled_susceptibility
+from  import sampled_susceptibility
 from hierlib.images.fit import Schedule
 from hierlib.text import measure
 from hierlib.text.bound import bound, erase, train

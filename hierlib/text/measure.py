@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hierlib.changes import sampled_susceptibility
+from  import sampled_susceptibility
 from hierlib.text.uturn import Denoiser, calibration, uturn
 
 Array = NDArray[np.float64]
@@ -81,7 +81,7 @@ def study(
 
     Returns:
         On (window, …), float32: `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance` and
-        `independent` of `hierlib.changes.sampled_susceptibility`; `belief` and `squared` of `calibration`, over the
+        `independent` of `.sampled_susceptibility`; `belief` and `squared` of `calibration`, over the
         first sample; `sample` tokens (window, run, place) of the first `keep` samples.
     """
     y = uturn(denoiser, x0, t, uniform, steps=steps, batch=batch)
