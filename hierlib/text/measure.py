@@ -8,7 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from  import sampled_susceptibility
+from hierlib.changes import sampled_moments
 from hierlib.text.uturn import Denoiser, calibration, uturn
 
 Array = NDArray[np.float64]
@@ -81,11 +81,11 @@ def study(
 
     Returns:
         On (window, …), float32: `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance` and
-        `independent` of `.sampled_susceptibility`; `belief` and `squared` of `calibration`, over the
+        `independent` of `hierlib.changes.sampled_moments`; `belief` and `squared` of `calibration`, over the
         first sample; `sample` tokens (window, run, place) of the first `keep` samples.
     """
     y = uturn(denoiser, x0, t, uniform, steps=steps, batch=batch)
-    variance, independent = sampled_susceptibility(y, x0)
+    variance, independent = sampled_moments(y, x0, x0.shape[1])[:2]
     belief, squared = calibration(denoiser, x0, t, uniform[:, :1], batch)
     kept = (y == x0[:, None]).double().mean((1, 2))
     found = dict(kept=kept, variance=variance, independent=independent, belief=belief, squared=squared)
