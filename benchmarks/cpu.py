@@ -170,21 +170,48 @@ def _peak() -> float:
     return next(int(line.split()[1]) for line in _lines("/proc/self/status") if line.startswith("VmHWM")) / 2**10
 
 
-def threads(case: Case, rounds: int) -> float:
+def threads(case: Case, rounds: int, name: str) -> float:
     """How much faster two threads are than one, in wall time: the fastest of rounds that take turns.
 
     Another program on the second core counts against two threads only; the fastest round has least of it.
     """
-    contest, fastest = Contest(case, None), [float("inf"), float("inf")]
+    run, fastest = Contest(case, None).contenders[name][0], [float("inf"), float("inf")]
     for turn in range(rounds + 1):
         for number in (1, 2):
             torch.set_num_threads(number)
             start = time.perf_counter()
-            contest.contenders["infer, marginals only"][0]()
+            run()
             if turn:
                 fastest[number - 1] = min(fastest[number - 1], time.perf_counter() - start)
     torch.set_num_threads(1)
     return fastest[0] / fastest[1]
+
+
+def processes(case: Case, name: str, seconds: float) -> float:
+    """How many times as much two processes do side by side as one does: the most that two threads could reach here."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(2, initializer=_meet, initargs=(context.Barrier(2),)) as pool:
+        alone = pool.apply(_calls, (case, name, seconds, False))
+        return sum(pool.starmap(_calls, [(case, name, seconds, True)] * 2, chunksize=1)) / alone
+
+
+def _meet(barrier) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _calls(case: Case, name: str, seconds: float, together: bool) -> int:
+    """How often a contender runs on one thread in so many seconds of wall time; together, both begin at once."""
+    torch.set_num_threads(1)
+    run, done = Contest(case, None).contenders[name][0], 0
+    run()
+    if together:
+        _barrier.wait()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        run()
+        done += 1
+    return done
 
 
 def _peer(folder: Path) -> type:
@@ -255,8 +282,11 @@ def main(
     if sys.platform == "linux":
         result["cases"][first]["peak_memory_growth_MiB"] = grown = {n: memory(cases[first], peer, n) for n in names}
         print(f"\npeak memory of {first}: " + ", ".join(f"{n} {x:.1f} MiB" for n, x in grown.items()))
-    result["cases"][first]["two_threads_times_faster"] = faster = threads(cases[first], 6 * rounds)
-    print(f"two threads on {first}, wall time: {faster:.2f} × one thread")
+    ways = {}
+    for name in ("infer", "infer, marginals only"):
+        ways[name] = dict(threads=threads(cases[first], 6 * rounds, name), processes=processes(cases[first], name, 2.0))
+        print(f"two on {first}, {name}, times one: " + ", ".join(f"{kind} {x:.2f}" for kind, x in ways[name].items()))
+    result["cases"][first]["two_times_one"] = ways
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
