@@ -313,12 +313,25 @@ def _on_meta(g):
 def test_too_little_memory_is_foreseen(backend, monkeypatch):
     g = hl.random_grammar(v=4, m=2, s=2, L=8, generator=rng())
     h, e = on(backend, g, torch.ones(256, g.d, 4))
+    monkeypatch.setattr(memory, "_free", [])
     monkeypatch.setattr(memory, "available", lambda device: 2**20)
     with pytest.raises(MemoryError, match=r"256 data of this grammar need .* GiB are free; pass at most \d+ data"):
         hl.infer(h, e, backend=backend)
     monkeypatch.setattr(memory, "available", lambda device: 2**10)
     with pytest.raises(MemoryError, match="not even one"):
         hl.infer(h, e, backend=backend)
+
+
+def test_memory_that_is_kept_is_not_asked_for_again(monkeypatch):
+    g = hl.random_grammar(v=8, m=3, s=2, L=8, generator=rng())
+    e = torch.ones(512, g.d, 8)
+    monkeypatch.setattr(memory, "_free", [])
+    hl.infer(g, e, backend="cpu")  # its results are dropped at once
+    monkeypatch.setattr(memory, "available", lambda device: 0)
+    b = hl.infer(g, e, backend="cpu")
+    with pytest.raises(MemoryError):
+        hl.infer(g, e, backend="cpu")  # those of b are in use
+    assert b.marginals[0].shape == (512, 256, 8)
 
 
 def test_freed_results_are_reused_and_living_ones_are_not():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ KEPT = 2**28
 SMALL = 2**16  # below this the system's allocator is as good
 NEGLIGIBLE = 2**22  # bytes; below this the memory is not asked how much there is, which takes longer than to use it
 _free: list[np.ndarray] = []
+_nbytes = attrgetter("nbytes")
 _lock = threading.Lock()
 
 
@@ -27,14 +29,16 @@ class _Block:
 
     def __init__(self, nbytes: int):
         need = nbytes + ALIGNMENT
+        usual = need + need // 16
         with _lock:
-            fitting = [i for i, raw in enumerate(_free) if need <= raw.nbytes <= 2 * need + 2**16]
-            best = min(fitting, key=lambda i: _free[i].nbytes, default=None)
-            raw = None if best is None else _free.pop(best)
-            while best is None and _free and sum(raw.nbytes for raw in _free) + need > KEPT:
+            sizes = list(map(_nbytes, _free))
+            best = usual if usual in sizes else min((n for n in sizes if need <= n <= 2 * need + 2**16), default=None)
+            raw = None if best is None else _free.pop(sizes.index(best))
+            while best is None and _free and sum(map(_nbytes, _free)) + need > KEPT:
                 del _free[0]  # make room for the sizes that are asked for now
-        self.raw = np.empty(need + need // 16, np.uint8) if raw is None else raw
-        start = self.raw.ctypes.data + -self.raw.ctypes.data % ALIGNMENT
+        self.raw = np.empty(usual, np.uint8) if raw is None else raw
+        start = self.raw.__array_interface__["data"][0]
+        start += -start % ALIGNMENT
         self.__array_interface__ = {
             "data": (start, False),
             "shape": (nbytes,),
@@ -45,7 +49,7 @@ class _Block:
     def __del__(self):
         # Without the lock: the garbage collector may call this anywhere, inside a locked section too. An append is
         # atomic, and two at once can only keep one block too many.
-        if sum(raw.nbytes for raw in list(_free)) + self.raw.nbytes <= KEPT:
+        if sum(map(_nbytes, list(_free))) + self.raw.nbytes <= KEPT:
             _free.append(self.raw)
 
 
@@ -76,7 +80,8 @@ def available(device: torch.device) -> int | None:
 
 def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:
     """Raise a MemoryError, with what would fit, unless n data's results and a fixed amount can be allocated."""
-    if per_datum * n + fixed < NEGLIGIBLE:
+    kept = sum(map(_nbytes, list(_free))) if device.type == "cpu" else 0  # it serves again, or makes room
+    if per_datum * n + fixed < max(NEGLIGIBLE, kept):
         return
     free = available(device)
     if free is None or per_datum * n + fixed <= free:
