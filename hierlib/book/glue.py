@@ -87,7 +87,7 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
             raise ValueError(f"glue {key!r}: the value {value} is outside its interval [{lo}, {hi}]")
         down, up = format(value - lo, fmt), format(hi - value, fmt)
         text_ += f" ± {up}" if down == up else f" [{format(lo, fmt)}, {format(hi, fmt)}]"
-    _paste(key, _words(text_.replace("-", "\u2212")))  # a minus sign, not a hyphen
+    _paste(key, _words(text_.replace("-", "\N{MINUS SIGN}")))  # not a hyphen, in exponents too
 
 
 def text(key: str, value: str) -> None:
@@ -158,10 +158,11 @@ def _alt(alt: str, key: str) -> str:
 def _words(value: str) -> Bundle:
     """Text as {glue:text} wants it: it evaluates what it gets, and bare would turn 0.010 to 0.01, 20,000 to (20, 0).
 
-    Powers are raised, 10^924 becomes 10⁹²⁴, and thousands parted by a narrow space, as in the rest of the text.
+    Powers are raised, 10^924 becomes 10⁹²⁴; thousands are parted by a narrow space; a number below zero has a minus.
     """
     raised = re.sub(r"\^(\d+)", lambda power: power[1].translate(_RAISED), value)
-    return Bundle(text_plain=repr(re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", raised)))
+    parted = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", raised)
+    return Bundle(text_plain=repr(re.sub(r"(?<![^\s(\[])-(?=\.?\d)", "\N{MINUS SIGN}", parted)))
 
 
 def _paste(key: str, bundle: Bundle) -> None:
