@@ -59,7 +59,8 @@ def serve(folder: Path) -> Iterator[str]:
 
 # In a page: milliseconds from its start, once every live figure is drawn; before, false.
 LIVE_DRAWN = """() => [...document.querySelectorAll(".live-stage[data-live]")].every((stage) =>
-  !stage.closest(".live-failed") && stage.querySelector("svg, canvas, [role=img]")) && performance.now()"""
+  !stage.closest(".live-failed") && stage.querySelector("svg, canvas, [role=img], .words-text ins")) &&
+  performance.now()"""
 
 
 @dataclass

@@ -38,7 +38,7 @@ _PIXELS = "(all) => all.map((el) => el.toDataURL())"
 
 
 def live_pages(site):
-    pages = [page for page in b.pages(site) if "data-live=" in (site / page).read_text("utf-8")]
+    pages = [page for page in b.pages(site) if re.search('<[a-z]+ class="live-stage', (site / page).read_text("utf-8"))]
     assert len(pages) > 10
     return pages
 
