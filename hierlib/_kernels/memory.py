@@ -80,7 +80,8 @@ def available(device: torch.device) -> int | None:
 
 def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:
     """Raise a MemoryError, with what would fit, unless n data's results and a fixed amount can be allocated."""
-    kept = sum(map(_nbytes, list(_free))) if device.type == "cpu" else 0  # it serves again, or makes room
+    # What is kept serves again; where its blocks do not fit, less than KEPT goes unforeseen.
+    kept = sum(map(_nbytes, list(_free))) if device.type == "cpu" else 0
     if per_datum * n + fixed < max(NEGLIGIBLE, kept):
         return
     free = available(device)
