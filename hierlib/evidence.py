@@ -92,12 +92,11 @@ class GaussianNoise:
         n, d = x0.shape
         x_t = batch_innermost(n, d, self.v, self.dtype, x0.device)
         stored = x_t.permute(1, 2, 0)
-        stored.normal_(generator=generator)
         spread, signal = (1 - alpha_bar).sqrt().to(self.dtype), alpha_bar.sqrt().to(self.dtype)
         if kernel := _kernel(stored):
-            kernel.diffuse(stored, x0, spread, signal)
+            kernel.diffuse(stored, x0, spread, signal, generator)
             return x_t
-        stored.mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
+        stored.normal_(generator=generator).mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
         return x_t
 
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:

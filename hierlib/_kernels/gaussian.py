@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.layout import compiled
+from hierlib._kernels.normal import fill_normal
 from hierlib._kernels.simd import (
     LANE_BYTES,
     exponential,
@@ -26,11 +27,12 @@ from hierlib._kernels.simd import (
 )
 
 
-def diffuse(noise: Tensor, x0: Tensor, spread: Tensor, signal: Tensor) -> None:
-    """Make noise, (leaves, symbols, n), noise·spread plus the signal, (n,) each, at the symbols x0, (n, leaves)."""
-    (leaves, symbols, n), x0, spread, signal = noise.shape, x0.T.contiguous(), spread.contiguous(), signal.contiguous()
+def diffuse(x: Tensor, x0: Tensor, spread: Tensor, signal: Tensor, generator: torch.Generator | None) -> None:
+    """Make x, (leaves, symbols, n), noise·spread plus the signal, (n,) each, at the symbols x0, (n, leaves)."""
+    fill_normal(x, generator)
+    (leaves, symbols, n), x0, spread, signal = x.shape, x0.T.contiguous(), spread.contiguous(), signal.contiguous()
     ends = x0.data_ptr(), spread.data_ptr(), signal.data_ptr()
-    run_diffuse(_real(noise), noise.data_ptr(), leaves, symbols, n, *ends)
+    run_diffuse(_real(x), x.data_ptr(), leaves, symbols, n, *ends)
 
 
 def softmax(x: Tensor, scale: Tensor) -> tuple[Tensor, bool]:
