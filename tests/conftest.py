@@ -53,3 +53,31 @@ def site(browser):
 def http(site):
     with b.serve(site) as address:
         yield address
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A tiny checkout with a chapter and quantities; sweeps of it run in this process."""
+    from hierlib.book import sweep as sweeping
+
+    from . import sweeps, tiny
+
+    root = sweeps.make(tmp_path / "checkout", **{"01_light": tiny.page("Light", "import numpy as np", sweeps.LIGHT)})
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sweeping, "processes", sweeps.here)
+    return root
+
+
+@pytest.fixture
+def call(capsys):
+    """The command line in this process: exit code and what it prints."""
+
+    from hierlib.book.cli import app
+
+    def call(*words):
+        with pytest.raises(SystemExit) as end:
+            app(words)
+        out = capsys.readouterr()
+        return end.value.code, out.out + out.err
+
+    return call

@@ -30,8 +30,9 @@ class Guard(NamedTuple):
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
-DAMAGED = "tests/test_sweep.py::test_damaged_runs_are_named_left_out_and_run_again"
+DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
+RESULTS = "tests/test_sweep_results.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -115,7 +116,7 @@ GUARDS = [
         COLLECT,
         'if run.facts.get("code") == newest]',
         "]",
-        f"{HERE}runs_of_older_code_are_left_out_and_counted",
+        f"{RESULTS}runs_of_older_code_are_left_out_and_counted",
     ),
     Guard(
         "retry on request",
@@ -222,21 +223,21 @@ GUARDS = [
         "hierlib/book/provenance.py",
         "<td>{html.escape(v)}</td>",
         "<td>{v}</td>",
-        f"{HERE}html_in_a_parameter_is_text_on_the_page",
+        f"{RESULTS}html_in_a_parameter_is_text_on_the_page",
     ),
     Guard(
         "names",
         "hierlib/book/results.py",
         'not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)',
         "False",
-        f"{HERE}no_name_leads_out_of_a_runs_folder",
+        f"{RESULTS}no_name_leads_out_of_a_runs_folder",
     ),
     Guard(
         "pickles",
         "hierlib/images/adm.py",
         "weights_only=True",
         "weights_only=False",
-        f"{HERE}weights_that_are_pickles_run_nothing",
+        f"{RESULTS}weights_that_are_pickles_run_nothing",
     ),
     Guard(
         "randomness from the seed alone",

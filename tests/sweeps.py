@@ -12,6 +12,14 @@ from hierlib.book.sweep import Crew
 from hierlib.book.targets import target
 from tests import tiny
 
+LIGHT = """\
+import xarray as xr
+from hierlib import book
+if m == 3:
+    raise ValueError("<deliberate>")
+_ = book.record("near-is-far", m)
+_ = book.save("squares", xr.Dataset({"square": ("i", np.arange(3) * m)}))"""
+
 QUANTITIES = '''\
 import os
 import signal

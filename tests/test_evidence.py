@@ -120,3 +120,51 @@ def test_uniform_noise_is_a_symmetric_channel():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def drawn_by(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return x.view(torch.int32), generator.get_state()
+
+
+@pytest.mark.parametrize("n", [4096, 4097, 5000, 70_001])
+@pytest.mark.parametrize("drawn", [0, 1, 623, 624, 1000])
+def test_fast_normal_noise_is_that_of_torch_to_the_last_bit(n, drawn):
+    """Wherever in its block of words the generator stands, once and again; and it stands where torch would leave it."""
+    from hierlib._kernels import normal
+
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        pytest.skip("not tested: on this processor torch computes normal numbers in another way, so torch is asked")
+    assert normal.is_that_of_torch()
+    for seed in range(3):
+        fast, slow = rng(seed), rng(seed)
+        for generator in (fast, slow):
+            torch.empty(drawn).uniform_(generator=generator)
+        for _ in range(2):
+            x = torch.empty(n)
+            normal.fill_normal(x, fast)
+            y = torch.empty(n).normal_(generator=slow)
+            for one, other in zip(drawn_by(x, fast), drawn_by(y, slow), strict=True):
+                assert torch.equal(one, other)
+
+
+def test_where_torch_computes_otherwise_torch_is_asked(monkeypatch):
+    from hierlib._kernels import normal
+
+    monkeypatch.setattr(normal, "run_normal", lambda x, state: x.fill(0.5))
+    normal.is_that_of_torch.cache_clear()
+    try:
+        assert not normal.is_that_of_torch()
+        x = torch.empty(5000)
+        normal.fill_normal(x, rng())
+        assert torch.equal(x, torch.empty(5000).normal_(generator=rng()))
+    finally:
+        normal.is_that_of_torch.cache_clear()
+
+
+def test_gaussian_noise_draws_the_same_numbers_with_and_without_the_kernel(monkeypatch):
+    from hierlib import evidence
+
+    x0 = torch.arange(3).repeat(200, 8)[:, :20]
+    fast = hl.GaussianNoise(v=3).corrupt(x0, 0.4, generator=rng())
+    monkeypatch.setattr(evidence, "_kernel", lambda x: None)
+    torch.testing.assert_close(fast, hl.GaussianNoise(v=3).corrupt(x0, 0.4, generator=rng()), rtol=0, atol=1e-6)

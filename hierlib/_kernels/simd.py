@@ -100,6 +100,18 @@ int_at = _integer_reader(64)
 
 
 @intrinsic
+def two_offsets_at(typing, address):
+    """Two numbers of a uint32 table, in one load."""
+
+    def codegen(context, builder, signature, args):
+        both = builder.load(builder.inttoptr(args[0], I64.as_pointer()), align=4)
+        ends = builder.and_(both, ir.Constant(I64, 2**32 - 1)), builder.lshr(both, ir.Constant(I64, 32))
+        return context.make_tuple(builder, signature.return_type, ends)
+
+    return types.UniTuple(types.intp, 2)(types.intp), codegen
+
+
+@intrinsic
 def put(typing, address, x):
     """Write a number or a vector, aligned to its elements."""
 

@@ -33,6 +33,7 @@ from hierlib._kernels.simd import (
     put_some,
     smallest,
     splat,
+    two_offsets_at,
 )
 
 
@@ -145,10 +146,7 @@ def up_node(real, tree, level, children, into, io, soon):
     for y in range(symbols):
         over_rules = splat(real, 0)
         for _ in range(tree.m):
-            product = load(real, children + offset_at(rule, 0))
-            for i in range(1, s - 1):
-                product = product * load(real, children + offset_at(rule, i))
-            over_rules = fma(product, load(real, children + offset_at(rule, s - 1)), over_rules)
+            over_rules = add_product(real, tree.family, children, children, rule, over_rules)
             rule += 4 * s
         over_rules = over_rules * factor
         put(into + y * LANE_BYTES, over_rules)
@@ -178,10 +176,7 @@ def down_node(real, tree, level, i, parent, children, into, soon, step):
     for a in range(v):
         over_rules = splat(real, 0)
         for _ in range(offset_at(uses, a)):
-            product = load(real, parent + offset_at(rule, 0))
-            for j in range(1, s - 1):
-                product = product * load(real, children + offset_at(rule, j))
-            over_rules = fma(product, load(real, children + offset_at(rule, s - 1)), over_rules)
+            over_rules = add_product(real, tree.family, parent, children, rule, over_rules)
             rule += 4 * s
         over_rules = over_rules * factor
         put(into + a * LANE_BYTES, over_rules)
@@ -191,6 +186,16 @@ def down_node(real, tree, level, i, parent, children, into, soon, step):
             prefetch(soon + a * step)
     close(real, v, into, total)
     return evidence if moderate(total) else evidence / total
+
+
+@compiled
+def add_product(real, family, first, others, rule, total):
+    """The total plus the product of s rows: the first counted from one address, the others from another."""
+    s, (one, two) = len(family), two_offsets_at(rule)
+    x, y = load(real, first + one), load(real, others + two)
+    for i in range(2, s):
+        x, y = x * y, load(real, others + offset_at(rule, i))
+    return fma(x, y, total)
 
 
 @compiled

@@ -114,7 +114,9 @@ def sweep(
         Path | None, typer.Option("--grid", help="A YAML file of such axes, or a list of them.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The folder of the results; default results/.")] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=512, help="How many processes.")] = CPUS,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, max=512, help=f"How many processes here; default {CPUS}.")
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="A dask scheduler, tcp://host:port, or local:N.")
     ] = None,
@@ -135,7 +137,11 @@ def sweep(
         root = find_checkout()
         each = target(root, slug)
         axes = grid.grids(each.parameters, _pairs(parameters or []), grid_file, chapter=each.slug)
-        need = _resources(resources or [], cluster)
+        if jobs and cluster:
+            raise BadRequest(
+                f"--jobs {jobs} counts processes here, --cluster {cluster} brings its own workers: expected one of them"
+            )
+        jobs, need = jobs or CPUS, _resources(resources or [], cluster)
         folder = sweeping.writable(out or root / "results")
         clear_parts(folder)
         options = {"timeout": timeout or None, "fit": identity(each), "commit": commit(root)}
