@@ -6,8 +6,10 @@ Lane c·data + k holds column c of datum first + k, where data is how many data 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from hierlib._kernels.layout import (
+    EVIDENCE,
     EXPONENT,
     HIGH,
     LOW,
@@ -136,30 +138,65 @@ def close(real, symbols, into, total):
     put(into + symbols * LANE_BYTES, factor)
 
 
+class Late(NamedTuple):
+    """A node whose results are written row by row while the next node is computed, for memory is slow."""
+
+    any: bool
+    marginal: int  # where they go; 0 where not wanted
+    to_up: int
+    to_down: int
+    up: int  # where the messages stand
+    down: int
+    last: int  # from there to the row with the factor, in bytes
+
+
+NOTHING = Late(False, 0, 0, 0, 0, 0, 0)
+
+
 @compiled
 def settle(real, ws, tree, io, first, data, level, node, down, evidence):
-    """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence."""
+    """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence.
+
+    Where the results of a node are whole vectors, they are left for `write_row`, and returned.
+    """
     up, last = ws + block(tree, level, node), block_bytes(tree, level) - LANE_BYTES
-    one = splat(real, 1)
-    for what in range(3):
-        if what == 0:
-            there, here, other, step, factor = io.marginals, up, down, LANE_BYTES, one / evidence
-        elif what == 1:
-            there, here, other, step, factor = io.up, up, up + last, 0, one
-        else:
-            there, here, other, step, factor = io.down, down, down + last, 0, one
-        if int_at(there, level) != 0:
-            write(real, ws, tree, io, first, data, level, node, here, other, step, factor, int_at(there, level))
+    one, size = splat(real, 1), itemsize(real)
     if int_at(io.x, level) != 0:
         put(ws + SCRATCH, evidence)
         for column in range(int_at(tree.columns, level)):
             place = name_of(tree, level, column, node) * io.n + first
             for k in range(data):
-                lane = (column * data + k) * itemsize(real)
+                lane = (column * data + k) * size
                 row = int_at(int_at(io.x, level), place + k) * LANE_BYTES + lane
                 sum_at = int_at(io.overlap, level) + 8 * (first + k)
                 marginal = get(real, up + row) * get(real, down + row) / get(real, ws + SCRATCH + lane)
                 put(sum_at, get(1.0, sum_at) + marginal)
+    m, u, d = int_at(io.marginals, level), int_at(io.up, level), int_at(io.down, level)
+    if m == 0 and u == 0 and d == 0:
+        return NOTHING
+    if data * size == LANE_BYTES and int_at(tree.columns, level) == 1 and level < tree.top:
+        put(ws + EVIDENCE, one / evidence)
+        at = node * int_at(tree.symbols, level) * io.row + first * size
+        return Late(True, m + at if m != 0 else 0, u + at if u != 0 else 0, d + at if d != 0 else 0, up, down, last)
+    if m != 0:
+        write(real, ws, tree, io, first, data, level, node, up, down, LANE_BYTES, one / evidence, m)
+    if u != 0:
+        write(real, ws, tree, io, first, data, level, node, up, up + last, 0, one, u)
+    if d != 0:
+        write(real, ws, tree, io, first, data, level, node, down, down + last, 0, one, d)
+    return NOTHING
+
+
+@compiled
+def write_row(real, ws, io, late, a):
+    """Write the numbers of one symbol of a node."""
+    up, down = load(real, late.up + a * LANE_BYTES), load(real, late.down + a * LANE_BYTES)
+    if late.marginal != 0:
+        stream(late.marginal + a * io.row, up * down * load(real, ws + EVIDENCE))
+    if late.to_up != 0:
+        stream(late.to_up + a * io.row, up * load(real, late.up + late.last))
+    if late.to_down != 0:
+        stream(late.to_down + a * io.row, down * load(real, late.down + late.last))
 
 
 @compiled
@@ -171,8 +208,6 @@ def write(real, ws, tree, io, first, data, level, node, here, other, step, facto
         x = load(real, here + a * LANE_BYTES) * load(real, other + a * step) * factor
         if columns > 1:
             put(ws + PRODUCTS + a * LANE_BYTES, x)
-        elif data * size == LANE_BYTES:
-            stream(into + a * io.row, x)
         else:
             put_some(into + a * io.row, x, data)
     if columns > 1:

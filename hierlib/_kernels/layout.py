@@ -19,7 +19,9 @@ from hierlib._kernels.simd import LANE_BYTES, int_at
 NOT_COMPILED = ("__init__", "cpu", "gpu", "memory", "torch")  # all other files here are sources of the machine code
 
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
-SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, PRODUCTS = (i * LANE_BYTES for i in (0, 1, 2, 3, 4, 5, 7, 9))
+SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
+    i * LANE_BYTES for i in (0, 1, 2, 3, 4, 5, 7, 9, 10)
+)
 
 
 class Tree(NamedTuple):

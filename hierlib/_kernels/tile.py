@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierlib._kernels.lanes import begin, close, finish, only, read_leaf, settle
+from hierlib._kernels.lanes import NOTHING, begin, close, finish, only, read_leaf, settle, write_row
 from hierlib._kernels.layout import EXPONENT, HIGH, LOW, MANTISSA, SCRATCH, block, block_bytes, compiled, table
 from hierlib._kernels.simd import (
     LANE_BYTES,
@@ -90,7 +90,7 @@ def go_up(real, ws, tree, io, first, data):
 @compiled
 def go_down(real, ws, tree, io, first, data):
     """From the root to the leaves, each node after its parent, in the reverse of the order of `go_up`."""
-    s, low, nowhere = len(tree.family), load(real, ws + LOW), np.int64(0)
+    s, low, nowhere, late = len(tree.family), load(real, ws + LOW), np.int64(0), NOTHING
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
         children, into = ws + int_at(tree.apart, level), ws + int_at(tree.down, level)
@@ -101,7 +101,7 @@ def go_down(real, ws, tree, io, first, data):
         for i in range(s):
             shift = i * parents * itemsize(real)
             parent = ws + int_at(tree.down, level + 1)
-            evidence = down_node(real, tree, level, i, parent, children, message, nowhere, nowhere)
+            evidence = down_node(real, ws, tree, io, level, i, parent, children, message, nowhere, nowhere, late)
             put_some(ws + SCRATCH + shift, evidence, parents)
             for row in range(0, block_bytes(tree, level), LANE_BYTES):
                 put_some(into + row + shift, load(real, message + row), parents)
@@ -124,10 +124,12 @@ def go_down(real, ws, tree, io, first, data):
                 soon, step = children + (i - s) * block_bytes(tree, level), LANE_BYTES
                 if level == 0 and read_again:
                     soon, step = evidence_of(real, io, first, (family - 1) * s + i), io.per_symbol
-                evidence = down_node(real, tree, level, i, parent, children, into, soon, step)
+                evidence = down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late)
                 low = smallest(low, evidence)
-                settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
+                late = settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
             level, node = level - 1, node * s
+    for a in range(int_at(tree.symbols, 0) if late.any else 0):
+        write_row(real, ws, io, late, a)
     put(ws + LOW, low)
 
 
@@ -159,11 +161,12 @@ def up_node(real, tree, level, children, into, io, soon):
 
 
 @compiled
-def down_node(real, tree, level, i, parent, children, into, soon, step):
+def down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late):
     """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
 
     The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
     soon: where rows stand, a step apart, that are needed next, and are fetched meanwhile; or 0.
+    late: what of the node before is written to the results meanwhile.
     """
     s, v, child = len(tree.family), int_at(tree.symbols, level), block_bytes(tree, level)
     rule = table(tree, tree.lists, level, s) + 4 * i * int_at(tree.symbols, level + 1) * tree.m * s
@@ -184,6 +187,8 @@ def down_node(real, tree, level, i, parent, children, into, soon, step):
         evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
         if soon != 0:
             prefetch(soon + a * step)
+        if late.any:
+            write_row(real, ws, io, late, a)
     close(real, v, into, total)
     return evidence if moderate(total) else evidence / total
 
