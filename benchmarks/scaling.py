@@ -28,6 +28,7 @@ import typer
 from cpu import FOLDER, _peak, provenance
 
 import hierlib as hl
+from hierlib._kernels.normal import fill_normal
 from hierlib.book.benchmarks import EXPONENTS, exponent, messages_per_datum
 from hierlib.experiments import level_curves
 
@@ -179,12 +180,18 @@ def measure_figure(v, m, s, L, draws, data, t, rounds: int) -> dict:
 
 
 def measure_noise(p: Point, rounds: int) -> dict:
-    """Microseconds a datum of diffusing the leaves, of the evidence for what is seen then, of inference; by turns."""
+    """Microseconds a datum of diffusing the leaves, of the evidence for what is seen then, of inference; by turns.
+
+    Beside them the time of the normal numbers alone, as torch makes them and as hierlib makes the same ones.
+    """
     g, noise, rng = grammar(p.v, p.m, p.s, p.L), hl.GaussianNoise(p.v), torch.Generator().manual_seed(0)
     x0 = hl.sample(g, p.batch, generator=rng)[0]
     seen = noise.corrupt(x0, 0.1, generator=rng)
     evidence = noise.evidence(seen, 0.1)
+    numbers = torch.empty(seen.numel())
     steps = {
+        "normal numbers, torch": lambda: numbers.normal_(generator=rng),
+        "normal numbers, hierlib": lambda: fill_normal(numbers, rng),
         "corrupt": lambda: noise.corrupt(x0, 0.1, generator=rng),
         "evidence": lambda: noise.evidence(seen, 0.1),
         "infer": lambda: hl.infer(g, evidence, messages=False, backend="cpu"),
