@@ -157,7 +157,7 @@ NOTHING = Late(False, 0, 0, 0, 0, 0, 0)
 def settle(real, ws, tree, io, first, data, level, node, down, evidence):
     """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence.
 
-    Where the results of a node are whole vectors, they are left for `write_row`, and returned.
+    Where all messages are wanted, and are whole vectors, they are left for `write_row`, and returned.
     """
     up, last = ws + block(tree, level, node), block_bytes(tree, level) - LANE_BYTES
     one, size = splat(real, 1), itemsize(real)
@@ -174,7 +174,8 @@ def settle(real, ws, tree, io, first, data, level, node, down, evidence):
     m, u, d = int_at(io.marginals, level), int_at(io.up, level), int_at(io.down, level)
     if m == 0 and u == 0 and d == 0:
         return NOTHING
-    if data * size == LANE_BYTES and int_at(tree.columns, level) == 1 and level < tree.top:
+    whole = data * size == LANE_BYTES and int_at(tree.columns, level) == 1
+    if whole and level < tree.top and (u != 0 or d != 0):
         put(ws + EVIDENCE, one / evidence)
         at = node * int_at(tree.symbols, level) * io.row + first * size
         return Late(True, m + at if m != 0 else 0, u + at if u != 0 else 0, d + at if d != 0 else 0, up, down, last)
@@ -208,6 +209,8 @@ def write(real, ws, tree, io, first, data, level, node, here, other, step, facto
         x = load(real, here + a * LANE_BYTES) * load(real, other + a * step) * factor
         if columns > 1:
             put(ws + PRODUCTS + a * LANE_BYTES, x)
+        elif data * size == LANE_BYTES:
+            stream(into + a * io.row, x)
         else:
             put_some(into + a * io.row, x, data)
     if columns > 1:

@@ -29,7 +29,7 @@ from hierlib.images.quality import judge, save_grid
 DIFFUSION = {
     "fashion": (
         dict(widths=(64, 128)),
-        Schedule(240_000, batch=128, learning_rate=1e-3, ema=0.998),
+        Schedule(600_000, batch=128, learning_rate=1e-3, ema=0.998),
     ),
     "cifar10": (
         dict(widths=(96, 160), layers=2),
