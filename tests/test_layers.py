@@ -219,6 +219,6 @@ def test_the_live_figure_says_which_layer_leads():
     said = subprocess.run(["node", "-e", program], input=json.dumps(data), capture_output=True, text=True, timeout=60)
     kept = "Class kept with probability"
     assert said.stdout.strip().split("|") == [
-        f"Noise ε = 0.9, trained: most alike to layer 1 (0.30), least to logits (−0.01). {kept} 0.10",
-        f"Noise ε = 0.6, untrained: most alike to layer 1 (0.95), least to logits (0.80). {kept} 0.95",
+        f"Noise ε = 0.9, trained: most alike in layer 1 (0.30), least in logits (−0.01). {kept} 0.10",
+        f"Noise ε = 0.6, untrained: most alike in layer 1 (0.95), least in logits (0.80). {kept} 0.95",
     ], said.stderr

@@ -91,6 +91,7 @@ def test_an_entry_says_what_was_asked_and_what_came():
         ({"holds": True}, "it holds"),
         ({"equals": [1, 2.5]}, "1, 2.5, exactly"),
         ({"near": 0.5, "abs": 0.01}, "0.5 within 0.01"),
+        ({"near": 0, "abs": 0, "se": 3}, "0 within 3 standard errors"),
         ({"near": 0.5, "abs": 0.01, "se": 2}, "0.5 within 0.01 with 2 standard errors allowed"),
         ({"at_least": 1, "se": 3}, "at least 1 by 3 standard errors or more"),
     ],

@@ -84,7 +84,7 @@ def _facts(facts: Mapping, mine: list[str], up: str, cell: str) -> str:
     chapter = f"<code>{escape(facts['chapter'])}</code>"
     rows = {
         "Cell" if cell else "Chapter": f"{cell}{chapter}, at commit {escape(facts['commit'])}",
-        "Parameters": escape(", ".join(f"{k} = {v}" for k, v in facts["parameters"].items())) or "none",
+        "Parameters": escape(", ".join(f"{k} = {v or repr(v)}" for k, v in facts["parameters"].items())) or "none",
         "Run": f"<code>{escape(facts['key'])}</code>, {when}, {facts['seconds']:.0f} s{on}",
     }
     shown, label = (mine, "Data") if mine else (list(facts["data"]), "Data of the page")

@@ -158,11 +158,13 @@ def _alt(alt: str, key: str) -> str:
 def _words(value: str) -> Bundle:
     """Text as {glue:text} wants it: it evaluates what it gets, and bare would turn 0.010 to 0.01, 20,000 to (20, 0).
 
-    Powers are raised, 10^924 becomes 10⁹²⁴; thousands are parted by a narrow space; a number below zero has a minus.
+    Powers are raised, 10^924 becomes 10⁹²⁴; thousands are parted by a narrow space; a number below zero has a
+    minus, and zero has none.
     """
     raised = re.sub(r"\^(\d+)", lambda power: power[1].translate(_RAISED), value)
     parted = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "\u202f", raised)
-    return Bundle(text_plain=repr(re.sub(r"(?<![^\s(\[])-(?=\.?\d)", "\N{MINUS SIGN}", parted)))
+    zeros = re.sub(r"(?<![^\s(\[])[-\N{MINUS SIGN}](?=0?\.?0+(?!\.?\d))", "", parted)
+    return Bundle(text_plain=repr(re.sub(r"(?<![^\s(\[])-(?=\.?\d)", "\N{MINUS SIGN}", zeros)))
 
 
 def _paste(key: str, bundle: Bundle) -> None:

@@ -89,6 +89,8 @@ def expected(claim: Mapping) -> str:
         return "it holds"
     if "equals" in expect:
         return f"{_shown(expect['equals'])}, exactly"
+    if "near" in expect and not expect["abs"]:
+        return f"{expect['near']:g} within {expect['se']:g} standard errors"
     if "near" in expect:
         return f"{expect['near']:g} within {expect['abs']:g}{errors}"
     if "se" in expect:

@@ -96,11 +96,12 @@ def stamp() -> Stamp:
     """The last line of a chapter: what made it. Of a cached chapter it is the run that made it."""
     facts = run_facts()
     values = facts.get("parameters", {})
+    shown = [f"{k} = {repr(v) if v == '' else v}" for k, v in values.items() if k != "seed"]
     table = {
         "Commit": facts.get("commit") or commit(Path.cwd()),
         "Versions": ", ".join(f"{k} {v}" for k, v in versions().items()),
         "Seed": str(values.get("seed", "not known outside a run of `make book`")),
-        "Parameters": ", ".join(f"{k} = {v}" for k, v in values.items() if k != "seed") or "those of the source",
+        "Parameters": ", ".join(shown) or "those of the source",
         "Device": device(),
     }
     if facts:

@@ -42,7 +42,7 @@ if (typeof Live !== "undefined")
           `<path d="M${x(a)} ${y(from)}V${y(to)}" stroke="currentColor"/>` +
           `<circle cx="${x(a)}" cy="${y(b)}" r="3.5" fill="currentColor"/>`,
       );
-      const across = Family.ticks(lo, hi, width > 460 ? 6 : 4).map(
+      const across = Family.ticks(lo, hi, width > 460 ? 6 : 5).map(
         (a) => `<path d="M${x(a)} ${y(0)}v4" stroke="currentColor"/>` +
           `<text x="${x(a)}" y="${y(0) + 18}" text-anchor="middle">${a}</text>`,
       );

@@ -11,7 +11,7 @@ const Layers = (() => {
   function sentence(data, weights, i) {
     const { most, least, now } = extremes(data, weights, i);
     return (
-      `${data.axis[0][0].toUpperCase()}${data.axis[0].slice(1)} ${data.axis[1]} = ${data.eps[i]}, ${weights}: most alike to ${data.names[most]} (${two(now[most])}), least to ` +
+      `${data.axis[0][0].toUpperCase()}${data.axis[0].slice(1)} ${data.axis[1]} = ${data.eps[i]}, ${weights}: most alike in ${data.names[most]} (${two(now[most])}), least in ` +
       `${data.names[least]} (${two(now[least])}). Class kept with probability ${two(data.kept[i])}`
     );
   }
