@@ -176,7 +176,14 @@ def _sign(ax: Axes, sign: str, x: float, y: float) -> None:
 
 
 def factor(
-    ax: Axes, children: Sequence[str], parent: str, *, upward: bool, receiver: int = 0, labels: Sequence[str]
+    ax: Axes,
+    children: Sequence[str],
+    parent: str,
+    *,
+    upward: bool,
+    receiver: int = 0,
+    labels: Sequence[str],
+    colours: Sequence[str],
 ) -> None:
     """Draws one factor node with the messages that meet there (figure 9).
 
@@ -186,12 +193,12 @@ def factor(
         upward: whether the factor sends to the parent; else to the child ``receiver``.
         receiver: which child it sends to.
         labels: the names of the messages on the edges: the parent's first, then the children's.
+        colours: those of the children's level and of the parent's.
     """
     s = len(children)
     xs = np.arange(s) - (s - 1) / 2
     ends = [(0.0, 1.0), *((x * 1.5, -1.0) for x in xs)]
     out = 0 if upward else 1 + receiver
-    colours = palette(1)
     for k, ((x, y), label) in enumerate(zip(ends, labels, strict=True)):
         tail, head = ((0, 0), (x, y)) if k == out else ((x, y), (0, 0))
         style = "-|>,head_length=5,head_width=2.6"
