@@ -36,7 +36,7 @@ class Kept(NamedTuple):
 
     @property
     def independent(self) -> Tensor:
-        """(batch,) Σ_i Var(kept_i): what the variance would be if leaves changed independently."""
+        """(batch,) Σ_i Var(kept_i), what the variance would be if leaves changed independently."""
         return (self.mean * (1 - self.mean)).sum(1)
 
 
@@ -108,11 +108,13 @@ def by_distance(covariance: Tensor, leaf: Tensor, s: int) -> Tensor:
     """Mean over leaves by the level at which they meet a given one.
 
     Args:
-        covariance: (batch, s^L), as `Kept.with_one`. leaf: (batch,). s: branching factor.
+        covariance: (batch, s^L), as `Kept.with_one`.
+        leaf: (batch,), the given one.
+        s: branching factor.
 
     Returns:
-        (batch, L+1): entry l is the mean over the leaves whose lowest common ancestor with `leaf` is at level l;
-        entry 0 is the leaf itself.
+        (batch, L+1), entry l the mean over the leaves whose lowest common ancestor with `leaf` is at level l;
+        entry 0 the leaf itself.
     """
     d = covariance.shape[1]
     L = _levels(d, s)
@@ -155,7 +157,9 @@ def curves(
 
     Args:
         t: (T,) noise levels, all applied to the same data with the same random numbers; ε for the ε-process.
-        v, m, s, L: of the grammars. draws: number of grammars. data: number of data from each.
+        v, m, s, L: of the grammars.
+        draws: number of grammars.
+        data: number of data from each.
         generator: source of randomness.
         noise: a channel, or None for the ε-process.
         samples: number of posterior samples of each datum at each noise, for `Curves.sampled`; 0 or at least 2.
@@ -196,11 +200,12 @@ def sampled_moments(y: Tensor, x0: Tensor, s: int) -> Moments:
     and the covariance of all pairs that meet there.
 
     Args:
-        y: (batch, num_samples, s^L) leaves of posterior samples, num_samples ≥ 2. x0: (batch, s^L) the starts.
+        y: (batch, num_samples, s^L) leaves of posterior samples, num_samples ≥ 2.
+        x0: (batch, s^L) the starts.
         s: branching factor.
 
     Returns:
-        `Moments` of each datum: (batch,), (batch,), (batch, L+1), float64.
+        `Moments` of each datum, (batch,), (batch,) and (batch, L+1), float64.
 
     Raises:
         ValueError: there is one sample only, or the number of leaves is no power of s.
@@ -222,7 +227,8 @@ def correlation_length(C: ArrayLike, s: int) -> Array:
     """Mean distance of two leaves, each pair weighted by the covariance of their changes; s^l where they meet at l.
 
     Args:
-        C: (…, L+1) as in `Moments` or `MeanFieldChanges`. s: branching factor.
+        C: (…, L+1) as in `Moments` or `MeanFieldChanges`.
+        s: branching factor.
 
     Returns:
         (…) in leaves, between s and s^L.
@@ -251,7 +257,8 @@ def chain_log_evidence(prior: Tensor, transition: Tensor) -> Callable[[Tensor], 
     """A Markov chain along the leaves, as a control: (batch, d, v) to the log evidence (batch,).
 
     Args:
-        prior: (v,) of the first leaf. transition: (v, v), rows sum to one.
+        prior: (v,) of the first leaf.
+        transition: (v, v), rows sum to one.
     """
 
     def log_evidence(evidence: Tensor) -> Tensor:
@@ -301,7 +308,9 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
     node with B_k, and what one leaf tells about another fades by λ_k = A_k - B_k with each level.
 
     Args:
-        eps: noise of the leaves, in [0, 1), any shape. v, m, s: as in `hierlib.meanfield.upward_map`. L: levels.
+        eps: noise of the leaves, in [0, 1), any shape.
+        v, m, s: as in `hierlib.meanfield.upward_map`.
+        L: levels.
 
     >>> mean_field(0.7, v=32, m=8, s=2, L=3).C.shape
     (4,)
@@ -326,7 +335,7 @@ class Exponents(NamedTuple):
 
     nu: float  #: the class sharpens and lengths grow as ``|ε-ε*|^-ν``
     a_c: float  #: C(r) ~ r^-a_c
-    diverges: bool  #: F'(p*)² > s: the susceptibility grows without bound
+    diverges: bool  #: F'(p*)² > s, so that the susceptibility grows without bound
 
 
 def exponents(v: int, m: int, s: int) -> Exponents:

@@ -38,7 +38,7 @@ def reverse_diffusion(
         scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample" and no clipping; `ddpm()` if not given.
 
     Returns:
-        (n, d) int64, the leaves that it ends in: of each leaf the symbol with the largest component.
+        (n, d) int64, the leaves that it ends in, of each the symbol with the largest component.
 
     Raises:
         ValueError: k or the scheduler is not of this kind.

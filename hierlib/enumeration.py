@@ -25,7 +25,7 @@ def all_data(g: Grammar, *, limit: int = LIMIT) -> tuple[Tensor, ...]:
         limit: the largest number of derivations that is listed.
 
     Returns:
-        One int64 tensor a level as from `sample`: ``x[l]`` of shape (N, s^(L-l)), where N is
+        One int64 tensor a level as from `sample`, ``x[l]`` of shape (N, s^(L-l)), where N is
         num_classes·m^((d-1)/(s-1)); derivations of one class stand together.
 
     Raises:

@@ -53,7 +53,7 @@ class GaussianNoise:
     Args:
         v: alphabet size.
         schedule: ᾱ as a function of the time t; it maps a float64 tensor to one of the same shape, in (0, 1].
-            By default ᾱ_t = e^{-2t}, the Ornstein-Uhlenbeck process, with t ≥ 0.
+            By default ᾱ_t = exp(-2t), the Ornstein-Uhlenbeck process, with t ≥ 0.
         dtype: floating type of what is seen and of the evidence.
     """
 

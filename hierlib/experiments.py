@@ -43,7 +43,7 @@ class LevelCurves(NamedTuple):
     """Means over the nodes and data of each rule draw; level 0 = leaves … L = class."""
 
     t: Tensor  #: (T,) noise levels
-    truth: Tensor  #: (draws, T, L+1) posterior probability of the true symbol: that it is unchanged
+    truth: Tensor  #: (draws, T, L+1) posterior probability of the true symbol, which is that it is unchanged
     squared: Tensor  #: (draws, T, L+1) sum over symbols of the squared posterior probability
     alone: Tensor  #: (draws, T) the evidence of a leaf in its true symbol, before the grammar is used
     chance: Tensor  #: (draws, L+1) `truth` when nothing is seen
@@ -167,7 +167,7 @@ def uturn(
         class_prior, backend: see `infer`.
 
     Returns:
-        One int64 tensor a level: ``y[l]`` of shape (T, n, s^(L-l)), to be compared with the data's own ``x[l]``.
+        One int64 tensor a level, ``y[l]`` of shape (T, n, s^(L-l)), to be compared with the data's own ``x[l]``.
 
     Raises:
         ValueError: as `infer` does.

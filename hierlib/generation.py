@@ -127,7 +127,7 @@ class Diffusion:
 
     @property
     def end(self) -> int:
-        """The noise at which nothing is left: the first step of the way back."""
+        """The noise at which nothing is left, the first step of the way back."""
         return int(self.scheduler.timesteps[0])
 
     def times(self, n: int, *, generator: torch.Generator) -> Tensor:
@@ -135,7 +135,7 @@ class Diffusion:
         return torch.randint(self.scheduler.config.num_train_timesteps, (n,), generator=generator)
 
     def scale(self, t: Tensor) -> Tensor:
-        """The noise as the book's figures show it: the time at which ᾱ = e^{-2t}."""
+        """The noise as the book's figures show it: the time at which ᾱ = exp(-2t)."""
         return -0.5 * self.noise.alpha_bar(t).log()
 
     def start(self, n: int, d: int, *, generator: torch.Generator) -> Tensor:
@@ -184,11 +184,11 @@ class Validity(NamedTuple):
 
     nodes: Tensor  #: (n, L) fraction of the nodes of a level that stand above legal parts and are legal themselves
     asked: Tensor  #: (n, L) number of nodes of a level that stand above legal parts
-    legal: Tensor  #: (n, L) number of these that are legal: their tuple is the right-hand side of a rule
+    legal: Tensor  #: (n, L) number of these that are legal, whose tuple is the right-hand side of a rule
 
     @property
     def strings(self) -> Tensor:
-        """(n, L) bool: whether all nodes up to a level are legal; the last column says that the string is."""
+        """(n, L) bool, whether all nodes up to a level are legal; the last column says that the string is."""
         return self.nodes == 1
 
     def rule(self) -> Tensor:

@@ -173,7 +173,7 @@ def sample(
         classes: the n classes; uniform among num_classes if not given.
 
     Returns:
-        One int64 tensor a level: ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
+        One int64 tensor a level, ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
 
     Raises:
         ValueError: n or the classes are out of range, or the generator is on another device.
@@ -203,7 +203,7 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
         leaves: (n, s^L) symbols 0…v-1.
 
     Returns:
-        All levels as from `sample`: ``x[l]`` of shape (n, s^(L-l)), int64.
+        All levels as from `sample`, ``x[l]`` of shape (n, s^(L-l)), int64.
 
     Raises:
         ValueError: a datum is not produced by the grammar (it is named), or the shape is wrong.

@@ -247,7 +247,7 @@ def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[Array, Array,
         level: coverage.
 
     Returns:
-        mean, lo, hi, each of shape values.shape[2:].
+        mean, lo, hi, each of shape ``values.shape[2:]``.
     """
     each = np.nanmean(np.asarray(values, float), axis=1)
     if len(each) < 2:
@@ -269,7 +269,7 @@ class Order(NamedTuple):
     transition: float  #: ε at which the class is at half height by exact inference
     below: Array  #: (T', 4) rows ε, mean, lo, hi
     above: Array  #: (T'', 4)
-    crossing: tuple[float, float, float]  #: ε where the two change places: mean, lo, hi; nan if some network has none
+    crossing: tuple[float, float, float]  #: mean, lo, hi of the ε where the two cross; nan if some network has none
 
 
 def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:

@@ -144,9 +144,9 @@ def study(
     trainings: Iterable[DenoiserTraining],
     *,
     facts: dict | None = None,
-    keep: Callable[[DenoiserTraining], Path | None] = lambda training: None,
+    keep: Callable[[DenoiserTraining], Path | None] | None = None,
     sizes: Sizes = BOOK,
-    report: Callable[[DenoiserTraining], Callable[[dict], None] | None] = lambda training: None,
+    report: Callable[[DenoiserTraining], Callable[[dict], None] | None] | None = None,
 ) -> list[DenoiserTraining]:
     """Train and measure what is not yet in a netCDF file, and write the file anew after each network.
 
@@ -154,7 +154,7 @@ def study(
         path: the file; runs that it has, with the same parameters, are skipped.
         trainings: what to train; all but process, num_data and seed are the same.
         facts: what made it, kept as attributes: command, versions, commit.
-        keep: where to save the weights of a training, or None.
+        keep: gives for a training where to save its weights, or None for nowhere.
         sizes: see `Sizes`.
         report: gives for a training what `train_denoiser` reports to.
 
@@ -172,10 +172,10 @@ def study(
         key = (training.process, training.num_data, training.seed)
         if found is not None and key in runs(found):
             continue
-        done = train_denoiser(training, report=report(training))
+        done = train_denoiser(training, report=None if report is None else report(training))
         row = measure(done, sizes).expand_dims("run")
         row = row.assign_coords({name: ("run", [x]) for name, x in zip(("process", "num_data", "seed"), key)})
-        where = keep(training)
+        where = None if keep is None else keep(training)
         if where is not None:
             done.save(where)
         _append(path, row, {"parameters": fixed, **(facts or {})})

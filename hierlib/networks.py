@@ -75,7 +75,9 @@ class Training:
         learning_rate, batch: of Adam.
         interpolation: training accuracy at which it stops, after a whole pass.
         max_epochs: passes over the training set after which it gives up.
-        grammar_seed: draws the rules. data_seed: draws training and test set. seed: weights and order of the data.
+        grammar_seed: draws the rules.
+        data_seed: draws training and test set.
+        seed: weights and order of the data.
     """
 
     num_data: int = 300_000
@@ -135,7 +137,7 @@ def train_classifier(
         report: called with a dict (epoch, fraction of the pass, loss, train accuracy, …) as training goes on.
 
     Returns:
-        A `Classifier`; its history has one entry a pass: loss, train and test accuracy.
+        A `Classifier`; its history has loss, train and test accuracy after each pass.
 
     Raises:
         ValueError: a parameter is out of range, or the checkpoint belongs to another training.

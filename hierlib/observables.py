@@ -80,9 +80,9 @@ def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple
         generator: source of randomness.
 
     Returns:
-        Three tensors (L,) in nats, entry l-1 for pairs that meet at level l, averaged over these pairs: the exact
-        value; the value counted in n data; its floor, counted in as many pairs whose leaves are of different data
-        and so independent.
+        Three tensors (L,) in nats, entry l-1 for pairs that meet at level l, averaged over these pairs. They are the
+        exact value, the value counted in n data, and its floor, counted in as many pairs whose leaves are of
+        different data and so independent.
 
     Raises:
         ValueError: n is below 2.

@@ -70,7 +70,7 @@ def planted_rules(n: int, *, v: int, m: int, s: int, generator: torch.Generator)
         generator: source of randomness; the tables live on its device.
 
     Returns:
-        int64 (n, v, m, s); [:, 0, 0] is the true rule.
+        int64 (n, v, m, s), the true rule at ``[:, 0, 0]``.
 
     Raises:
         ValueError: no such grammar exists.

@@ -128,7 +128,7 @@ def top_eigenvalue(g: Grammar, *, tolerance: float = 1e-6) -> float:
 
 
 def speciation_time(top: float) -> float:
-    """t_S = ½ ln Λ (Biroli et al.): there ᾱ = e^{-2t} has brought the top direction down to the noise."""
+    """t_S = ½ ln Λ (Biroli et al.): there ᾱ = exp(-2t) has brought the top direction down to the noise."""
     if not top > 0:
         raise ValueError(f"top: expected a positive eigenvalue, got {top}")
     return float(np.log(top) / 2)

@@ -70,7 +70,10 @@ class ImageFiles(Sequence):
     """Images of a folder of classes, read when they are asked for: `files[a:b]` is a uint8 tensor (b - a, 3, s, s).
 
     Attributes:
-        paths: one file an image. labels: (n,) int64. classes: folder names, sorted. read: from a path to a tensor.
+        paths: one file an image.
+        labels: (n,) int64.
+        classes: folder names, sorted.
+        read: from a path to a tensor.
     """
 
     paths: tuple[Path, ...]

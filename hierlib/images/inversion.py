@@ -16,12 +16,12 @@ class Inversion(NamedTuple):
 
     @property
     def deep_is_kept(self) -> Tensor:
-        """(K,) bool: the logits are more alike than the first layer, beyond doubt."""
+        """(K,) bool, whether the logits are more alike than the first layer, beyond doubt."""
         return self.difference + self.half_width < 0
 
     @property
     def shallow_is_kept(self) -> Tensor:
-        """(K,) bool: the first layer is more alike than the logits, beyond doubt."""
+        """(K,) bool, whether the first layer is more alike than the logits, beyond doubt."""
         return self.difference - self.half_width > 0
 
     @property

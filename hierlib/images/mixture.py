@@ -18,7 +18,9 @@ class ExactDenoiser(nn.Module):
     E[x₀ | x] = Σ± p(± | x) (±μ + √ᾱ σ² / s² (x ∓ √ᾱ μ)) with s² = ᾱ σ² + 1 - ᾱ and p(+ | x) = sigmoid(2 √ᾱ μ·x / s²).
 
     Args:
-        mode: (d,) μ. sigma: σ. alphas_cumprod: ᾱ of each training step.
+        mode: (d,) μ.
+        sigma: σ.
+        alphas_cumprod: ᾱ of each training step.
     """
 
     def __init__(self, mode: Tensor, sigma: float, alphas_cumprod: Tensor):

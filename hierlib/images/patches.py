@@ -17,7 +17,8 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
     of the sample gets the largest cosine with any of the start, after each channel is centred and scaled.
 
     Args:
-        probe: the network. layer: one of its layers that are maps (n, channels, h, w); h and w ≥ window.
+        probe: the network.
+        layer: one of its layers that are maps (n, channels, h, w); h and w ≥ window.
         start: uint8 images (n, channels, height, width).
         end: the same, or several of them, (..., n, channels, height, width).
         moment: of that layer, from `hierlib.images.probe.statistics`.
@@ -45,7 +46,8 @@ def inked(images: Tensor, shape: tuple[int, int], threshold: int = 25) -> Tensor
     """``(n, *shape)`` bool: which patches hold anything; of empty ones every image has some.
 
     Args:
-        images: uint8 (n, channels, height, width). shape: number of patches down and across.
+        images: uint8 (n, channels, height, width).
+        shape: number of patches down and across.
         threshold: a patch is empty if its grey levels differ by no more than this.
     """
     x = images.float()

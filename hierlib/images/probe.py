@@ -33,7 +33,8 @@ class Probe:
         nodes: names for torchvision's `create_feature_extractor` → names for people, in order; the last are logits.
         resize, crop: pixels of the shorter side and of the square in the middle; None leaves the images as they are.
         mean, std: of each channel, that images in [0, 1] are normalised with.
-        name: of the network. trained: False for random weights, which no figure may show as a result.
+        name: of the network.
+        trained: False for random weights, which no figure may show as a result.
         classes: name of each logit, if known.
     """
 
@@ -173,7 +174,7 @@ class LayerSimilarity(NamedTuple):
 
     layers: list[str]
     cosine: Tensor  #: (n, layers) float64
-    kept: Tensor  #: (n,) bool: the network gives start and end the same class
+    kept: Tensor  #: (n,) bool, whether the network gives start and end the same class
 
     def mean(self) -> Tensor:
         """(layers,) mean over images."""

@@ -55,11 +55,13 @@ def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, s
         model: the diffusion model.
         probe: `hierlib.images.probe.Probe`; its last layer but one is compared, its last one names the classes.
         images: real images, uint8, at least 2 n: n are compared with the samples, n with each other as a yardstick.
-        n: samples. steps: of the sampler. seed: of the samples.
+        n: number of samples.
+        steps: of the sampler.
+        seed: of the samples.
 
     Returns:
-        The samples, and a dict: fid, kid, both also for real images against real ones, the entropy of the classes of
-        the samples (nats) and their mean highest probability.
+        The samples, and a dict of fid, kid, both also for real images against real ones, the entropy of the classes
+        of the samples (nats) and their mean highest probability.
 
     Raises:
         ValueError: there are too few images.
@@ -91,7 +93,10 @@ def save_grid(path: Path, images: Tensor, columns: int = 16, scale: int = 1) -> 
     """Write images side by side into one PNG, with a pixel of white between.
 
     Args:
-        path: of the PNG. images: uint8 (n, 1 or 3, h, w). columns: images a row. scale: pixels a pixel.
+        path: of the PNG.
+        images: uint8 (n, 1 or 3, h, w).
+        columns: images a row.
+        scale: pixels a pixel.
     """
     n, channels, h, w = images.shape
     rows = -(-n // columns)

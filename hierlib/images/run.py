@@ -136,7 +136,8 @@ def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], *
     """The U-turns of a file if it is there and they are those of this model, these images and settings, else None.
 
     Args:
-        path: of a file of `save_uturns`. model, images, k: as for `hierlib.images.sampler.uturns`.
+        path: of a file of `save_uturns`.
+        model, images, k: as for `hierlib.images.sampler.uturns`.
         settings: steps, seed and matched, as there.
     """
     if not Path(path).exists():

@@ -30,7 +30,7 @@ def respaced(model: DiffusionModel, steps: int):
     """The model's scheduler on a coarser grid of times, as OpenAI's `space_timesteps` spaces them.
 
     Returns:
-        The scheduler, and the times in increasing order: times[j] is the training step of the respaced index j.
+        The scheduler, and the times in increasing order, times[j] the training step of the respaced index j.
 
     Raises:
         ValueError: more steps than the model was trained with, or fewer than 2.

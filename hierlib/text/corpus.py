@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-MASK, RARE = 0, 1  #: tokens of every vocabulary: an erased word, and a word that the vocabulary lacks
+MASK, RARE = 0, 1  #: tokens of every vocabulary, for an erased word and for a word that the vocabulary lacks
 SPECIAL = ("▒", "…")  #: how these two are written
 _TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 _NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(",.;:!?)]}"), set("([{")

@@ -18,7 +18,8 @@ def covariance(y: Tensor, x0: Tensor) -> Tensor:
     """Covariance of σ = ±1 (kept or changed) of two words of a window, by their distance.
 
     Args:
-        y: (n, samples, d) U-turns, at least 2 of each start. x0: (n, d) the starts.
+        y: (n, samples, d) U-turns, at least 2 of each start.
+        x0: (n, d) the starts.
 
     Returns:
         (n, d) float64, entry r the sum over all pairs of words that are r apart, each pair once; unbiased.
@@ -80,8 +81,8 @@ def study(
         keep: so many samples of each start are kept whole.
 
     Returns:
-        On (window, …), float32: `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance` and
-        `independent` of `hierlib.changes.sampled_moments`; `belief` and `squared` of `calibration`, over the
+        A float32 dataset on (window, …), of `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance`
+        and `independent` of `hierlib.changes.sampled_moments`; `belief` and `squared` of `calibration`, over the
         first sample; `sample` tokens (window, run, place) of the first `keep` samples.
     """
     y = uturn(denoiser, x0, t, uniform, steps=steps, batch=batch)

@@ -32,6 +32,7 @@ class Block(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
+        """From the states of the words, (n, d, width), to those of the next block."""
         n, d, width = h.shape
         q, k, v = self.qkv(self.norms[0](h)).reshape(n, d, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=self.bias[:, self.place[:d, :d]].expand(n, -1, -1, -1))
