@@ -76,7 +76,8 @@ Live.figure(
       make(picture, "path", { d: `M${edge.slice(1)}`, fill: "none", stroke: "var(--hier-class)", "stroke-width": 2 });
       make(picture, "path", { d: `M${x(m)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.6,
         "stroke-dasharray": "3 3" }); // prettier-ignore
-      make(picture, "text", { x: x(1) + 10, y: y(0.06), fill: "currentColor" }, "class kept");
+      make(picture, "text", { x: x(1) + 10, y: y(0.06), fill: "currentColor", "paint-order": "stroke",
+        stroke: "var(--hier-paper)", "stroke-width": 5 }, "class kept"); // prettier-ignore
       make(picture, "text", { x: x(top) - 6, y: y(0.92), "text-anchor": "end", fill: "currentColor" }, "class lost");
       point.setAttribute("transform", `translate(${x(m)} ${y(eps)})`);
       areas.push({ ...area, m: (share) => Math.max(1, Math.min(top, Math.round(share * top))), eps: (_, height) => height });
