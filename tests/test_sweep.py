@@ -18,7 +18,6 @@ from hierlib.book import sweep as sweeping
 from hierlib.book.params import BadRequest
 from hierlib.book.provenance import versions
 from hierlib.book.run import execute, finished, prepare
-from hierlib.book.scale import closed_form, simulate
 from hierlib.book.sweep import run, take_stock
 from hierlib.book.targets import quantities, target
 from tests import sweeps
@@ -398,16 +397,3 @@ def test_mutations_find_their_guards():
     for guard in GUARDS:
         assert (ROOT / guard.file).read_text("utf-8").count(guard.old) == 1, guard.name
         assert (ROOT / guard.test.split("::")[0]).is_file() and guard.old != guard.new
-
-
-def test_the_simulation_has_its_limits():
-    """Ample dispatch: the work over the workers; scarce: the dispatcher's time; in between neither is beaten."""
-    seconds = np.random.default_rng(0).uniform(0.5, 1.5, size=4000)
-    for workers, dispatch, batch in ((1, 0.0, 1), (10, 1e-6, 1), (10, 1.0, 1), (100, 0.05, 10), (40, 0.025, 1)):
-        found = simulate(seconds, workers, dispatch=dispatch, batch=batch)
-        expected = float(closed_form(4000, seconds.mean(), workers, dispatch=dispatch, batch=batch))
-        slack = dispatch + batch * 1.5 * 2  # the first task is waited for, and the last one
-        assert expected * 0.999 <= found.seconds <= expected * 1.12 + slack
-        assert 0 < found.busy < 1 + 1e-9 and 0 <= found.dispatching < 1 + 1e-9
-    one = simulate(seconds, 1, dispatch=0.0, overhead=0.25)
-    assert one.seconds == pytest.approx(seconds.sum() + 1000) and one.busy == pytest.approx(1)

@@ -206,7 +206,9 @@ class _Grammar:
         block = (symbols + 1) * LANE_BYTES
         slots = nodes.copy() if downward else np.minimum(nodes, s)
         if cut == self.L:
-            slots[0] = min(2 * s, slots[0])  # leaves are read again on the way down, unless that is lane by lane
+            # Leaves are read again on the way down, unless that is lane by lane: two families of them, for of the one
+            # before a leaf may still have to be written.
+            slots[0] = min(2 * s, slots[0])
         order = [np.zeros(1, np.int64)]  # from the root to the cut: child i of column c is column i·len(order) + c
         for _ in range(self.L - cut):
             order.append(np.concatenate([order[-1] * s + i for i in range(s)]))

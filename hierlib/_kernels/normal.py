@@ -1,8 +1,8 @@
 """Normal noise on the CPU: the numbers of torch's own generator, the same bits, in a third of the time.
 
-torch draws them one after the other from a Mersenne twister, which takes five times as long as to turn them into
-normal numbers. Here the twister's words are made many at once, in loops that LLVM turns into vector instructions.
-Where torch computes otherwise than here (another build, another kind of processor), torch itself is asked.
+torch draws them one after the other from a Mersenne twister, which takes most of the time; to turn them into
+normal numbers is quick. Here the twister's words are made many at once, in loops that LLVM turns into vector
+instructions. Where torch computes otherwise than here (another build or processor), torch itself is asked.
 """
 
 from __future__ import annotations
