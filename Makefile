@@ -38,7 +38,7 @@ pdf: book ## the book as one PDF in dist/ (needs Chromium)
 lint: $(READY) ## ruff on the library, the tests and the chapters' code
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/python -m hierlib.book.lint
+	@$(BIN)/python -m hierlib.book.site.lint
 
 format: $(READY) ## what lint can put right by itself
 	@$(BIN)/ruff check --fix .

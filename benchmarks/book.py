@@ -26,7 +26,7 @@ import typer
 from cpu import FOLDER, provenance
 
 from hierlib import inference
-from hierlib.book.checkout import chapters, find_checkout
+from hierlib.book.runs.checkout import chapters, find_checkout
 
 
 def seconds(slug: str, backend: str) -> tuple[float, int]:

@@ -26,7 +26,7 @@ from numba import njit
 
 import hierlib as hl
 from hierlib._kernels import memory
-from hierlib._kernels.simd import LANE_BYTES, fma, load, put, splat, stream
+from hierlib._kernels.compiled.simd import LANE_BYTES, fma, load, put, splat, stream
 
 CHAINS = 8
 L1, MEMORY = 2**14, 2**28  # bytes

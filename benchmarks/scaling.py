@@ -28,9 +28,9 @@ import typer
 from cpu import FOLDER, _peak, provenance
 
 import hierlib as hl
-from hierlib._kernels.normal import fill_normal
-from hierlib.book.benchmarks import EXPONENTS, exponent, messages_per_datum
-from hierlib.experiments import level_curves
+from hierlib._kernels.compiled.normal import fill_normal
+from hierlib.book.runs.benchmarks import EXPONENTS, exponent, messages_per_datum
+from hierlib.experiments.uturns import level_curves
 
 
 class Point(NamedTuple):
@@ -172,7 +172,7 @@ def measure_figure(v, m, s, L, draws, data, t, rounds: int) -> dict:
             if turn:
                 times.append(time.process_time() - start)
     return {
-        "what": "hierlib.experiments.level_curves: Gaussian noise, its evidence, inference, means over the levels",
+        "what": "experiments.uturns.level_curves: Gaussian noise, its evidence, inference, means over the levels",
         "parameters": dict(v=v, m=m, s=s, L=L, draws=draws, data=data, noise_levels=len(t)),
         "seconds": {name: spread(x) for name, x in seconds.items()},
         "times_faster": float(np.median(np.array(seconds["torch"]) / np.array(seconds["cpu"]))),

@@ -23,10 +23,10 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cpu import FOLDER, provenance
 
-from hierlib.book import grid, sweep
-from hierlib.book.provenance import commit
-from hierlib.book.run import identity, jobs_of
-from hierlib.book.targets import target
+from hierlib.book.page.stamp import commit
+from hierlib.book.runs import grid, sweep
+from hierlib.book.runs.run import identity, jobs_of
+from hierlib.book.runs.targets import target
 
 ROOT = FOLDER.parent
 WORKERS = 2

@@ -4,10 +4,11 @@ Level 0 is the leaves, level L the root (the class). Evidence, of shape (batch, 
 process hands to inference.
 """
 
-from hierlib.changes import susceptibility
-from hierlib.evidence import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.grammar import Grammar, parse, random_grammar, sample
 from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
+from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+from hierlib.theory import meanfield, population
+from hierlib.theory.changes import susceptibility
 
 __version__ = "0.1.0"
 
@@ -21,8 +22,10 @@ __all__ = [
     "epsilon_evidence",
     "epsilon_overlap",
     "infer",
+    "meanfield",
     "overlap",
     "parse",
+    "population",
     "posterior_sample",
     "random_grammar",
     "sample",

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torchvision)
-from hierlib.evidence import GaussianNoise
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
+from hierlib.noise import GaussianNoise
 
 from diffusers import DDPMScheduler  # isort: skip
 

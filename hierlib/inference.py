@@ -15,8 +15,8 @@ from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
-from hierlib.evidence import epsilon_evidence, per_datum
 from hierlib.grammar import Grammar
+from hierlib.noise import epsilon_evidence, per_datum
 
 
 class Beliefs(NamedTuple):

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hierlib.book.provenance import commit, versions
-from hierlib.denoisers import DenoiserTraining
-from hierlib.generation import process as process_of
-from hierlib.layers import figure8
-from hierlib.learning import study
-from hierlib.networks import Classifier, Training, train_classifier
+from hierlib.book.page.stamp import commit, versions
+from hierlib.networks.classifier import Classifier, Training, train_classifier
+from hierlib.networks.denoiser import DenoiserTraining
+from hierlib.networks.generation import process as process_of
+from hierlib.networks.layers import figure8
+from hierlib.networks.learning import study
 from hierlib.text.commands import app as text_app
 
 app = typer.Typer(

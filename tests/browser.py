@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from hierlib.book.pdf import NO_BROWSER, find_chromium
+from hierlib.book.site.pdf import NO_BROWSER, find_chromium
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build" / "html"

@@ -37,7 +37,7 @@ def browser():
 @pytest.fixture(scope="module")
 def site(browser):
     """The built site; refuses one that is not made of what is in the checkout now."""
-    from hierlib.book import sphinxext
+    from hierlib.book.site import sphinxext
 
     noted = b.SITE / sphinxext.SOURCES
     if not noted.exists():
@@ -58,7 +58,7 @@ def http(site):
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     """A tiny checkout with a chapter and quantities; sweeps of it run in this process."""
-    from hierlib.book import sweep as sweeping
+    from hierlib.book.runs import sweep as sweeping
 
     from . import sweeps, tiny
 

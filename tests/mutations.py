@@ -28,7 +28,7 @@ class Guard(NamedTuple):
     test: str
 
 
-GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/{name}.py" for name in ("grid", "sweep", "run", "collect"))
+GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
@@ -88,7 +88,7 @@ GUARDS = [
     Guard("labels when collecting", COLLECT, "    if parameters != values:", "    if False:", f"{DAMAGED}[labels]"),
     Guard(
         "the library of another checkout",
-        "hierlib/book/targets.py",
+        "hierlib/book/runs/targets.py",
         '        if (own / "__init__.py").is_file() and own.resolve() != here:',
         "        if False:",
         f"{HERE}the_library_of_another_checkout_is_refused",
@@ -127,7 +127,7 @@ GUARDS = [
     ),
     Guard(
         "failed: exit code",
-        "hierlib/book/report.py",
+        "hierlib/book/runs/report.py",
         "    return not (tally.failed or tally.earlier or tally.halted)",
         "    return True",
         f"{HERE}a_failure_is_listed_and_tried_again_on_request_only",
@@ -220,14 +220,14 @@ GUARDS = [
     ),
     Guard(
         "HTML",
-        "hierlib/book/provenance.py",
+        "hierlib/book/page/stamp.py",
         "<td>{html.escape(v)}</td>",
         "<td>{v}</td>",
         f"{RESULTS}html_in_a_parameter_is_text_on_the_page",
     ),
     Guard(
         "names",
-        "hierlib/book/results.py",
+        "hierlib/book/page/results.py",
         'not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)',
         "False",
         f"{RESULTS}no_name_leads_out_of_a_runs_folder",
@@ -241,28 +241,28 @@ GUARDS = [
     ),
     Guard(
         "randomness from the seed alone",
-        "hierlib/book/quantities.py",
+        "hierlib/book/runs/quantities.py",
         "manual_seed(seed)",
         'manual_seed(seed + __import__("os").getpid())',
         f"{HERE}one_or_two_processes_in_any_order_resumed_or_not",
     ),
     Guard(
         "prose is not in the key",
-        "hierlib/book/cache.py",
+        "hierlib/book/runs/key.py",
         "    root = chapter.root\n",
         "    root = chapter.root\n    yield chapter.path.read_bytes()\n",
         "tests/test_book_cache.py::test_prose_does_not_count",
     ),
     Guard(
         "the library is in the key",
-        "hierlib/book/cache.py",
+        "hierlib/book/runs/key.py",
         "        yield path.read_bytes()\n",
         "        pass\n",
         "tests/test_book_cache.py::test_what_counts",
     ),
     Guard(
         "the lock is in the key",
-        "hierlib/book/cache.py",
+        "hierlib/book/runs/key.py",
         'lock.read_bytes() if lock.is_file() else b""',
         'b""',
         "tests/test_book_cache.py::test_what_counts",
@@ -283,35 +283,35 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        "hierlib/book/site.py",
+        "hierlib/book/site/build.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         "tests/test_book_run.py::test_the_lock_waits",
     ),
     Guard(
         "unknown parameters of a chapter",
-        "hierlib/book/params.py",
+        "hierlib/book/runs/params.py",
         "            if name not in parameters:\n                near",
         "            if False:\n                near",
         "tests/test_book_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "values out of range",
-        "hierlib/book/params.py",
+        "hierlib/book/runs/params.py",
         "            if not holds:\n",
         "            if False:\n",
         "tests/test_book_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "the kernel's end without an interrupt",
-        "hierlib/book/point.py",
+        "hierlib/book/runs/point.py",
         "                kernel_manager_class=Kernel,\n",
         "",
         f"{HERE}a_kernel_is_not_interrupted_when_its_notebook_has_ended",
     ),
     Guard(
         "modules named in pieces",
-        "hierlib/book/cache.py",
+        "hierlib/book/runs/key.py",
         'found |= self.whole(text[:-1]) if text.endswith(".") else set()',
         "pass",
         "tests/test_book_cache.py::test_every_way_to_import",

@@ -6,10 +6,10 @@ import shutil
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
-from hierlib.book import grid
-from hierlib.book.run import Job, identity, jobs_of
-from hierlib.book.sweep import Crew
-from hierlib.book.targets import target
+from hierlib.book.runs import grid
+from hierlib.book.runs.run import Job, identity, jobs_of
+from hierlib.book.runs.sweep import Crew
+from hierlib.book.runs.targets import target
 from tests import tiny
 
 LIGHT = """\

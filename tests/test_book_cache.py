@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hierlib.book.cache import chapter_code, named_files, reachable
-from hierlib.book.checkout import chapters, find_checkout
-from hierlib.book.params import BadRequest
-from hierlib.book.run import prepare
+from hierlib.book.runs.checkout import chapters, find_checkout
+from hierlib.book.runs.key import chapter_code, named_files, reachable
+from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.run import prepare
 from tests import tiny
 
 
@@ -206,5 +206,5 @@ def test_the_books_own_chapters_reach_what_they_import():
         }
         assert {name for name in named if (root / name).is_file()} <= found, slug
         assert "hierlib/__init__.py" in found and "hierlib/inference.py" in found, slug
-        assert ("hierlib/book/results.py" in found) == ("book.record(" in text or "book.save(" in text), slug
+        assert ("hierlib/book/page/results.py" in found) == ("book.record(" in text or "book.save(" in text), slug
         assert ("hierlib/book/commands.py" in found) == ("hierlib.book.commands" in text), slug

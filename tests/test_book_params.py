@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hierlib.book.params import BadRequest, compile_constraint, parse_parameters, resolve
+from hierlib.book.runs.params import BadRequest, compile_constraint, parse_parameters, resolve
 from tests.tiny import PARAMETERS
 
 TINY = parse_parameters(PARAMETERS)

@@ -14,9 +14,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from hierlib.book.run import execute, finished, prepare, prune
-from hierlib.book.site import SiteError, build_site, locked, zip_site
-from hierlib.book.sweep import execute_all
+from hierlib.book.runs.run import execute, finished, prepare, prune
+from hierlib.book.runs.sweep import execute_all
+from hierlib.book.site.build import SiteError, build_site, locked, zip_site
 from tests import tiny
 
 
@@ -92,7 +92,7 @@ def test_a_warning_fails_the_build_and_leaves_the_site(site):
 
 def test_a_cache_that_does_not_serve_is_noticed(site, monkeypatch):
     """Jupyter Book would execute what the cache lacks; the build must not pass."""
-    monkeypatch.setattr("hierlib.book.site._feed", lambda *_: None)
+    monkeypatch.setattr("hierlib.book.site.build._feed", lambda *_: None)
     with pytest.raises(SiteError, match="executed a notebook itself"):
         build_site(site, run(site), force=True)
 
@@ -214,9 +214,7 @@ def test_two_builds_at_once(tmp_path):
     assert all("The book is in _build/html/index.html" in out for _, out in ends)
 
 
-TAKE = (
-    "import sys; from pathlib import Path; from hierlib.book.site import locked\nwith locked(Path(sys.argv[1])): pass"
-)
+TAKE = "import pathlib, sys; from hierlib.book.site.build import locked\nwith locked(pathlib.Path(sys.argv[1])): pass"
 
 
 def test_the_lock_waits(tmp_path):
@@ -231,7 +229,7 @@ def test_the_lock_waits(tmp_path):
 def test_a_child_keeps_the_lock_of_a_killed_build(tmp_path):
     """Else the next build would remove the folder that an orphaned Jupyter Book still writes to."""
     child = tmp_path / "sphinx"
-    code = f"""import subprocess, sys, time; from pathlib import Path; from hierlib.book.site import locked
+    code = f"""import subprocess, sys, time; from pathlib import Path; from hierlib.book.site.build import locked
 with locked(Path(sys.argv[1])) as lock:
     child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()])
     Path({str(child)!r}).write_text(str(child.pid))
@@ -264,6 +262,6 @@ def test_prune_keeps_the_newest(tmp_path):
 
 
 def execute_outcome(job, folder):
-    from hierlib.book.run import Outcome
+    from hierlib.book.runs.run import Outcome
 
     return Outcome(job, folder, 0.0)

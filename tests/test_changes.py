@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib import changes, meanfield
 from hierlib.enumeration import all_data
+from hierlib.theory import changes, meanfield
 
 F64 = torch.float64
 

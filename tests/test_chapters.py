@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hierlib.book.checkout import chapters, find_checkout
-from hierlib.book.run import prepare
-from hierlib.book.sweep import execute_all
+from hierlib.book.runs.checkout import chapters, find_checkout
+from hierlib.book.runs.run import prepare
+from hierlib.book.runs.sweep import execute_all
 
 ROOT = find_checkout(Path(__file__).parent)
 CHAPTERS = {slug: each for slug, each in chapters(ROOT).items() if "m" in each.parameters}

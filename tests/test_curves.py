@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hierlib.curves import bootstrap, crossing, half_height, slope_at, width
+from hierlib.experiments.curves import bootstrap, crossing, half_height, slope_at, width
 
 
 def fall(t, at, steep):

@@ -10,10 +10,10 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import hierlib as hl
-from hierlib.denoisers import DenoiserTraining, TrainedDenoiser, TreeUNet, train_denoiser
 from hierlib.diffusion import ddpm, reverse_process
 from hierlib.enumeration import all_data, data_per_class
-from hierlib.generation import (
+from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, TreeUNet, train_denoiser
+from hierlib.networks.generation import (
     Diffusion,
     Masking,
     chance_validity,
@@ -27,7 +27,16 @@ from hierlib.generation import (
     turn,
     validity,
 )
-from hierlib.learning import Sizes, learnt_in_order, measure, runs, strings_needed, study, training_of, whole_seeds
+from hierlib.networks.learning import (
+    Sizes,
+    learnt_in_order,
+    measure,
+    runs,
+    strings_needed,
+    study,
+    training_of,
+    whole_seeds,
+)
 from hierlib.train import PROFILES, app
 
 SMALL = DenoiserTraining(v=4, m=2, s=2, L=2, num_data=64, width=24, batch=64, steps=150, checks=5)

@@ -1,4 +1,4 @@
-"""One source: the formulas of hierlib.meanfield are those that the chapters derive.
+"""One source: the formulas of hierlib.theory.meanfield are those that the chapters derive.
 
 The cells tagged `derivation` of a chapter are executed as they stand there; their assertions run, and what they
 derive is compared with the library on random parameters.
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from hierlib import meanfield as mf
+from hierlib.theory import meanfield as mf
 
 BOOK = Path(__file__).parents[1] / "book"
 # chapter: derived name → the library's function and its arguments, named as the symbols are in the chapter

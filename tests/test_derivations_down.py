@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from hierlib import meanfield
+from hierlib.theory import meanfield
 
 BOOK = Path(__file__).parents[1] / "book"
 IMPORTS = "import sympy as sp\nfrom fractions import Fraction\nfrom itertools import permutations, product\n"

@@ -130,7 +130,7 @@ def drawn_by(x: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor,
 @pytest.mark.parametrize("drawn", [0, 1, 623, 624, 1000])
 def test_fast_normal_noise_is_that_of_torch_to_the_last_bit(n, drawn):
     """Wherever in its block of words the generator stands, once and again; and it stands where torch would leave it."""
-    from hierlib._kernels import normal
+    from hierlib._kernels.compiled import normal
 
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         pytest.skip("not tested: on this processor torch computes normal numbers in another way, so torch is asked")
@@ -148,7 +148,7 @@ def test_fast_normal_noise_is_that_of_torch_to_the_last_bit(n, drawn):
 
 
 def test_where_torch_computes_otherwise_torch_is_asked(monkeypatch):
-    from hierlib._kernels import normal
+    from hierlib._kernels.compiled import normal
 
     monkeypatch.setattr(normal, "run_normal", lambda x, state: x.fill(0.5))
     normal.is_that_of_torch.cache_clear()
@@ -162,7 +162,7 @@ def test_where_torch_computes_otherwise_torch_is_asked(monkeypatch):
 
 
 def test_gaussian_noise_draws_the_same_numbers_with_and_without_the_kernel(monkeypatch):
-    from hierlib import evidence
+    from hierlib import noise as evidence
 
     x0 = torch.arange(3).repeat(200, 8)[:, :20]
     fast = hl.GaussianNoise(v=3).corrupt(x0, 0.4, generator=rng())

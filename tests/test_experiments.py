@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib import experiments
-from hierlib.experiments import class_curves, level_curves, survivors, uturn
+from hierlib.experiments import uturns as experiments
+from hierlib.experiments.uturns import class_curves, level_curves, survivors, uturn
 
 SMALL = {"v": 6, "m": 3, "s": 2, "L": 4}
 

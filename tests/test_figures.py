@@ -6,10 +6,10 @@ import shlex
 import pytest
 from bs4 import BeautifulSoup
 
-from hierlib.book import figures
-from hierlib.book.run import prepare
-from hierlib.book.site import build_site
-from hierlib.book.sweep import execute_all
+from hierlib.book.runs.run import prepare
+from hierlib.book.runs.sweep import execute_all
+from hierlib.book.site import under_figures as figures
+from hierlib.book.site.build import build_site
 from tests import tiny
 
 PROSE = """\
@@ -39,7 +39,9 @@ def site(tmp_path_factory):
     root = tiny.make(tmp_path_factory.mktemp("figures"), **pages)
     (root / "book" / "dot.svg").write_text(DOT)
     config = root / "_config.yml"
-    config.write_text(config.read_text().replace("sphinx: {", "sphinx: {extra_extensions: [hierlib.book.sphinxext], "))
+    config.write_text(
+        config.read_text().replace("sphinx: {", "sphinx: {extra_extensions: [hierlib.book.site.sphinxext], ")
+    )
     done = execute_all([prepare(tiny.get(root))], 1)
     assert build_site(root, done)
     return root / "_build" / "html"

@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import hierlib as hl
-from hierlib import curves, meanfield
-from hierlib.book import grid
 from hierlib.book.cli import app
-from hierlib.book.params import BadRequest, parse_parameters
-from hierlib.book.run import Outcome
+from hierlib.book.runs import grid
+from hierlib.book.runs.params import BadRequest, parse_parameters
+from hierlib.book.runs.run import Outcome
+from hierlib.experiments import curves
+from hierlib.theory import meanfield
 from tests import sweeps, tiny
 
 TIMES = int(os.environ.get("HIERLIB_FUZZ", "1"))
@@ -90,8 +91,8 @@ def stubbed(tmp_path_factory):
     (root / "out").mkdir()
     before = os.getcwd()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hierlib.book.sweep.execute", lambda job: Outcome(job, job.folder, 0.1))
-        patch.setattr("hierlib.book.sweep.processes", sweeps.here)
+        patch.setattr("hierlib.book.runs.sweep.execute", lambda job: Outcome(job, job.folder, 0.1))
+        patch.setattr("hierlib.book.runs.sweep.processes", sweeps.here)
         patch.setattr("hierlib.book.commands.execute_all", lambda jobs, *_: [Outcome(j, j.folder, 0.1) for j in jobs])
         patch.setattr("hierlib.book.commands.build_site", lambda *_, **__: True)
         patch.setitem(sys.modules, "dask.distributed", None)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import sympy as sp
 
-from hierlib.book import glue, strata, style
+from hierlib.book.figures import strata
+from hierlib.book.page import glue, style
 
 ALT = "A line that goes up from left to right."
 

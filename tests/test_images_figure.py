@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from hierlib.images import figure, run
+from hierlib.book.figures import imagenet as figure
+from hierlib.images import commands as run
 from hierlib.images.inversion import inversion
 from hierlib.images.probe import LayerSimilarity
 
@@ -73,7 +74,7 @@ def test_one_network_is_drawn_without_a_verdict(tmp_path, capsys):
 @pytest.mark.parametrize(
     "spoil, why",
     [
-        (lambda folder: None, "expected layers-.*safetensors of hierlib.images.run, got none"),
+        (lambda folder: None, "expected layers-.*safetensors of hierlib.images.commands, got none"),
         (lambda folder: write(folder, "resnet50-random-weights", trained=False), "random weights are for tests"),
         (lambda folder: (write(folder, "a"), write(folder, "b", steps=100)), "expected results of one run"),
         (lambda folder: (folder / "layers-x.safetensors").write_bytes(b"cut"), "expected a safetensors file"),
@@ -87,7 +88,7 @@ def test_what_is_refused(tmp_path, spoil, why):
 
 def test_wrong_words(tmp_path, capsys):
     assert figure.main([str(tmp_path), "x.png"]) == 2
-    assert "hierlib.images.figure: " in capsys.readouterr().err
+    assert "hierlib.book.figures.imagenet: " in capsys.readouterr().err
     write(tmp_path, "resnet50")
     assert figure.main([str(tmp_path), str(tmp_path / "figure.xyz")]) == 2
     assert "xyz" in capsys.readouterr().err

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierlib.book.checkout import chapters, find_checkout
-from hierlib.book.run import prepare
-from hierlib.images import classifier, models, run, sampler
+from hierlib.book.runs.checkout import chapters, find_checkout
+from hierlib.book.runs.run import prepare
+from hierlib.images import classifier, models, sampler
+from hierlib.images import commands as run
 from hierlib.images.probe import baseline, cnn_probe, compare, statistics, torchvision_probe
 from tests.test_images_data import folder_of_classes
 from tests.test_images_models import STEPS
@@ -114,11 +115,11 @@ def commands(program):
 
 
 def test_commands_of_the_page_about_imagenet_are_understood():
-    options = [run._parser().parse_args(words) for words in commands("python -m hierlib.images.run")]
+    options = [run._parser().parse_args(words) for words in commands("python -m hierlib.images.commands")]
     assert len(options) == 2 and options[0].per_class == 10 and options[0].k[-1] == options[0].steps == 250
     assert {word.split("=")[0] for word in options[0].probe} == set(run.ARCHITECTURES)
     assert commands("python -m hierlib.images.download") == [[str(options[0].weights)]]
-    [[results, out]] = commands("python -m hierlib.images.figure")
+    [[results, out]] = commands("python -m hierlib.book.figures.imagenet")
     assert Path(results) == options[0].folder and out == "figure2.pdf"
     [[_, code]] = commands("python")[:1]
     compile(code, "the page", "exec")
@@ -148,7 +149,7 @@ def test_links_to_some_classes(tmp_path):
 
 
 def test_arithmetic_of_the_page():
-    options = [run._parser().parse_args(words) for words in commands("python -m hierlib.images.run")]
+    options = [run._parser().parse_args(words) for words in commands("python -m hierlib.images.commands")]
     passes = 10_000 * sum(options[0].k)
     small = 32 * options[1].per_class * sum(options[1].k)
     assert passes == 13_750_000 and 256 * 1375 == 352_000 and round(small, -3) == 141_000
@@ -196,5 +197,5 @@ def test_a_file_that_is_none(tmp_path, content):
     path = tmp_path / "ends.nc"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"expected a file of hierlib.images.run --ends"):
+    with pytest.raises(ValueError, match=r"expected a file of hierlib.images.commands --ends"):
         run.load_uturns(path)

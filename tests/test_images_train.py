@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierlib.images import card, classifier, data, files, fit, models, quality, train
+from hierlib.images import card, classifier, data, files, models, quality, train
 from hierlib.images.probe import cnn_probe
+from hierlib.networks import fit
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -279,7 +280,8 @@ def test_wrong_words(folder, tmp_path, capsys, words, why):
 RUN = """
 import sys
 from tests import test_images_train as t
-from hierlib.images import fit, train
+from hierlib.networks import fit
+from hierlib.images import train
 train.CLASSIFIER["fashion"] = (dict(width=8), fit.Schedule(3200, batch=40, learning_rate=5e-3, warmup=5))
 sys.exit(train.main(sys.argv[1:]))
 """

@@ -13,8 +13,9 @@ import torch
 import xarray as xr
 
 import hierlib as hl
-from hierlib.book.layers import layers_html
-from hierlib.layers import (
+from hierlib.book.figures.layers import layers_html
+from hierlib.networks.classifier import Classifier, Training, TreeCNN, train_classifier
+from hierlib.networks.layers import (
     above_chance,
     figure8,
     layer_uturns,
@@ -24,7 +25,6 @@ from hierlib.layers import (
     read_levels,
     uturns,
 )
-from hierlib.networks import Classifier, Training, TreeCNN, train_classifier
 
 FIGURE8 = Path(__file__).parents[1] / "book" / "_models" / "tree-cnn" / "figure8.nc"
 SMALL = dict(v=4, m=2, s=2, L=3)

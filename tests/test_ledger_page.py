@@ -10,12 +10,12 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from sphinx import addnodes
 
-from hierlib.book.cells import ANSWERS as ANSWERING
-from hierlib.book.cells import cell_with, names_used
-from hierlib.book.checkout import chapters
-from hierlib.book.ledger import expected, measured, verdicts
-from hierlib.book.ledgerpage import ANSWERS, VERDICTS, _counts, _entry, _lists, _pages, _words
-from hierlib.book.results import claims
+from hierlib.book.page.results import claims
+from hierlib.book.runs.checkout import chapters
+from hierlib.book.site.cells import ANSWERS as ANSWERING
+from hierlib.book.site.cells import cell_with, names_used
+from hierlib.book.site.ledger import expected, measured, verdicts
+from hierlib.book.site.ledger_page import ANSWERS, VERDICTS, _counts, _entry, _lists, _pages, _words
 
 from .browser import SITE
 
@@ -140,10 +140,11 @@ def test_what_a_page_costs_heaviest_first_and_only_of_pages_that_are_there():
 
 def test_names_that_code_takes():
     code = (
-        "import hierlib as hl\nfrom hierlib.curves import half_height as h\nhl.infer(g); hl.meanfield.solve(1); h; x.y"
+        "import hierlib as hl\nfrom hierlib.experiments.curves import half_height as h\n"
+        "hl.infer(g); hl.meanfield.solve(1); h; x.y"
     )
     found = names_used(ast.parse(code))
-    assert {"hierlib.infer", "hierlib.meanfield.solve", "hierlib.curves.half_height"} <= found
+    assert {"hierlib.infer", "hierlib.theory.meanfield.solve", "hierlib.experiments.curves.half_height"} <= found
     assert not any(name.startswith("hierlib.x") for name in found)
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from hierlib.book.levels import levels_html
+from hierlib.book.figures.levels import levels_html
 
 
 def example(L=3, s=2, n=5):

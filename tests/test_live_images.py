@@ -7,8 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hierlib.book.family import family_html
-from hierlib.book.pictures import pictures_html, strips
+from hierlib.book.figures.family import family_html
+from hierlib.book.figures.pictures import pictures_html, strips
 from tests.test_live_trees import JS, node
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from hierlib import meanfield as mf
-from hierlib.population import planted_rules
+from hierlib.theory import meanfield as mf
+from hierlib.theory.population import planted_rules
 
 JS = Path(__file__).parents[1] / "book" / "_assets" / "js"
 

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import spearmanr
 
 import hierlib as hl
-from hierlib import meanfield as mf
-from hierlib.population import planted_rules
+from hierlib.theory import meanfield as mf
+from hierlib.theory.population import planted_rules
 
 SIZES = [(32, 8, 2), (16, 4, 2), (8, 3, 3), (8, 6, 4), (5, 5, 2), (4, 1, 2), (2, 2, 3)]
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib import messages
-from hierlib.messages import belief_in, message_curves
+from hierlib.experiments import messages
+from hierlib.experiments.messages import belief_in, message_curves
 
 
 @pytest.mark.parametrize("chunk", [1, 2**22])

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.networks import Classifier, Training, TreeCNN, train_classifier
-from hierlib.probe import Moments, fit_linear, moments, similarity
+from hierlib.networks.classifier import Classifier, Training, TreeCNN, train_classifier
+from hierlib.networks.probe import Moments, fit_linear, moments, similarity
 
 SMALL = dict(v=4, m=2, s=2, L=3)
 TRAINING = Training(num_data=500, width=32, learning_rate=3e-3, batch=50, max_epochs=40, interpolation=1.0)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 
 import hierlib as hl
-from hierlib import observables as ob
 from hierlib.enumeration import all_data
+from hierlib.experiments import observables as ob
 from tests.grammars import grammars
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hierlib.book import style
+from hierlib.book.page import style
 
 CSS = (Path(__file__).parents[1] / "book" / "_assets" / "css" / "hier.css").read_text("utf-8")
 _COLOUR = re.compile(r"--hier-([a-z]+): (#[0-9a-f]{3,6});")

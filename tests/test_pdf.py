@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from bs4 import BeautifulSoup
 
-from hierlib.book import pdf
-from hierlib.book.params import BadRequest
+from hierlib.book.runs.params import BadRequest
+from hierlib.book.site import pdf
 
 from . import browser as b
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib import meanfield, population
+from hierlib.theory import meanfield, population
 
 F64 = torch.float64
 V, M, S = 32, 8, 2

@@ -47,7 +47,7 @@ def test_make_targets_exist():
 
 def test_chapter_and_parameters_exist():
     pytest.importorskip("myst_nb")
-    from hierlib.book.checkout import chapter
+    from hierlib.book.runs.checkout import chapter
 
     called = re.findall(r"hierlib run (\S+) -p (\S+) (\S+)", README)
     called += [(ch, *p.split("=")) for ch, p in re.findall(r'make run CH=(\S+) P="([^"]+)"', README)]

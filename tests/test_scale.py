@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hierlib.book.scale import closed_form, simulate
+from hierlib.book.page.scale import closed_form, simulate
 
 
 def test_the_simulation_has_its_limits():

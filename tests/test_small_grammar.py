@@ -10,8 +10,8 @@ import torch
 from matplotlib.colors import to_rgba
 
 import hierlib as hl
-from hierlib.book.smallgrammar import draw_grammar, grammar_html
-from hierlib.book.style import CHANGED
+from hierlib.book.figures.small_grammar import draw_grammar, grammar_html
+from hierlib.book.page.style import CHANGED
 from hierlib.grammar import parse
 
 from .test_live_trees import JS, as_json, grammars, node

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib import spectrum
 from hierlib.enumeration import all_data, brute_force
-from hierlib.experiments import class_curves
+from hierlib.experiments import spectrum
+from hierlib.experiments.uturns import class_curves
 
 SIZES = [(4, 2, 2, 3), (3, 2, 3, 2), (3, 3, 2, 2), (4, 1, 2, 3)]
 

@@ -12,14 +12,14 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from hierlib.book import collect as collecting
-from hierlib.book import report
-from hierlib.book import sweep as sweeping
-from hierlib.book.params import BadRequest
-from hierlib.book.provenance import versions
-from hierlib.book.run import execute, finished, prepare
-from hierlib.book.sweep import run, take_stock
-from hierlib.book.targets import quantities, target
+from hierlib.book.page.stamp import versions
+from hierlib.book.runs import collect as collecting
+from hierlib.book.runs import report
+from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.run import execute, finished, prepare
+from hierlib.book.runs.sweep import run, take_stock
+from hierlib.book.runs.targets import quantities, target
 from tests import sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -272,7 +272,7 @@ def test_a_full_disk_stops_the_sweep_and_marks_nothing(root, monkeypatch):
         return write(self, data)
 
     run(take_stock(jobs[:1]), sweeps.here)
-    monkeypatch.setattr("hierlib.book.run.run_point", point)
+    monkeypatch.setattr("hierlib.book.runs.run.run_point", point)
     monkeypatch.setattr(Path, "write_bytes", no_room)
     tally = take_stock(jobs)
     run(tally, sweeps.here)
@@ -324,7 +324,7 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
     assert execute(job).error is None
     before = sweeps.stamps(root / "out")
     first, real = [False], finished  # not there when it starts, there when it publishes
-    monkeypatch.setattr("hierlib.book.run.finished", lambda j: first.pop() if first else real(j))
+    monkeypatch.setattr("hierlib.book.runs.run.finished", lambda j: first.pop() if first else real(j))
     replaced, move = [], Path.replace
     monkeypatch.setattr(Path, "replace", lambda self, to: replaced.append(self) or move(self, to))
     outcome = execute(job)

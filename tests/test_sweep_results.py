@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from hierlib.book import collect as collecting
-from hierlib.book import sweep as sweeping
-from hierlib.book.provenance import Stamp
-from hierlib.book.results import save
-from hierlib.book.run import _code_here, execute, pool
-from hierlib.book.sweep import run, take_stock
+from hierlib.book.page.results import save
+from hierlib.book.page.stamp import Stamp
+from hierlib.book.runs import collect as collecting
+from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.run import _code_here, execute, pool
+from hierlib.book.runs.sweep import run, take_stock
 from tests import sweeps
 
 

@@ -14,14 +14,14 @@ import xarray as xr
 from scipy.stats import chisquare
 from typer.testing import CliRunner
 
-from hierlib.book import words
-from hierlib.changes import sampled_moments
-from hierlib.images.fit import Schedule
+from hierlib.book.figures import words
+from hierlib.networks.fit import Schedule
 from hierlib.text import measure
 from hierlib.text.bound import bound, erase, train
 from hierlib.text.corpus import MASK, RARE, Corpus, Vocabulary, join, read_passages, shuffled, spaced, split
 from hierlib.text.model import MaskedModel, Size, TextModel
 from hierlib.text.uturn import calibration, chances, draw, uturn
+from hierlib.theory.changes import sampled_moments
 from hierlib.train import app
 from tests.test_live_trees import JS, node
 

@@ -7,8 +7,9 @@ import torch
 import xarray as xr
 from typer.testing import CliRunner
 
-from hierlib import networks, train
-from hierlib.networks import Classifier
+from hierlib import train
+from hierlib.networks import classifier as networks
+from hierlib.networks.classifier import Classifier
 
 SMALL = dict(v=4, m=2, s=2, L=2)
 OPTIONS = ["--grammars", "2", "--seeds", "1", "--num-data", "5000", "--width", "64"]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from textwrap import dedent
 
-from hierlib.book.checkout import Chapter, chapter
+from hierlib.book.runs.checkout import Chapter, chapter
 
 HEAD = """\
 ---

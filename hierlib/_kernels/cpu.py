@@ -1,4 +1,4 @@
-"""The CPU backend: lays out work for the kernels of `hierlib._kernels.tile`, which read and write torch's memory."""
+"""The CPU backend: lays out work for the kernels of `_kernels.compiled.tile`, which read and write torch's memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierlib._kernels import layout, memory
-from hierlib._kernels.sampling import run_sampling
-from hierlib._kernels.simd import LANE_BYTES
-from hierlib._kernels.tile import run
+from hierlib._kernels import memory
+from hierlib._kernels.compiled import layout
+from hierlib._kernels.compiled.sampling import run_sampling
+from hierlib._kernels.compiled.simd import LANE_BYTES
+from hierlib._kernels.compiled.tile import run
 from hierlib.grammar import Grammar
 
 SHARED = 2**16  # results of a level with fewer numbers than this share their memory with those of other levels

@@ -12,28 +12,28 @@ book.stamp()                                  # what made this page
 import importlib
 
 # Where each public name lives. Fetched when first used, so that the command line starts at once and a
-# chapter depends on the modules that it uses only (hierlib.book.cache reads this table).
+# chapter depends on the modules that it uses only (hierlib.book.runs.key reads this table).
 _HOME = {
-    "CHANCE": "style",
-    "CHANGED": "style",
-    "ERASED": "style",
-    "INK": "style",
-    "data": "style",
-    "label_lines": "style",
-    "level_bar": "style",
-    "noise_ruler": "style",
-    "palette": "style",
-    "setup": "style",
-    "theory": "style",
-    "widths": "style",
-    "figure": "glue",
-    "html": "glue",
-    "math": "glue",
-    "number": "glue",
-    "text": "glue",
-    "record": "results",
-    "save": "results",
-    "stamp": "provenance",
+    "CHANCE": "page.style",
+    "CHANGED": "page.style",
+    "ERASED": "page.style",
+    "INK": "page.style",
+    "data": "page.style",
+    "label_lines": "page.style",
+    "level_bar": "page.style",
+    "noise_ruler": "page.style",
+    "palette": "page.style",
+    "setup": "page.style",
+    "theory": "page.style",
+    "widths": "page.style",
+    "figure": "page.glue",
+    "html": "page.glue",
+    "math": "page.glue",
+    "number": "page.glue",
+    "text": "page.glue",
+    "record": "page.results",
+    "save": "page.results",
+    "stamp": "page.stamp",
 }
 
 __all__ = sorted(_HOME)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from hierlib.book.params import BadRequest
+from hierlib.book.runs.params import BadRequest
 
 
 def app(argv: Sequence[str] | None = None) -> None:

@@ -10,16 +10,16 @@ import typer
 from rich.console import Console
 
 import hierlib
-from hierlib.book import grid, report
-from hierlib.book import sweep as sweeping
-from hierlib.book.checkout import chapter, chapters, find_checkout
-from hierlib.book.params import BadRequest, describe, resolve
-from hierlib.book.provenance import commit
-from hierlib.book.report import short
-from hierlib.book.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
-from hierlib.book.site import SiteError, build_site, zip_site
-from hierlib.book.sweep import execute_all
-from hierlib.book.targets import target, targets
+from hierlib.book.page.stamp import commit
+from hierlib.book.runs import grid, report
+from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.checkout import chapter, chapters, find_checkout
+from hierlib.book.runs.params import BadRequest, describe, resolve
+from hierlib.book.runs.report import short
+from hierlib.book.runs.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
+from hierlib.book.runs.sweep import execute_all
+from hierlib.book.runs.targets import target, targets
+from hierlib.book.site.build import SiteError, build_site, zip_site
 
 commands = typer.Typer(
     add_completion=False,
@@ -175,7 +175,7 @@ def collect(
     out: Annotated[Path | None, typer.Option(help="A netCDF file to write.")] = None,
 ) -> None:
     """Gather the runs of a folder into one labelled dataset; exit code 1 if some are damaged and left out."""
-    from hierlib.book import collect as collecting  # xarray takes a second
+    from hierlib.book.runs import collect as collecting  # xarray takes a second
 
     console = _console()
     found = collecting.collect(folder, of)
@@ -210,7 +210,7 @@ def zip_() -> None:
 @commands.command()
 def pdf() -> None:
     """Print the site as one PDF in dist/; needs Chromium."""
-    from hierlib.book.pdf import make_pdf
+    from hierlib.book.site.pdf import make_pdf
 
     out = _console()
     try:

@@ -77,5 +77,5 @@ def _turns(path: Path) -> str:
         return f"- {path.name}: {images} images, {of}, `{about['command']}`"
     except (OSError, AttributeError, KeyError, ValueError) as error:
         raise ValueError(
-            f"{path}: expected a file of hierlib.images.run --ends, got {error!r}; make it again"
+            f"{path}: expected a file of hierlib.images.commands --ends, got {error!r}; make it again"
         ) from error

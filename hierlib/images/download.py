@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from hierlib.images.progress import Progress
+from hierlib.networks.progress import Progress
 
 URL = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt"
 SIZE = 2_211_383_297  #: bytes

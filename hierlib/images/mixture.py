@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler
 from hierlib.images.sampler import denoised, generator, noised
-from hierlib.probe import moments, similarity
+from hierlib.networks.probe import moments, similarity
 
 
 class ExactDenoiser(nn.Module):

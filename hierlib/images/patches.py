@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hierlib.images.probe import Probe
-from hierlib.probe import Moments
+from hierlib.networks.probe import Moments
 
 
 @torch.inference_mode()

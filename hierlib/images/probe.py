@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
-from hierlib.curves import bootstrap
+from hierlib.experiments.curves import bootstrap
 from hierlib.images.classifier import ImageCNN
 from hierlib.images.files import as_jpeg
 from hierlib.images.sampler import UTurns
-from hierlib.probe import Moments, Similarity, moments, similarity
+from hierlib.networks.probe import Moments, Similarity, moments, similarity
 
 ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -210,7 +210,7 @@ def _fullest(counts: np.ndarray) -> np.ndarray:
 
 
 def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict[str, Moments]:
-    """Streaming moments of every layer over a set of images, for `hierlib.probe.similarity`."""
+    """Streaming moments of every layer over a set of images, for `hierlib.networks.probe.similarity`."""
     return moments(probe, (images[i : i + batch] for i in range(0, len(images), batch)))
 
 

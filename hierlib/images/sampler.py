@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hierlib.images.models import DiffusionModel
-from hierlib.images.progress import Progress
-from hierlib.networks import _read, _write
+from hierlib.networks.classifier import _read, _write
+from hierlib.networks.progress import Progress
 
 
 class UTurns(NamedTuple):

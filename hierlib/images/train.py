@@ -19,11 +19,11 @@ from hierlib.images import models
 from hierlib.images.card import model_card
 from hierlib.images.classifier import ImageCNN, classify, load_classifier
 from hierlib.images.files import write_idx
-from hierlib.images.fit import Schedule, fit
 from hierlib.images.models import LINEAR, exact_scheduler, load_small, save, small_config, unet
 from hierlib.images.probe import cnn_probe
-from hierlib.images.progress import Progress
 from hierlib.images.quality import judge, save_grid
+from hierlib.networks.fit import Schedule, fit
+from hierlib.networks.progress import Progress
 
 #: What is trained on which data; the length is for two CPU cores (fashion) or a GPU (cifar10).
 DIFFUSION = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hierlib.images.fit import Schedule, fit
+from hierlib.networks.fit import Schedule, fit
 from hierlib.text.corpus import MASK, Corpus
 from hierlib.text.model import MaskedModel, Size, TextModel
 
@@ -53,7 +53,7 @@ def train(
         corpus: what to learn.
         size: of the network.
         schedule: an example is a window.
-        checkpoint, minutes, report: as for `hierlib.images.fit.fit`.
+        checkpoint, minutes, report: as for `hierlib.networks.fit.fit`.
         about: facts to keep with the weights, json.
 
     Returns:

@@ -13,9 +13,9 @@ import torch
 import typer
 import xarray as xr
 
-from hierlib.book.provenance import commit, versions
-from hierlib.images.fit import Schedule
-from hierlib.images.progress import Progress
+from hierlib.book.page.stamp import commit, versions
+from hierlib.networks.fit import Schedule
+from hierlib.networks.progress import Progress
 from hierlib.text.bound import train
 from hierlib.text.corpus import Corpus
 from hierlib.text.measure import study

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierlib.networks import _read, _write
+from hierlib.networks.classifier import _read, _write
 from hierlib.text.corpus import MASK, Vocabulary
 
 

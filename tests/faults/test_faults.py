@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from hierlib.book import collect as collecting
-from hierlib.book import sweep as sweeping
-from hierlib.book.run import died, finished
-from hierlib.book.sweep import run, take_stock
+from hierlib.book.runs import collect as collecting
+from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.run import died, finished
+from hierlib.book.runs.sweep import run, take_stock
 from tests import sweeps, tiny
 
 

@@ -1,5 +1,5 @@
 // The mean field of the ε-process, its fixed points and phases: the arithmetic that several live figures share.
-// v symbols, m rules each, s children, L levels; m may be any real number ≥ 1. The names are hierlib.meanfield's.
+// v symbols, m rules each, s children, L levels; m may be any real number ≥ 1. The names are hierlib.theory.meanfield's.
 const MeanField = (() => {
   // Eq. (11): the belief in the true parent if its children have belief p.
   const F = (p, v, m, s) => {

@@ -1,0 +1,1 @@
+"""The loops that numba compiles for the processor: layout, vectors, tiles, sampling, noise."""

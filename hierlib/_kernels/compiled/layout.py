@@ -1,0 +1,116 @@
+"""What the compiled CPU kernels share: their arguments, their workspace, and where their machine code is kept.
+
+Every field below that is not said to be something else is the address of an array of int64, one element a level.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numba
+from numba import njit
+
+from hierlib._kernels.compiled.simd import LANE_BYTES, int_at
+
+
+# The workspace begins with rows for the whole tile, then a block for products, then the messages.
+SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
+    i * LANE_BYTES for i in (0, 1, 2, 3, 4, 5, 7, 9, 10)
+)
+
+
+class Tree(NamedTuple):
+    """A grammar and a cut: below it a lane is a subtree, of which there are columns[cut] a datum."""
+
+    family: tuple[int, ...]  # s zeros: s is part of the type, so that loops over children are unrolled
+    m: int
+    top: int  # number: the level of the root
+    cut: int  # number: the level of the cut; the root's where there are data enough for all lanes
+    nodes: int  # of a subtree; 1 from the cut on
+    columns: int  # how many nodes stand side by side in the lanes of a block, for each datum
+    order: int  # addresses of int64: which subtree, or from the cut on which node, each column is
+    symbols: int
+    slots: int  # how many upward messages of the level the workspace holds
+    up: int  # where in the workspace these stand, in bytes
+    down: int  # where the downward messages of one family stand
+    apart: int  # from the cut on: where blocks stand that came apart, one for each child, and one more
+    rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
+    lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
+    uses: int  # address of uint32 (s, v): how many rules have symbol a as their i-th child
+
+
+class Data(NamedTuple):
+    """What is known of the data, and where results go: addresses of (nodes, symbols, data), 0 where not wanted."""
+
+    n: int  # number of data
+    evidence: int  # address, and numbers of bytes to add per datum, leaf and symbol; 0: ε evidence of x
+    per_datum: int
+    per_leaf: int
+    per_symbol: int
+    eps: int  # address of (n,)
+    x: int  # addresses of int64 (nodes, data): true symbols; 0 where no overlap is wanted
+    prior: int  # address, and numbers of bytes to add per symbol and datum
+    prior_per_symbol: int
+    prior_per_datum: int
+    row: int  # number of bytes from symbol to symbol of a result
+    up: int
+    down: int
+    marginals: int
+    overlap: int  # addresses of float64 (n,): sums over the nodes
+    log_evidence: int  # address of float64 (n,)
+    constant: float  # number: what is added to all log evidence
+    tiny: float  # number: the smallest normaliser that does not count as a zero
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile, and keep the machine code on disk where a folder can be written.
+
+    numba renews stored code when the file of the function changes, but not when another does that is compiled into
+    it: code that was made from other sources would corrupt memory. So each state of the sources has its own folder.
+    """
+    inner = not function.__name__.startswith("run")  # called by no Python
+    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=inner)
+    before = numba.config.CACHE_DIR
+    try:
+        numba.config.CACHE_DIR = str(_code_folder())
+        return njit(cache=True, **options)(function)
+    except (RuntimeError, OSError):  # no such folder
+        return njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def _code_folder() -> Path:
+    """Under $NUMBA_CACHE_DIR or the user's cache folder, named by the sources and all else that is compiled in."""
+    files = [file for file in sorted(Path(__file__).parent.glob("*.py"))]
+    sources = b"".join(file.read_bytes() for file in files)
+    digest = hashlib.sha256(sources + f"{LANE_BYTES} {numba.__version__}".encode()).hexdigest()[:16]
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(numba.config.CACHE_DIR or user / "hierlib") / f"kernels-{digest}"
+
+
+@compiled
+def block_bytes(tree, level):
+    return (int_at(tree.symbols, level) + 1) * LANE_BYTES
+
+
+@compiled
+def block(tree, level, node):
+    """Where in the workspace the upward message of a node stands."""
+    return int_at(tree.up, level) + node % int_at(tree.slots, level) * block_bytes(tree, level)
+
+
+@compiled
+def table(tree, address, level, copies):
+    """Where a level's part of the rules begins; the root's rules are the last."""
+    return address + 4 * level * int_at(tree.symbols, 0) * tree.m * len(tree.family) * copies
+
+
+@compiled
+def name_of(tree, level, column, node):
+    """The number, in the whole tree, of a node of a subtree or column."""
+    return int_at(int_at(tree.order, level), column) * int_at(tree.nodes, level) + node

@@ -1,0 +1,219 @@
+"""Belief propagation on one tile: as many data as a vector has lanes, once up and once down the tree, in numba.
+
+A message of one node is a block of rows in the workspace, one row a symbol, one lane a datum, and a last row with
+the factor that normalises the others. A sum over rules is then a chain of whole-vector multiply-adds, whose operands
+the rule table names by their offset in bytes. The workspace holds the upward messages of a tile; the downward ones
+are needed only of one family a level, for the tree is walked depth first: up when the last child is done, and down
+in the reverse order, so that what was written last is read first.
+
+Where there are fewer data than lanes, the trees are cut: a lane is a subtree of a datum. Up to the cut all is as
+above. From the cut on a block holds all the nodes of its level side by side, so ordered that child i of column c is
+column i·(number of parents) + c: shifting lanes takes a block apart into one for each child, or puts it together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hierlib._kernels.compiled.lanes import NOTHING, begin, close, finish, only, read_leaf, settle, write_row
+from hierlib._kernels.compiled.layout import EXPONENT, HIGH, LOW, MANTISSA, SCRATCH, block, block_bytes, compiled, table
+from hierlib._kernels.compiled.simd import (
+    LANE_BYTES,
+    fma,
+    int_at,
+    itemsize,
+    largest,
+    load,
+    load_some,
+    moderate,
+    multiply_log,
+    offset_at,
+    prefetch,
+    put,
+    put_some,
+    smallest,
+    splat,
+    two_offsets_at,
+)
+
+
+@compiled
+def run(real, first_tile, last_tile, ws, tree, io, downward):
+    """Once up the tree, and down if wanted, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
+    width = LANE_BYTES // itemsize(real)
+    for first in range(first_tile * width, min(last_tile * width, io.n), width):
+        data = min(width, io.n - first)
+        go_up(real, ws, tree, io, first, data)
+        if downward:
+            go_down(real, ws, tree, io, first, data)
+        finish(real, ws, tree, io, first, data)
+
+
+@compiled
+def go_up(real, ws, tree, io, first, data):
+    """From the leaves to the root's marginal, depth first: a node as soon as its last child is done."""
+    begin(real, ws, tree, io, first, data)
+    s, mantissa, exponent, nowhere = len(tree.family), ws + MANTISSA, ws + EXPONENT, np.int64(0)
+    low, high = splat(real, 1), splat(real, 0)
+    for leaf in range(int_at(tree.nodes, 0)):
+        seen, scale = read_leaf(real, ws, tree, io, first, data, leaf)
+        high, low = largest(high, seen), smallest(low, scale)
+        if not moderate(seen):
+            multiply_log(mantissa, exponent, scale)
+        level, node = np.int64(0), leaf + 1
+        while level < tree.top and (node % s == 0 or level >= tree.cut):
+            node, parents = node // s, data * int_at(tree.columns, level + 1)
+            children, into = ws + block(tree, level, (node - 1) * s), ws + block(tree, level + 1, node - 1)
+            if level >= tree.cut:
+                children, joined = ws + int_at(tree.apart, level), children
+                take_apart(real, tree, level, joined, children, parents)
+            soon = evidence_of(real, io, first, leaf + 1) if level == 0 else nowhere
+            total = up_node(real, tree, level, children, into, io, soon)
+            if level >= tree.cut:
+                total = only(real, ws, total, parents)
+            low = smallest(low, total)
+            multiply_log(mantissa, exponent, total)
+            level += 1
+    symbols = int_at(tree.symbols, tree.top)
+    root, down = ws + int_at(tree.up, tree.top), ws + int_at(tree.down, tree.top)
+    evidence = splat(real, 0)
+    for y in range(symbols):
+        evidence = fma(load(real, down + y * LANE_BYTES), load(real, root + y * LANE_BYTES), evidence)
+    put(down + symbols * LANE_BYTES, splat(real, 1))
+    settle(real, ws, tree, io, first, data, tree.top, np.int64(0), down, evidence)
+    evidence = only(real, ws, evidence * load(real, root + symbols * LANE_BYTES), data)
+    multiply_log(mantissa, exponent, evidence)
+    put(ws + LOW, smallest(low, evidence))
+    put(ws + HIGH, high)
+
+
+@compiled
+def go_down(real, ws, tree, io, first, data):
+    """From the root to the leaves, each node after its parent, in the reverse of the order of `go_up`."""
+    s, low, nowhere, late = len(tree.family), load(real, ws + LOW), np.int64(0), NOTHING
+    for level in range(tree.top - 1, tree.cut - 1, -1):
+        parents = data * int_at(tree.columns, level + 1)
+        children, into = ws + int_at(tree.apart, level), ws + int_at(tree.down, level)
+        message = children + s * block_bytes(tree, level)
+        for place in range(into, into + block_bytes(tree, level), LANE_BYTES):
+            put(place, splat(real, 1))
+        put(ws + SCRATCH, splat(real, 1))
+        for i in range(s):
+            shift = i * parents * itemsize(real)
+            parent = ws + int_at(tree.down, level + 1)
+            evidence = down_node(real, ws, tree, io, level, i, parent, children, message, nowhere, nowhere, late)
+            put_some(ws + SCRATCH + shift, evidence, parents)
+            for row in range(0, block_bytes(tree, level), LANE_BYTES):
+                put_some(into + row + shift, load(real, message + row), parents)
+        evidence = load(real, ws + SCRATCH)
+        low = smallest(low, evidence)
+        settle(real, ws, tree, io, first, data, level, nowhere, into, evidence)
+    read_again = int_at(tree.slots, 0) < int_at(tree.nodes, 0)
+    for family in range(int_at(tree.nodes, 1) - 1, -1, -1):
+        if read_again:
+            for leaf in range(family * s, family * s + s):
+                read_leaf(real, ws, tree, io, first, data, leaf)
+        level, node = np.int64(0), family + 1
+        while level < tree.cut - 1 and node % s == 0:
+            level, node = level + 1, node // s
+        while level >= 0:  # the children of this family's ancestors that come no later
+            parent = ws + int_at(tree.down, level + 1) + (node - 1) % s * block_bytes(tree, level + 1)
+            children = ws + block(tree, level, (node - 1) * s)
+            for i in range(s):
+                into = ws + int_at(tree.down, level) + i * block_bytes(tree, level)
+                soon, step = children + (i - s) * block_bytes(tree, level), LANE_BYTES
+                if level == 0 and read_again:
+                    soon, step = evidence_of(real, io, first, (family - 1) * s + i), io.per_symbol
+                evidence = down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late)
+                low = smallest(low, evidence)
+                late = settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
+            level, node = level - 1, node * s
+    for a in range(int_at(tree.symbols, 0) if late.any else 0):
+        write_row(real, ws, io, late, a)
+    put(ws + LOW, low)
+
+
+@compiled
+def up_node(real, tree, level, children, into, io, soon):
+    """Eq. (7) = (16, 17): the message of a node at level + 1; returns the sum of it for normalised children.
+
+    soon: where the evidence of leaves stands that is needed next, and is fetched meanwhile; or 0.
+    """
+    s, symbols, child = len(tree.family), int_at(tree.symbols, level + 1), block_bytes(tree, level)
+    rule = table(tree, tree.rules, level, 1)
+    factor = load(real, children + child - LANE_BYTES)
+    for i in range(1, s):
+        factor = factor * load(real, children + (i + 1) * child - LANE_BYTES)
+    total = splat(real, 0)
+    for y in range(symbols):
+        over_rules = splat(real, 0)
+        for _ in range(tree.m):
+            over_rules = add_product(real, tree.family, children, children, rule, over_rules)
+            rule += 4 * s
+        over_rules = over_rules * factor
+        put(into + y * LANE_BYTES, over_rules)
+        total = total + over_rules
+        if soon != 0:
+            for i in range(s):
+                prefetch(soon + i * io.per_leaf + y * io.per_symbol)
+    close(real, symbols, into, total)
+    return total
+
+
+@compiled
+def down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late):
+    """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
+
+    The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
+    soon: where rows stand, a step apart, that are needed next, and are fetched meanwhile; or 0.
+    late: what of the node before is written to the results meanwhile.
+    """
+    s, v, child = len(tree.family), int_at(tree.symbols, level), block_bytes(tree, level)
+    rule = table(tree, tree.lists, level, s) + 4 * i * int_at(tree.symbols, level + 1) * tree.m * s
+    uses = tree.uses + 4 * (level * s + i) * v
+    factor = load(real, parent + block_bytes(tree, level + 1) - LANE_BYTES)
+    for j in range(s):
+        if j != i:
+            factor = factor * load(real, children + (j + 1) * child - LANE_BYTES)
+    total, evidence = splat(real, 0), splat(real, 0)
+    for a in range(v):
+        over_rules = splat(real, 0)
+        for _ in range(offset_at(uses, a)):
+            over_rules = add_product(real, tree.family, parent, children, rule, over_rules)
+            rule += 4 * s
+        over_rules = over_rules * factor
+        put(into + a * LANE_BYTES, over_rules)
+        total = total + over_rules
+        evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
+        if soon != 0:
+            prefetch(soon + a * step)
+        if late.any:
+            write_row(real, ws, io, late, a)
+    close(real, v, into, total)
+    return evidence if moderate(total) else evidence / total
+
+
+@compiled
+def add_product(real, family, first, others, rule, total):
+    """The total plus the product of s rows: the first counted from one address, the others from another."""
+    s, (one, two) = len(family), two_offsets_at(rule)
+    x, y = load(real, first + one), load(real, others + two)
+    for i in range(2, s):
+        x, y = x * y, load(real, others + offset_at(rule, i))
+    return fma(x, y, total)
+
+
+@compiled
+def take_apart(real, tree, level, block, children, parents):
+    """Copy the lanes of each child to a block of its own; the other lanes there are one."""
+    child = block_bytes(tree, level)
+    for i in range(len(tree.family)):
+        for row in range(0, child, LANE_BYTES):
+            x = load_some(real, block + row + i * parents * itemsize(real), parents, splat(real, 1))
+            put(children + i * child + row, x)
+
+
+@compiled
+def evidence_of(real, io, first, leaf):
+    """Where a leaf's evidence stands, if it stands in vectors."""
+    return io.evidence + leaf * io.per_leaf + first * io.per_datum if io.per_datum == itemsize(real) else 0

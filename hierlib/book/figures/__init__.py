@@ -1,0 +1,1 @@
+"""How something is drawn: functions from results to a figure."""

@@ -1,0 +1,142 @@
+"""What a chapter leaves behind for others: answers to claims, and the numbers behind its figures.
+
+Both go into the folder of the run (records.json and data/). Where a chapter is not started by the runner,
+say cell by cell in Jupyter, nothing is written.
+"""
+
+import json
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from hierlib.book.page.stamp import commit, run_facts, run_folder, versions
+
+
+class Record(dict):
+    """One answer; shows as one line."""
+
+    def __repr__(self) -> str:
+        between = f", 95 % interval {self['interval']}" if self.get("interval") else ""
+        return f"{self['id']}: {self['value']}{between}"
+
+
+def claims(root: Path | None = None) -> dict[str, dict]:
+    """The rows of book/claims.yaml by id.
+
+    Args:
+        root: the checkout; by default the one that holds the current folder.
+    """
+    here = Path.cwd()  # of a chapter that runs it is book/
+    ledger = Path("book") / "claims.yaml"
+    folders = [root] if root else [here, *here.parents]
+    path = next((folder / ledger for folder in folders if (folder / ledger).is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"no {ledger.as_posix()} in {folders[0]}{'' if root else ' or above it'}")
+    rows = yaml.safe_load(path.read_text("utf-8"))
+    rows = rows["claims"] if isinstance(rows, dict) else rows
+    found = {}
+    for row in rows:
+        if row["id"] in found:
+            raise ValueError(f"{path.name}: the id {row['id']!r} stands twice")
+        found[row["id"]] = row
+    return found
+
+
+def record(id: str, value, interval: Sequence[float] | None = None) -> Record:
+    """Answers the row `id` of book/claims.yaml with what this run has found.
+
+    Args:
+        value: a finite number, True or False, a string, or a list of these.
+        interval: its 95 % interval (lo, hi), in the units of value.
+
+    Raises:
+        ValueError: the id is not in the ledger or already answered in this run, or the value is not finite.
+    """
+    known = claims()
+    if id not in known:
+        near = [k for k in known if set(k.split("-")) & set(str(id).split("-"))]
+        raise ValueError(f"no claim {id!r} in book/claims.yaml; near it: {', '.join(near[:5]) or 'none'}")
+    answer = Record(id=id, value=plain(value), interval=None)
+    if interval is not None:
+        lo, hi = (float(x) for x in interval)
+        if not (math.isfinite(lo) and math.isfinite(hi) and lo <= hi):
+            raise ValueError(f"claim {id!r}: expected a finite interval (lo, hi) with lo <= hi, got {interval}")
+        answer["interval"] = [lo, hi]
+    folder = run_folder()
+    if folder is not None:
+        facts = run_facts()
+        path = folder / "records.json"
+        rows = json.loads(path.read_text("utf-8")) if path.exists() else []
+        if any(row["id"] == id for row in rows):
+            raise ValueError(f"claim {id!r} is answered twice in this run")
+        rows.append({**answer, "chapter": facts["chapter"], "parameters": facts["parameters"]})
+        _write(path, json.dumps(rows, indent=1))
+    return answer
+
+
+def save(name: str, data) -> Path | None:
+    """Keeps the numbers behind a figure, with the parameters, versions, commit and seconds that made them.
+
+    Args:
+        name: file name without suffix: lower-case letters, digits and hyphens.
+        data: an xarray.Dataset (written as netCDF) or a dict of numbers, strings and lists (as JSON).
+
+    Returns:
+        The file, or None outside a run.
+    """
+    import xarray as xr
+
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"name: expected lower-case letters, digits and hyphens, got {name!r}")
+    if not isinstance(data, xr.Dataset | dict):
+        raise ValueError(f"{name}: expected an xarray.Dataset or a dict, got {type(data).__name__}")
+    folder, facts = run_folder(), run_facts()
+    made = {
+        "chapter": facts.get("chapter", ""),
+        "parameters": facts.get("parameters", {}),
+        "seed": facts.get("parameters", {}).get("seed"),
+        "versions": versions(),
+        "commit": facts.get("commit") or commit(Path.cwd()),
+        "key": facts.get("key", ""),
+        "seconds": round(time.time() - facts.get("started", time.time()), 3),
+    }
+    text = None if isinstance(data, xr.Dataset) else json.dumps({**made, "data": plain(data)}, indent=1)
+    if folder is None:
+        return None
+    path = folder / "data" / f"{name}.{'nc' if text is None else 'json'}"
+    path.parent.mkdir(exist_ok=True)
+    if path.exists():
+        raise ValueError(f"{name}: saved twice in this run")
+    if text is not None:
+        return _write(path, text)
+    attributes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in made.items()}
+    part = path.with_suffix(".part")
+    data.assign_attrs(attributes).to_netcdf(part, engine="netcdf4")
+    return part.replace(path)
+
+
+def is_number(x) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def plain(value):
+    """Arrays, tensors and numpy scalars as Python's own numbers and lists; refuses what is not finite."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, bool | str) or value is None or is_number(value):
+        return value
+    raise ValueError(f"expected finite numbers, True or False, strings, or lists of them, got {value!r}")
+
+
+def _write(path: Path, text: str) -> Path:
+    part = path.with_suffix(".part")
+    part.write_text(text + "\n", "utf-8")
+    return part.replace(path)

@@ -1,0 +1,1 @@
+"""How chapters and quantities are run: parameters, keys, runs, sweeps, what is collected from them."""

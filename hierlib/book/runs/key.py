@@ -1,0 +1,242 @@
+"""The key of a run: what an execution depends on, and nothing else.
+
+Code cells, parameters, the Python modules of the checkout that the chapter can reach, the files that they
+name, requirements.lock and the version of Python. Prose and captions are not in it; nor is book/claims.yaml,
+since a run stores what it found and verdicts are computed later.
+"""
+
+import ast
+import fnmatch
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.params import BadRequest
+
+FORMAT = 1  # raise it when the runner changes what a run's folder holds
+_EXECUTION_TAGS = {"parameters", "raises-exception", "skip-execution"}
+_PROSE = {".md", ".bib", ".yaml", ".yml"}
+
+
+def run_key(chapter: Chapter, values: Mapping) -> str:
+    """16 hex digits that change whenever running `chapter` with these values could give something else."""
+    return run_keys(chapter)(values)
+
+
+def run_keys(chapter: Chapter) -> Callable[[Mapping], str]:
+    """`run_key` of one chapter as a function of the values: its code is read once, however many points there are."""
+    head, tail = (
+        f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(),
+        [*_code(chapter)],
+    )
+
+    def key(values: Mapping) -> str:
+        digest = hashlib.sha256()
+        for part in (head, json.dumps(dict(values), sort_keys=True).encode(), *tail):
+            digest.update(len(part).to_bytes(8) + part)
+        return digest.hexdigest()[:16]
+
+    return key
+
+
+def code_key(chapter: Chapter) -> str:
+    """16 hex digits of what the chapter's runs share: they change with the code, whatever the parameters."""
+    return run_key(chapter, {})
+
+
+def _code(chapter: Chapter) -> Iterable[bytes]:
+    root = chapter.root
+    for source, tags in chapter.code:
+        yield json.dumps([source, sorted(_EXECUTION_TAGS.intersection(tags))]).encode()
+    code = chapter_code(chapter)
+    modules = reachable(code, root)
+    for path in (*modules, *named_files(code, modules, root)):
+        yield path.relative_to(root).as_posix().encode()
+        yield path.read_bytes()
+    lock = root / "requirements.lock"
+    yield lock.read_bytes() if lock.is_file() else b""
+
+
+def chapter_code(chapter: Chapter) -> ast.Module:
+    """All code cells as one syntax tree: what one cell imports the next ones use."""
+    body: list[ast.stmt] = []
+    for line, (source, _) in zip(chapter.lines, chapter.code):
+        try:
+            body += ast.parse(_without_magics(source)).body
+        except SyntaxError as error:
+            where = f"{chapter.path.relative_to(chapter.root).as_posix()}:{line + (error.lineno or 1) - 1}"
+            raise BadRequest(f"{where}: {error.msg}") from None
+    return ast.Module(body, [])
+
+
+def reachable(code: ast.Module, root: Path) -> list[Path]:
+    """The checkout's own modules that code can import, directly or through others, sorted.
+
+    A package's lazy attributes count as far as they are used: of ``hl.meanfield.solve`` hierlib/theory/meanfield.py,
+    and of ``book.record``, where hierlib/book/__init__.py says ``{"record": "results"}``, that module. A
+    package that is used in another way than by its attributes counts whole.
+    """
+    imports = _Imports(root)
+    todo = [(code, "")]
+    while todo:
+        tree, package = todo.pop()
+        for name in imports.of(tree, package):
+            if (path := imports.take(name)) is not None:
+                parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
+                todo.append((_tree(path), parent))
+    return sorted(imports.taken.values())
+
+
+class _Imports:
+    """Finds modules of the checkout by dotted name; `taken` holds those found so far."""
+
+    def __init__(self, root: Path):
+        self.bases = (root, root / "book")
+        self.taken: dict[str, Path] = {}
+
+    def locate(self, name: str) -> Path | None:
+        for base in self.bases:
+            stem = base.joinpath(*name.split("."))
+            for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
+                if path.is_file():
+                    return path
+        return None
+
+    def take(self, name: str) -> Path | None:
+        """The module's file if it is of this checkout and not taken yet."""
+        path = None if name in self.taken else self.locate(name)
+        if path is not None:
+            self.taken[name] = path
+        return path
+
+    def of(self, tree: ast.AST, package: str) -> set[str]:
+        """Dotted names of the checkout's modules that a syntax tree imports, parents included."""
+        aliases, found = {}, set()  # what each name of the file is bound to
+        hooks = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        lazy = {id(n) for hook in hooks for n in ast.walk(hook)}  # `attribute` knows what these fetch
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                for each in node.names:
+                    found.add(each.name)
+                    bound = each.name if each.asname else each.name.partition(".")[0]
+                    aliases[each.asname or bound] = bound
+            elif isinstance(node, ast.ImportFrom):
+                base = node.module or ""
+                if node.level:
+                    up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                    base = ".".join([*up, *filter(None, [node.module])])
+                found.add(base)
+                for each in node.names:
+                    if each.name == "*":
+                        found |= self.whole(base)
+                    else:
+                        found |= self.attribute(base, each.name)
+                        aliases[each.asname or each.name] = f"{base}.{each.name}"
+            elif (text := _text(node)) and "." in text and all(part.isidentifier() for part in text.split(".")):
+                found.add(text)  # import_module("hierlib.images")
+            elif isinstance(node, ast.JoinedStr) and node.values and id(node) not in lazy:
+                text = _text(node.values[0]) or ""  # import_module(f"hierlib._kernels.{name}")
+                found |= self.whole(text[:-1]) if text.endswith(".") else set()
+        packages = {k: v for k, v in aliases.items() if (p := self.locate(v)) and p.name == "__init__.py"}
+        inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute):
+                chain = _chain(node)
+                if chain and chain[0] in packages:
+                    name = packages[chain[0]]
+                    for part in chain[1:]:
+                        found |= self.attribute(name, part)
+                        name += f".{part}"
+            elif isinstance(node, ast.Name) and node.id in packages and id(node) not in inner:
+                found |= self.whole(packages[node.id])
+        known = {name for name in found if name and self.locate(name)}
+        return known | {name.rsplit(".", i)[0] for name in known for i in range(1, name.count(".") + 1)}
+
+    def attribute(self, package: str, name: str) -> set[str]:
+        """What taking an attribute of a package may import: the submodule, or what `__getattr__` fetches for it."""
+        path = self.locate(package)
+        if path is None or path.name != "__init__.py":
+            return set()
+        if self.locate(f"{package}.{name}"):
+            return {f"{package}.{name}"}
+        tree = _tree(path)
+        bodies = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+        eager = {n.asname or n.name for node in tree.body if isinstance(node, ast.ImportFrom) for n in node.names}
+        if not bodies or name in eager:
+            return set()
+        tables = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Dict):
+                pairs = [(_text(k), _text(v)) for k, v in zip(node.keys, node.values)]
+                tables |= {k: v for k, v in pairs if k and v and self.locate(f"{package}.{v}")}
+        return {f"{package}.{tables[name]}"} if name in tables else self.whole(package)
+
+    def whole(self, package: str) -> set[str]:
+        path = self.locate(package)
+        if path is None or path.name != "__init__.py":
+            return set()
+        parts = (p.relative_to(path.parent).with_suffix("").parts for p in path.parent.rglob("*.py"))
+        return {".".join([package, *p]).removesuffix(".__init__") for p in parts}
+
+
+def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[Path]:
+    """The files, other than modules, that the code can open.
+
+    Those are the files under book/ and benchmarks/results/ whose name, with its suffix, a string of the code holds
+    (``*`` and the braces of an f-string stand for anything); those under book/data/ also by their stem or their
+    folder's name alone; and whatever lies beside a module that it reaches, such as a kernel's C++ source.
+    """
+    words = set()
+    for tree in (code, *map(_tree, modules)):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.JoinedStr):
+                words.add("".join(_text(part) or "*" for part in node.values))
+            elif text := _text(node):
+                words.add(text)
+    names = {part for word in words if len(word) < 200 for part in word.split("/") if part}
+    patterns = [name for name in names if re.search(r"\.\w+$", name)]
+    book, found = root / "book", set()
+    for path in (*book.rglob("*"), *(root / "benchmarks" / "results").glob("*")):
+        if path.suffix in _PROSE or not path.is_file() or "__pycache__" in path.parts:
+            continue
+        short = {path.stem, *path.relative_to(book).parts[1:-1]} if path.is_relative_to(book / "data") else set()
+        if short & names or any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns):
+            found.add(path)
+    for folder in {module.parent for module in modules}:
+        found |= {p for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc", *_PROSE)}
+    return sorted(found)
+
+
+@lru_cache(maxsize=512)
+def _parsed(path: Path, stamp: tuple[int, int]) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), filename=str(path))
+
+
+def _tree(path: Path) -> ast.Module:
+    status = path.stat()
+    return _parsed(path, (status.st_mtime_ns, status.st_size))
+
+
+def _without_magics(source: str) -> str:
+    """A cell without IPython's magics, which ast cannot read."""
+    return "\n".join(
+        "pass" if line.startswith(("%", "!")) else line for line in source.splitlines() if not line.startswith("%%")
+    )
+
+
+def _text(node) -> str | None:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _chain(node: ast.Attribute) -> list[str]:
+    """``a.b.c`` as ["a", "b", "c"]; nothing if it does not start at a name."""
+    parts = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []

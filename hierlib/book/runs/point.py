@@ -1,0 +1,103 @@
+"""Runs one point in this process: a chapter by papermill, a quantity by a call. What it leaves goes into a folder."""
+
+import contextlib
+import copy
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hierlib.book.page.stamp import RUN_DIR
+from hierlib.book.runs.checkout import Chapter
+
+# One thread a chapter: its arrays are small, and chapters run side by side. The chapters fetch nothing.
+ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
+    **dict.fromkeys(("NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
+    "PYTHONHASHSEED": "0",
+    "HF_HUB_OFFLINE": "1",
+    "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one that the user has installed
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
+
+
+def run_point(chapter, values: Mapping, given: Mapping, folder: Path, timeout: int | None) -> None:
+    """Fills the folder of a run; whatever the chapter or the quantity raises comes out.
+
+    Args:
+        chapter: a Chapter, or a Quantity.
+        values: a value for every parameter.
+        given: those that differ from the defaults; papermill puts these into the notebook.
+        timeout: seconds that one cell may take, None for no limit.
+    """
+    if isinstance(chapter, Chapter):
+        _papermill(chapter, given, folder, timeout)
+    else:
+        _call(chapter, values, folder)
+
+
+def _call(quantity, values: Mapping, folder: Path) -> None:
+    import torch
+
+    from hierlib.book.page.results import save
+
+    with environment({**ENVIRONMENT, RUN_DIR: str(folder)}):
+        torch.set_num_threads(1)  # sums are the same on every machine and beside every other process
+        save(quantity.slug, quantity(**values))
+
+
+def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | None) -> None:
+    import papermill
+    from jupyter_client import AsyncKernelManager
+    from traitlets.config import Config
+
+    class Kernel(AsyncKernelManager):
+        """Is asked to end when its notebook has ended, but not interrupted before, which it may report as an error."""
+
+        async def _async_interrupt_kernel(self) -> None:
+            pass
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it cannot read a parameter's constraint, and says so
+    root = chapter.root
+    # Kernels talk by sockets in a folder, since ports are found by trial and two kernels may find the same one.
+    # A socket's path has 104 characters at most, and temporary folders of macOS have long names.
+    scratch = tempfile.mkdtemp(prefix="hier-", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+    settings = {
+        **ENVIRONMENT,
+        RUN_DIR: str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+        "IPYTHONDIR": scratch,  # no start-up files of the user, no history shared between kernels
+        "JUPYTER_RUNTIME_DIR": scratch,
+        "MPLCONFIGDIR": str(root / "_build" / "matplotlib"),
+    }
+    notebook = copy.deepcopy(chapter.notebook)
+    notebook.metadata.pop("source_map", None)
+    try:
+        with environment(settings):
+            papermill.execute_notebook(
+                notebook,
+                folder / f"{chapter.slug}.ipynb",
+                parameters=dict(given),
+                cwd=str(chapter.path.parent),
+                kernel_name="python3",
+                progress_bar=False,
+                start_timeout=180,
+                execution_timeout=timeout,
+                kernel_manager_class=Kernel,
+                config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
+            )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

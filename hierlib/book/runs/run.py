@@ -1,0 +1,355 @@
+"""Runs chapters and quantities, each into a folder of its own, and never the same run twice.
+
+A run's folder holds the executed notebook, run.json (what was run, and a checksum of every file),
+records.json and data/. It is written under another name and renamed when whole, so a folder that exists is
+complete, whatever was killed; a run that failed is kept beside it as NAME-failed. What is no fault of the run (a full
+disk, other code on a worker) leaves nothing.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from hierlib.book.page.stamp import commit, versions
+from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.key import code_key, run_keys
+from hierlib.book.runs.params import BadRequest, resolve
+from hierlib.book.runs.point import run_point
+from hierlib.book.runs.targets import Quantity
+
+KEEP = 6  # runs of one chapter that stay in _build/runs beside those just used
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: a chapter or quantity, the value of each of its parameters, and the folder that it becomes.
+
+    Args:
+        given: the values that differ from the defaults; papermill puts these into the notebook.
+        timeout: seconds that one cell may take, None for no limit.
+        force: run again even if the folder is there.
+        fit: `identity` of the code and versions that the run is meant to have; where there are others it is refused.
+        commit: what the run says of its commit; None to ask git.
+    """
+
+    chapter: Chapter | Quantity
+    values: Mapping
+    given: Mapping
+    key: str
+    folder: Path
+    timeout: int | None = None
+    force: bool = False
+    fit: str = ""
+    commit: str | None = None
+
+
+class Misfit(RuntimeError):
+    """The code or the versions here are not those that the run was prepared with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `error` is None, or one line that says what was raised; `folder` is what there is to read.
+
+    `halt` says that it is no fault of this run, and that the others cannot go on either; nothing is left of it then.
+    """
+
+    job: Job
+    folder: Path
+    seconds: float
+    cached: bool = False
+    error: str | None = None
+    halt: bool = False
+
+    @property
+    def notebook(self) -> Path:
+        return self.folder / f"{self.job.chapter.slug}.ipynb"
+
+    @property
+    def left(self) -> Path | None:
+        """Of a failure, what there is to read: the notebook up to there, or a traceback; None after a halt."""
+        return next((p for p in (self.notebook, self.folder / "traceback.txt") if p.exists()), None)
+
+
+def prepare(chapter: Chapter, given: Mapping | None = None, folder: Path | None = None, **options) -> Job:
+    """The job of running `chapter` with `given` parameters; raises BadRequest before anything runs.
+
+    Args:
+        folder: where to; by default _build/runs/SLUG-KEY of the checkout.
+        options: `timeout` and `force` of the Job.
+    """
+    values = resolve(chapter.parameters, given or {}, chapter=chapter.slug)
+    folder = None if folder is None else Path(folder)
+    return jobs_of(chapter, [values], chapter.root / "_build" / "runs", folder, **options)[0]
+
+
+def jobs_of(
+    chapter: Chapter | Quantity, points: Iterable[Mapping], into: Path, folder: Path | None = None, **options
+) -> list[Job]:
+    """The jobs of many points, whose values are whole and checked, each in a folder `into`/SLUG-KEY of its own.
+
+    Args:
+        folder: for a single point, the folder that it becomes.
+        options: as of `prepare`.
+    """
+    key_of, found, defaults = run_keys(chapter), [], {k: p.default for k, p in chapter.parameters.items()}
+    into = Path(into).absolute()
+    for values in points:
+        key = key_of(values)
+        given = {k: v for k, v in values.items() if v != defaults[k]}
+        where = into / f"{chapter.slug}-{key}" if folder is None else folder.absolute()
+        found.append(Job(chapter, values, given, key, where, **options))
+        _refuse_foreign(found[-1])
+    return found
+
+
+def _refuse_foreign(job: Job) -> None:
+    """Nothing but a run may be replaced, and another run only by force. A folder of the run's own name is a run."""
+    folder = job.folder
+    if folder.name != f"{job.chapter.slug}-{job.key}" and folder.exists() and not _empty(folder):
+        try:
+            key = json.loads((folder / "run.json").read_text("utf-8"))["key"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise BadRequest(f"{folder} is there and holds no run; name a folder that is new or empty") from None
+        if key != job.key and not job.force:
+            raise BadRequest(f"{folder} holds another run; name another folder, or replace it with --force")
+
+
+def _empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def finished(job: Job) -> bool:
+    """Whether the job's folder holds this very run, whole: key, parameters and the checksum of every file are right."""
+    try:
+        facts = json.loads((job.folder / "run.json").read_text("utf-8"))
+        if facts["key"] != job.key or facts["parameters"] != dict(job.values):
+            return False
+        return facts["files"] == checksums(job.folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def execute(job: Job) -> Outcome:
+    """Runs one job in this process, unless it is done already. What a chapter raises ends up in the Outcome."""
+    start = time.time()
+    if finished(job) and not job.force:
+        with contextlib.suppress(OSError):
+            os.utime(job.folder)  # `prune` keeps what was used last
+        return Outcome(job, job.folder, 0.0, cached=True)
+    part = _part(job)
+    try:
+        if job.fit and job.fit != identity(job.chapter):
+            raise Misfit("the code has changed since the start, or this worker has other code or versions")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        facts = {
+            "chapter": job.chapter.slug,
+            "parameters": dict(job.values),
+            "key": job.key,
+            "code": _code_here(job.chapter),
+            "commit": commit(job.chapter.root) if job.commit is None else job.commit,
+            "versions": versions(),
+            "started": start,
+        }
+        _write(part / "run.json", facts)
+        run_point(job.chapter, job.values, job.given, part, job.timeout)
+        facts |= {"seconds": round(time.time() - start, 3), "files": checksums(part)}
+        _write(part / "run.json", facts)
+        _publish(part, job)
+        shutil.rmtree(failed_folder(job), ignore_errors=True)
+        return Outcome(job, job.folder, time.time() - start)
+    except Exception as error:
+        seconds, text = time.time() - start, _readable(traceback.format_exc())
+        if isinstance(error, Misfit):
+            return Outcome(job, job.folder, seconds, error=_summary(error), halt=True)
+        if why := _no_room(error, part):
+            return Outcome(job, job.folder, seconds, error=why, halt=True)
+        _keep_failed(part, job, text)
+        return Outcome(job, failed_folder(job), seconds, error=_summary(error))
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def failed_folder(job: Job) -> Path:
+    """Where a run is kept that has failed: what it had left up to there, and traceback.txt."""
+    return job.folder.with_name(f"{job.folder.name}-failed")
+
+
+def _keep_failed(part: Path, job: Job, text: str) -> None:
+    shutil.rmtree(failed_folder(job), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        part.mkdir(parents=True, exist_ok=True)
+        (part / "traceback.txt").write_text(text, "utf-8")
+        part.replace(failed_folder(job))
+
+
+def died(job: Job, why: str) -> Outcome:
+    """The outcome of a run whose process died under it, kept as one that failed."""
+    _keep_failed(_part(job), job, f"{why}\n")
+    return Outcome(job, failed_folder(job), 0.0, error=why)
+
+
+def _part(job: Job) -> Path:
+    return job.folder.with_name(f".{job.folder.name}.{socket.gethostname()}-{os.getpid()}.part")
+
+
+def _no_room(error: Exception, folder: Path) -> str | None:
+    """Why nothing more can be written there, if so. Libraries hide it in errors of their own: a try tells, too."""
+    try:
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            raise error
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / "room.part"
+        probe.write_bytes(b"\1" * 2**18)  # as much as a point may need
+        probe.unlink()
+    except OSError as why:
+        return f"nothing can be written to {folder.parent} ({why.strerror})"
+    return None
+
+
+def identity(chapter: Chapter | Quantity) -> str:
+    """Of the code and the versions that a run in this process would have."""
+    return hashlib.sha256(json.dumps([_code_here(chapter), versions()]).encode()).hexdigest()[:16]
+
+
+@lru_cache
+def _code_here(chapter: Chapter | Quantity) -> str:
+    """Once a process: it imports the code once, too."""
+    return code_key(chapter)
+
+
+@contextlib.contextmanager
+def pool(workers: int) -> Iterator[Executor]:
+    """Processes that run chapters. They start afresh (spawn: kernels hang in a forked process), and end if
+    this process does, however it ends."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_start_worker)
+    try:
+        yield executor
+    except BaseException:
+        processes = list(executor._processes.values())  # public only from Python 3.14 on
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+        raise
+    executor.shutdown()
+
+
+def prune(runs: Path, used: Iterable[Outcome]) -> None:
+    """Removes all but the newest few runs of each chapter, and what killed runs have left."""
+    slugs = {o.job.chapter.slug: 0 for o in used}
+    keep = {o.folder for o in used}
+    for folder in sorted(runs.glob("*"), key=_age):
+        match = re.fullmatch(r"(.+)-[0-9a-f]{16}(-failed)?", folder.name)
+        if match and match[1] in slugs and folder not in keep:
+            slugs[match[1]] += not match[2]
+            if match[2] or slugs[match[1]] > KEEP:
+                shutil.rmtree(folder, ignore_errors=True)
+    clear_parts(runs)
+
+
+def clear_parts(runs: Path) -> None:
+    """Removes what runs have left that were killed on this machine."""
+    for part in runs.glob(".*.part"):
+        match = re.fullmatch(r".+\.(.+)-(\d+)\.part", part.name)
+        if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _start_worker() -> None:
+    parent = multiprocessing.parent_process()
+
+    def follow():
+        parent.join()
+        os._exit(1)  # its kernel watches this process in turn
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _publish(part: Path, job: Job) -> None:
+    """Renames the whole run to its place; where another process was quicker with the same run, that one stays."""
+    for attempt in range(3):
+        try:
+            part.replace(job.folder)  # works only where there is nothing, or an empty folder
+            return
+        except OSError:
+            if finished(job) and not job.force:
+                return
+            if attempt == 2:
+                raise
+            old = part.with_name(f"{part.name}.old.part")
+            with contextlib.suppress(FileNotFoundError):
+                job.folder.replace(old)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Of every file of a run but run.json, which holds them; no run makes links.
+
+    Raises:
+        ValueError: there is a link.
+    """
+    paths = sorted(folder.rglob("*"))
+    if any(path.is_symlink() for path in paths):
+        raise ValueError("a file of it is a link")
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+def _write(path: Path, facts: dict) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    part.replace(path)
+
+
+def expected_seconds(job: Job) -> float:
+    """How long the chapter took last time; one that never ran may be the longest."""
+    runs = [p for p in job.folder.parent.glob(f"{job.chapter.slug}-*/run.json")]
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return json.loads(max(runs, key=lambda p: p.stat().st_mtime, default=Path()).read_text())["seconds"]
+    return float("inf")
+
+
+def _summary(error: Exception) -> str:
+    name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    lines = [line for line in _readable(text).splitlines() if line.strip()]
+    return f"{name}: {lines[0] if lines else 'no message'}"
+
+
+def _readable(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:  # removed by another build
+        return float("inf")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

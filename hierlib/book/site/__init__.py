@@ -1,0 +1,1 @@
+"""How the site is built from what was run: Sphinx, the ledger, the PDF."""

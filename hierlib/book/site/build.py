@@ -1,0 +1,187 @@
+"""Makes the site from finished runs: fills jupyter-cache, builds with Jupyter Book, packs the result.
+
+The site is built beside the one that is there and takes its place when it is whole. Jupyter Book executes
+nothing: it finds every notebook in the cache.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from hierlib.book.page.results import claims
+from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.run import Outcome
+from hierlib.book.site import under_figures as figures
+from hierlib.book.site.ledger_page import ANSWERS, PAGES
+
+# What else the pages are made of: a change here makes the site anew, and executes nothing.
+_SOURCES = (
+    "_config.yml",
+    "_toc.yml",
+    "requirements.lock",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "LICENSE",
+    "README.md",
+    PAGES,
+)
+
+
+class SiteError(RuntimeError):
+    """The site could not be built; the message has the reasons and the log's place."""
+
+
+def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> bool:
+    """Builds _build/html of what the runs have left and today's prose.
+
+    Returns:
+        False if the site that is there was made of just this.
+
+    Raises:
+        SiteError: Jupyter Book warned or failed, or a run answers a claim that the ledger does not have.
+    """
+    runs = list(runs)
+    _check_claims(root, runs)
+    build = root / "_build"
+    build.mkdir(exist_ok=True)
+    key, kept = _site_key(root, runs), build / "html.key"
+    with locked(build / "site.lock") as lock:
+        if not force and (build / "html" / "index.html").exists() and kept.exists() and kept.read_text() == key:
+            return False
+        work = build / "site"  # anew each time: no page, no output of yesterday
+        shutil.rmtree(work, ignore_errors=True)
+        _gather(runs, build / ANSWERS)
+        figures.gather(root, runs, build / figures.MADE)
+        for run in runs:
+            _feed(run, work / "_build" / ".jupyter_cache")
+        _jupyter_book(root, work, build / "site.log", lock)
+        kept.unlink(missing_ok=True)
+        old = build / "html.old"
+        shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            (build / "html").replace(old)
+        (work / "_build" / "html").replace(build / "html")
+        shutil.rmtree(old, ignore_errors=True)
+        kept.write_text(key)
+    return True
+
+
+def zip_site(root: Path, target: Path) -> Path:
+    """Packs _build/html into one archive, the same bytes from the same site."""
+    html = root / "_build" / "html"
+    if not (html / "index.html").exists():
+        raise BadRequest("there is no site yet; `make book` builds it")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part")
+    with (
+        locked(root / "_build" / "site.lock"),
+        zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out,
+    ):
+        for path in sorted(p for p in html.rglob("*") if p.is_file() and p.name != ".buildinfo"):
+            entry = zipfile.ZipInfo(f"{target.stem}/{path.relative_to(html).as_posix()}")
+            entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
+            out.writestr(entry, path.read_bytes())
+    return part.replace(target)
+
+
+@contextlib.contextmanager
+def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[IO]:
+    """Holds an exclusive lock on a file; waits, and says so, while another process has it.
+
+    A child that is given the open file has a share in the lock, and keeps it if this process is killed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell("another build is at work in this checkout; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file  # closing it, or dying, gives the lock back
+
+
+def _check_claims(root: Path, runs: list[Outcome]) -> None:
+    """A cached run may answer a claim that has been renamed since; the ledger must not lose it silently."""
+    known = claims(root) if (root / "book" / "claims.yaml").exists() else {}
+    for run in runs:
+        path = run.folder / "records.json"
+        unknown = {row["id"] for row in json.loads(path.read_text("utf-8"))} - set(known) if path.exists() else None
+        if unknown:
+            raise SiteError(f"{run.job.chapter.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
+
+
+def _gather(runs: list[Outcome], target: Path) -> None:
+    """All answers of the runs in one file, with what made each; the page of claims is built from it."""
+    found = {}
+    for run in runs:
+        path = run.folder / "records.json"
+        facts = json.loads((run.folder / "run.json").read_text("utf-8"))
+        for row in json.loads(path.read_text("utf-8")) if path.exists() else []:
+            if row["id"] in found:
+                raise SiteError(f"{run.job.chapter.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
+            found[row["id"]] = row | {"commit": facts["commit"], "key": facts["key"]}
+    part = target.with_suffix(".part")
+    part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    part.replace(target)
+
+
+def _site_key(root: Path, runs: list[Outcome]) -> str:
+    digest = hashlib.sha256()
+    paths = [root / name for name in _SOURCES]
+    for folder in (root / "book", root / "hierlib"):
+        paths += sorted(p for p in folder.rglob("*") if "__pycache__" not in p.parts and "checkpoint" not in str(p))
+    for path in (*paths, *sorted(run.notebook for run in runs)):
+        if path.is_file():
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _feed(run: Outcome, folder: Path) -> None:
+    """Puts the run's outputs under today's prose into jupyter-cache."""
+    import nbformat
+    from jupyter_cache import get_cache
+    from jupyter_cache.base import CacheBundleIn
+    from myst_nb.core.read import read_myst_markdown_notebook
+
+    path = run.job.chapter.path
+    page = read_myst_markdown_notebook(path.read_text("utf-8"), add_source_map=False, path=path)
+    done = nbformat.read(run.notebook, as_version=4)
+    cells, executed = ([c for c in nb.cells if c.cell_type == "code"] for nb in (page, done))
+    if [c.source for c in cells] != [c.source for c in executed]:
+        raise SiteError(f"{path.name} was edited during the build; build again")
+    for cell, source in zip(cells, executed):
+        cell.outputs, cell.execution_count = source.outputs, source.execution_count
+    seconds = {"execution_seconds": done.metadata["papermill"]["duration"]}
+    bundle = CacheBundleIn(page, str(path), data=seconds)
+    get_cache(str(folder)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+
+
+def _jupyter_book(root: Path, work: Path, log: Path, lock: IO) -> None:
+    program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    with log.open("w") as out:
+        done = subprocess.run(
+            words, cwd=root, env=settings, stdin=subprocess.DEVNULL, stdout=out, stderr=out, pass_fds=[lock.fileno()]
+        )
+    text = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text("utf-8", "replace"))
+    log.write_text(text, "utf-8")
+    bad = [line for line in text.splitlines() if re.search(r"\b(WARNING|ERROR|CRITICAL)\b|Error:", line)]
+    executed = re.findall(r".*Executing notebook.*", text)
+    if executed:
+        bad.append(f"Jupyter Book executed a notebook itself, so the cache did not serve it: {executed[0].strip()}")
+    if done.returncode or executed:
+        bad = bad or text.splitlines()[-5:]
+        reasons = "\n".join(f"  {line.strip()}" for line in dict.fromkeys(bad))
+        raise SiteError(f"the site was not built; the whole log is in {log.relative_to(root)}\n{reasons}")

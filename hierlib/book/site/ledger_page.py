@@ -1,0 +1,183 @@
+"""The page of claims: a Sphinx directive that lists every row of book/claims.yaml with its computed verdict."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+from hierlib.book.page.results import claims
+from hierlib.book.runs.checkout import Chapter, chapters
+from hierlib.book.site import cells
+from hierlib.book.site.ledger import expected, measured, verdicts
+
+ANSWERS = "answers.json"  # in _build: what the chapters of this build have recorded
+PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
+NOT_IN_THE_PAPER = "shape only: not in the paper"
+_PRINTED = {r"\balpha_bar\b": "ᾱ", r"\beps\b": "ε", "<=": "≤", ">=": "≥", r" - (?=\S)": " − "}
+VERDICTS = ("reproduced", "qualified", "differs", "no verdict", "not tested here", "not answered yet")
+
+
+class Ledger(SphinxDirective):
+    """``{ledger} counts`` is the table of verdicts; ``{ledger} paper`` and ``{ledger} own`` list the claims.
+
+    ``{ledger} pages`` is the table of what each page of the site costs a reader.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        root = Path(self.env.srcdir)
+        if self.arguments[0] == "pages":
+            self.env.note_dependency(str(root / PAGES))
+            kept = json.loads((root / PAGES).read_text("utf-8")) if (root / PAGES).exists() else None
+            return _pages(kept, self.env.found_docs)
+        path = root / "_build" / ANSWERS
+        rows, answers = claims(root), json.loads(path.read_text("utf-8")) if path.exists() else {}
+        for file in (path, root / "book" / "claims.yaml"):
+            self.env.note_dependency(str(file))
+        found = verdicts(rows, answers)
+        part = self.arguments[0]
+        if part == "counts":
+            return [_counts(rows, found), *_lists(rows, found)]
+        if part not in ("paper", "own"):
+            raise self.error(f"ledger: expected counts, paper, own or pages, got {part!r}")
+        known = chapters(root)
+        chosen = [row for row in rows.values() if bool(row.get("own")) == (part == "own")]
+        return [_entry(row, found[row["id"]], answers.get(row["id"]), known.get(row["chapter"])) for row in chosen]
+
+
+def _counts(rows: dict, found: dict) -> nodes.table:
+    """Verdicts by whose claim it is: the paper's, or this book's own."""
+    kinds = {"of the paper": False, "of this book": True}
+    count = {
+        k: Counter(found[id] for id, row in rows.items() if bool(row.get("own")) == own) for k, own in kinds.items()
+    }
+    body = [[word, *(str(count[k][word]) for k in kinds)] for word in VERDICTS if any(count[k][word] for k in kinds)]
+    body.append(["all", *(str(sum(count[k].values())) for k in kinds)])
+    return _table(["verdict", *kinds], body, "ledger-counts")
+
+
+def _lists(rows: dict, found: dict) -> list[nodes.paragraph]:
+    """Links to the claims that are not plainly reproduced, by verdict."""
+    lines = []
+    for verdict in ("qualified", "differs"):
+        line = nodes.paragraph("", "", nodes.strong("", verdict.capitalize()), nodes.Text(": "))
+        mine = [row for id, row in rows.items() if found[id] == verdict]
+        for count, row in enumerate(mine):
+            link = nodes.reference("", _number(row), refuri=f"#claim-{row['id']}", internal=True)
+            line += [nodes.Text(", "), link] if count else [link]
+        lines += [line] if mine else []
+    return lines
+
+
+def _number(claim: dict) -> str:
+    return ", ".join(map(str, claim["row"])) if isinstance(claim["row"], list) else str(claim["row"])
+
+
+def _pages(result: dict | None, there: Collection[str]) -> list[nodes.Node]:
+    """Bytes and first paint of the pages that are there, heaviest first, and how they were measured."""
+    if result is None:
+        command = nodes.literal("", "make book && python benchmarks/pages.py")
+        return [nodes.paragraph("", "Not measured for this edition; ", command, nodes.Text(" does it."))]
+    known = {name: row for name, row in result["pages"].items() if name in there}
+    body = [
+        [
+            _link(name),
+            f"{row['kB'] / 1e3:.2f} MB",
+            f"{row['first_paint_ms'] / 1e3:.2f} s",
+            f"{row['live_ms'] / 1e3:.2f} s" if "live_ms" in row else "–",
+        ]
+        for name, row in sorted(known.items(), key=lambda item: -item[1]["kB"])
+    ]
+    made = result["provenance"]
+    text = f"Measured on {made['date']} at commit {made['commit']} ({made['machine']}) by "
+    how = nodes.paragraph("", text, nodes.literal("", made["command"]), nodes.Text("."))
+    return [_table(["page", "loaded", "first paint", "live figures"], body, "ledger-pages"), how]
+
+
+def _table(head: list, body: list[list], name: str) -> nodes.table:
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=1) for _ in head), cols=len(head))
+    group += nodes.thead("", _row(head))
+    group += nodes.tbody("", *map(_row, body))
+    return nodes.table("", group, classes=[name])
+
+
+def _row(words: list[str | nodes.Node]) -> nodes.row:
+    cells = [nodes.paragraph("", word) if isinstance(word, str) else nodes.paragraph("", "", word) for word in words]
+    return nodes.row("", *(nodes.entry("", cell) for cell in cells))
+
+
+def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | None) -> nodes.container:
+    """One claim: its verdict, its sentence, what was expected of which quantity, what was measured, and where."""
+    box = nodes.container(classes=["claim", f"claim-{verdict.replace(' ', '-')}"], ids=[f"claim-{claim['id']}"])
+    head = nodes.paragraph(classes=["claim-head"])
+    head += nodes.inline("", verdict, classes=["claim-verdict"])
+    head += nodes.inline("", f"{_number(claim)} · {claim['where']}", classes=["claim-where"])
+    shape_only = claim["sentence"].startswith("shape only")
+    quote = claim["sentence"] if shape_only else f"“{claim['sentence']}”"
+    quantity = claim["quantity"].strip().rstrip(".")
+    facts = nodes.paragraph(classes=["claim-facts"])
+    if quote == NOT_IN_THE_PAPER:  # then the quantity is the claim
+        quote = quantity
+    else:
+        facts += _words(f"{quantity}. ")
+    box += [head, nodes.paragraph("", "", *_words(quote.strip()), classes=["claim-sentence"])]
+    why = "status_if_not_run" in claim
+    facts += _words(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
+    if answer:
+        facts += [nodes.strong("", f"Measured: {measured(answer)}"), nodes.Text(". ")]
+    condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
+    for note in filter(None, (condition, claim.get("note"), _standing(claim))):
+        facts += _words(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
+    box += facts
+    if chapter:
+        box += _where(claim, chapter)
+    return box
+
+
+def _words(text: str) -> list[nodes.Node]:
+    """Text of claims.yaml, with P_L, <= and eps as one would print them."""
+    for plain, printed in _PRINTED.items():
+        text = re.sub(plain, printed, text)
+    parts = re.split(r"(?<![A-Za-z])(d?[A-Za-z])_(\w+|\([^()]+\))", text)
+    found = [nodes.Text(parts[0])]
+    for symbol, index, rest in zip(*(parts[i::3] for i in (1, 2, 3)), strict=True):
+        found += [nodes.Text(symbol), nodes.subscript("", index), nodes.Text(rest)]
+    return found
+
+
+def _where(claim: dict, chapter: Chapter) -> nodes.paragraph:
+    """Links: the chapter, the figure or equation that shows the claim, the cell of code that answers it."""
+    links = [_link(chapter.path.relative_to(chapter.root).with_suffix("").as_posix())]
+    if shown := claim.get("shown"):
+        domain, kind = ("math", "eq") if shown.startswith("eq-") else ("std", "numref")
+        links.append(_xref(domain, kind, shown))
+    if number := cells.cell_with(chapter, claim["id"], cells.ANSWERS):
+        uri = f"../{cells.link(chapter, number)}"
+        links.append(nodes.reference("", f"code, cell {number}", refuri=uri, internal=True))
+    line = nodes.paragraph(classes=["claim-links"])
+    for count, each in enumerate(links):
+        line += [nodes.Text(" · "), each] if count else [each]
+    return line
+
+
+def _standing(claim: dict) -> str:
+    words = ["on other data than the paper's, for which alone it speaks"] if claim.get("stand_in") else []
+    words += [f"said in version {claim['version'].removeprefix('v')} of the paper only"] if "version" in claim else []
+    return "; ".join(words)
+
+
+def _link(page: str) -> addnodes.pending_xref:
+    """A link to a page, by its title."""
+    return _xref("std", "doc", f"/{page}")
+
+
+def _xref(domain: str, kind: str, target: str) -> addnodes.pending_xref:
+    return addnodes.pending_xref(
+        "", nodes.inline("", target), refdomain=domain, reftype=kind, reftarget=target, refexplicit=False, refwarn=True
+    )

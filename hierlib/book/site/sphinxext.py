@@ -1,0 +1,152 @@
+"""What the book adds to Sphinx: executed notebooks to download, a stamp in every footer, one copy of a script."""
+
+import hashlib
+import json
+import re
+import time
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from markupsafe import Markup, escape
+
+import hierlib
+from hierlib.book.page.stamp import commit
+from hierlib.book.site import cells
+from hierlib.book.site import under_figures as figures
+from hierlib.book.site.ledger_page import Ledger
+
+SOURCES = ".sources.json"  # in the site's folder
+# What a line may not break: the spaces of 20 000, 95 %, 0.1 ± 0.2 and t = 0.07.
+_TIED = re.compile(r"\d{1,3}(?: \d{3})+(?!\d)|\d %|\d ± \d|(?<!\w)\w{1,2}[*′]? [=≈≤≥<>] (?=[-−.\d])")
+_MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
+
+
+def setup(app) -> dict:
+    app.add_directive("ledger", Ledger)
+    app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
+    cells.setup(app)
+    figures.setup(app)
+    app.connect("builder-inited", _note_sources)
+    app.connect("doctree-resolved", _keep_punctuation)
+    app.connect("doctree-resolved", _keep_numbers)
+    app.setup_extension("sphinx.ext.autodoc")  # whose event the next line wants
+    app.connect("autodoc-skip-member", _skip_fields)
+    app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
+    app.connect("html-page-context", _stamp, priority=450)
+    app.connect("html-page-context", _tidy)
+    # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
+    app.connect("html-page-context", _dedupe_scripts, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _keep_punctuation(app, doctree, page: str) -> None:
+    """Ties a formula to the bracket before it and the punctuation after: browsers may break a line there."""
+    for formula in list(doctree.findall(nodes.math)):
+        parent, at = formula.parent, formula.parent.index(formula)
+        before, after = parent[at - 1] if at else None, parent[at + 1] if at + 1 < len(parent) else None
+        opening = re.search(r"[(\[“‘]$", before.astext()) if isinstance(before, nodes.Text) else None
+        closing = re.match(r"[.,;:!?)\]”’]+", after.astext()) if isinstance(after, nodes.Text) else None
+        if not (opening or closing):
+            continue
+        together = nodes.inline(classes=["nobreak"])
+        parent.replace(formula, together)
+        if opening:
+            together += nodes.Text(opening[0])
+            parent.replace(before, nodes.Text(before.astext()[: opening.start()]))
+        together += formula
+        if closing:
+            together += nodes.Text(closing[0])
+            parent.replace(after, nodes.Text(after.astext()[closing.end() :]))
+
+
+def _keep_numbers(app, doctree, page: str) -> None:
+    """No line breaks inside of 20 000, between a number and its % or ±, nor in t = 0.07."""
+    for text in list(doctree.findall(nodes.Text)):
+        if isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math | nodes.math_block):
+            continue
+        tied = _TIED.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
+        if tied != text:
+            text.parent.replace(text, nodes.Text(tied))
+
+
+def _skip_fields(app, what: str, name: str, member, skip: bool, options) -> bool | None:
+    """The fields of a NamedTuple that has no words for them: the signature names them already."""
+    return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
+
+
+def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:
+    """Puts the executed notebook into the download menu; the theme does so only with a launch button."""
+    executed = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
+    if doctree is None or not executed.exists():
+        return
+    target = Path(app.outdir) / "_sources" / f"{page}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    notebook = nbformat.read(executed, as_version=4)
+    # Papermill runs the cells in order in a fresh kernel; jupyter-cache forgets the counts.
+    for count, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
+        cell.execution_count = count
+    nbformat.write(notebook, target)
+    context["ipynb_source"] = f"{page}.ipynb"
+
+
+def _stamp(app, page: str, template, context: dict, doctree) -> None:
+    """The footer of every page: which code made it, and how."""
+    made = []
+    depth = context["pathto"]
+    if context.get("has_source") and context.get("sourcename"):
+        made.append((depth(f"_sources/{context['sourcename']}", 1), "source"))
+    if context.get("ipynb_source"):
+        made.append((depth(f"_sources/{context['ipynb_source']}", 1), "executed notebook"))
+    how = " and ".join(f'<a href="{escape(url)}" download>{name}</a>' for url, name in made)
+    how = f"<span>How this page was made: {how}</span>" if how else ""
+    build = f'<span class="hier-stamp">{escape(app.config.hier_stamp)}</span>'
+    context["theme_extra_footer"] = Markup(build + how)
+
+
+def build_stamp(root: Path) -> str:
+    """Version, commit and day of this build."""
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"hierlib {hierlib.__version__} · commit {commit(root)} · built {day}"
+
+
+def sources(root: Path) -> dict[str, str]:
+    """Digest of every file that the site is made of, by its path: what tells an old site from a new one."""
+    paths = [root / "_config.yml", root / "_toc.yml"]
+    for folder in (root / "book", root / "hierlib"):
+        paths += [p for p in folder.rglob("*") if p.suffix in _MADE_OF]
+    return {
+        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(paths) if p.is_file()
+    }
+
+
+def _note_sources(app) -> None:
+    app.config.hier_stamp = app.config.hier_stamp or build_stamp(Path(app.srcdir))
+    if app.builder.format == "html":  # at the start: a file that is edited meanwhile counts as newer
+        (Path(app.outdir) / SOURCES).write_text(json.dumps(sources(Path(app.srcdir))))
+
+
+def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
+    """Keeps each script once, and none of sphinx-thebe's.
+
+    Jupyter Book adds thebe's inline script twice (an error in the console); the book has no kernel to offer.
+    """
+    seen, keep = set(), []
+    for script in context.get("script_files", []):
+        body = getattr(script, "attributes", {}).get("body") or ""
+        key = (str(getattr(script, "filename", script) or ""), body)
+        if key not in seen and "thebe" not in key[0] + body:
+            keep.append(script)
+        seen.add(key)
+    context["script_files"] = keep
+    context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]
+
+
+def _tidy(app, page: str, template, context: dict, doctree) -> None:
+    """What a screen reader would stumble over: the empty corner of a table is no heading, a folded cell is called
+    what is written on it, where MyST-NB hides that behind another name, and the references are items of their list.
+    """
+    if context.get("body"):
+        body = context["body"].replace(' aria-label="Toggle hidden content"', "")
+        body = body.replace('role="doc-biblioentry"', 'role="listitem"')
+        context["body"] = re.sub(r'<th class="head">\s*(<p>\s*</p>)?\s*</th>', "<td></td>", body)

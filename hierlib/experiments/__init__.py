@@ -1,0 +1,1 @@
+"""What is measured on drawn grammars: U-turns, messages, changes, spectra, and the statistics of curves."""

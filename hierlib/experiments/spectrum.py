@@ -1,0 +1,189 @@
+"""What linear statistics see of the data: their covariance, exactly, by one pass up and down the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+
+from hierlib.experiments.uturns import Noise, class_curves
+from hierlib.grammar import Grammar, random_grammar
+from hierlib.inference import infer
+
+
+class Marginals(NamedTuple):
+    """Prior probability of each symbol at each node; one tensor a level, (s^(L-l), symbols), float64."""
+
+    levels: tuple[Tensor, ...]
+
+
+def prior_marginals(g: Grammar) -> Marginals:
+    """Probability of each symbol at each node before anything is seen; inside the tree it is not uniform."""
+    root = torch.full((1, g.num_classes), 1 / g.num_classes, dtype=torch.float64, device=g.device)
+    return Marginals(tuple(level[0] for level in _downward(g, root)))
+
+
+def _downward(g: Grammar, root: Tensor) -> list[Tensor]:
+    """From distributions of the class (batch, num_classes) those of all symbols, one tensor a level, leaves first."""
+    levels = [root[:, None]]
+    for level in reversed(range(g.L)):
+        rule, parent = g.rules[level], levels[-1]
+        out = parent.new_zeros(len(root), parent.shape[1], g.s, g.v)
+        weight = (parent / g.m)[..., None].expand(*parent.shape, g.m).flatten(2)
+        for i in range(g.s):
+            out[:, :, i].index_add_(2, rule[..., i].flatten(), weight)
+        levels.append(out.flatten(1, 2))
+    return levels[::-1]
+
+
+def census(g: Grammar, evidence: Tensor) -> Tensor:
+    """Scores of the classes by a linear vote of the leaves: what can be told of the class without any context.
+
+    The score of a class is the projection of the leaves' own beliefs on the exact mean of the data of this class,
+    both measured from the mean of all data. As the tree grows, a vote keeps its accuracy only if m < m_KS.
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `hierlib.infer`.
+
+    Returns:
+        (batch, num_classes) float64; the largest is the class that the vote names.
+
+    Raises:
+        ValueError: evidence has another shape.
+    """
+    if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
+        raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
+    means = _downward(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
+    centre = means.mean(0)
+    axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
+    belief = evidence.double() / evidence.double().sum(2, keepdim=True)
+    return (belief - centre).flatten(1) @ axes.T
+
+
+def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) -> Tensor:
+    """The covariance matrix of one-hot leaves, Cov(1[x_i=a], 1[x_j=b]), times a vector, at a cost linear in d.
+
+    With S = Σ_j u_j(x_j), row (i, a) is P(x_i=a)·(E[S | x_i=a] - E[S]). The conditional mean of what hangs below a node
+    goes up the tree, that of all else comes down.
+
+    Args:
+        g: the grammar.
+        u: (s^L, v) float64.
+        marginals: from `prior_marginals`, if at hand.
+
+    Returns:
+        (s^L, v) float64.
+
+    Raises:
+        ValueError: u has another shape or type.
+    """
+    if u.shape != (g.d, g.v) or u.dtype != torch.float64:
+        raise ValueError(f"u: expected float64 of shape ({g.d}, {g.v}), got {u.dtype} {tuple(u.shape)}")
+    prior = (marginals or prior_marginals(g)).levels
+    below = [u]  # E[sum over the leaves below | symbol of the node]
+    for rule in g.rules:
+        children = below[-1].unflatten(0, (-1, g.s))
+        below.append(sum(children[:, i][:, rule[..., i]] for i in range(g.s)).mean(-1))
+    mean = (prior[-1] * below[-1]).sum()
+    beside = torch.zeros_like(below[-1])  # E[sum over all other leaves | symbol of the node], times its probability
+    for level in reversed(range(g.L)):
+        rule, children = g.rules[level], below[level].unflatten(0, (-1, g.s))
+        weight = prior[level + 1] / g.m
+        terms = [children[:, i][:, rule[..., i]] for i in range(g.s)]
+        total = sum(terms)
+        out = u.new_zeros(len(children), g.s, g.v)
+        for i in range(g.s):
+            value = weight[..., None] * (total - terms[i]) + (beside / g.m)[..., None]
+            out[:, i].index_add_(1, rule[..., i].flatten(), value.flatten(1))
+        beside = out.flatten(0, 1)
+    return prior[0] * u + beside - prior[0] * mean
+
+
+def top_eigenvalue(g: Grammar, *, tolerance: float = 1e-6) -> float:
+    """Largest eigenvalue Λ of the covariance of one-hot leaves, by Lanczos iteration.
+
+    Args:
+        g: the grammar.
+        tolerance: relative.
+
+    >>> from hierlib import random_grammar
+    >>> g = random_grammar(v=4, m=1, s=2, L=3, generator=torch.Generator().manual_seed(0))
+    >>> round(top_eigenvalue(g), 4)
+    1.4021
+    """
+    marginals, size = prior_marginals(g), g.d * g.v
+
+    def times(x: np.ndarray) -> np.ndarray:
+        u = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float64)).reshape(g.d, g.v).to(g.device)
+        return covariance_times(g, u, marginals).cpu().numpy().ravel()
+
+    start = np.random.default_rng(0).normal(size=size)
+    operator = LinearOperator((size, size), matvec=times, dtype=np.float64)
+    return float(eigsh(operator, k=1, v0=start, tol=tolerance, return_eigenvectors=False)[0])
+
+
+def speciation_time(top: float) -> float:
+    """t_S = ½ ln Λ (Biroli et al.): there ᾱ = exp(-2t) has brought the top direction down to the noise."""
+    if not top > 0:
+        raise ValueError(f"top: expected a positive eigenvalue, got {top}")
+    return float(np.log(top) / 2)
+
+
+def clocks(
+    noise: Noise,
+    t: Sequence[float],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Top eigenvalue and exact class curve of the same grammars, so that their half heights can be compared in pairs.
+
+    Args:
+        noise, t, v, m, s, L, draws, data, generator: as for `hierlib.experiments.uturns.class_curves`.
+
+    Returns:
+        (draws,) the top eigenvalue Λ of each grammar, and (draws, T) its belief in the true class, mean over its data.
+
+    Raises:
+        ValueError: as `hierlib.experiments.uturns.class_curves` does.
+    """
+    tops, curves = [], []
+    for _ in range(draws):
+        state = generator.get_state()
+        curves.append(class_curves(noise, t, v=v, m=m, s=s, L=L, draws=1, data=data, generator=generator)[0].numpy())
+        after = generator.get_state()
+        generator.set_state(state)  # the grammar is what was drawn first
+        tops.append(top_eigenvalue(random_grammar(v=v, m=m, s=s, L=L, generator=generator)))
+        generator.set_state(after)
+    return np.array(tops), np.array(curves)
+
+
+def information(g: Grammar, evidence: Tensor) -> Tensor:
+    """What the evidence tells about the symbols of each level: mean entropy before minus entropy after, in nats.
+
+    Its mean over data drawn with their noise is the mutual information of a node and all that is seen, I_l(t).
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `hierlib.infer`.
+
+    Returns:
+        (batch, L+1) float64, averaged over the nodes of a level; level 0 = leaves … L = class.
+    """
+    after = infer(g, evidence, messages=False).marginals
+    before = prior_marginals(g).levels
+    rows = [
+        torch.special.entr(old).sum(1).mean() - torch.special.entr(new.double()).sum(2).mean(1)
+        for old, new in zip(before, after, strict=True)
+    ]
+    return torch.stack(rows, 1)

@@ -1,0 +1,218 @@
+"""Noise processes. Each corrupts the leaves and turns what is seen into leaf evidence; inference knows only that.
+
+Evidence has shape (batch, leaves, v) and is normalised over v. It is stored with the batch innermost, the
+layout in which the kernels read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from hierlib._kernels import memory
+
+
+def batch_innermost(n: int, nodes: int, v: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An uninitialised (n, nodes, v) tensor whose memory order is (nodes, v, n)."""
+    shape = nodes, v, n
+    out = memory.empty(shape, dtype) if device.type == "cpu" else torch.empty(shape, dtype=dtype, device=device)
+    return out.permute(2, 0, 1)
+
+
+def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The ε-process: belief 1-ε+ε/v in the true leaf and ε/v in every other symbol, eqs. (9, 10) = (20, 21).
+
+    It assigns beliefs about a known datum; it is no noise channel, for nothing was observed.
+
+    Args:
+        x0: (n, d) leaves, symbols 0…v-1.
+        eps: ε in [0, 1], a number or one number a datum, (n,).
+        v: alphabet size.
+        dtype: floating type of the evidence.
+
+    Returns:
+        Evidence, (n, d, v).
+
+    Raises:
+        ValueError: ε or a symbol is out of range.
+    """
+    _check_symbols(x0, v)
+    eps = per_datum("eps", eps, x0, dtype, 0.0, 1.0)
+    return _blurred(x0, eps, v)
+
+
+@dataclass(frozen=True)
+class GaussianNoise:
+    """Diffusion of the one-hot leaves, x_t = √ᾱ_t x_0 + √(1-ᾱ_t) η, eqs. (2) = (12).
+
+    Args:
+        v: alphabet size.
+        schedule: ᾱ as a function of the time t; it maps a float64 tensor to one of the same shape, in (0, 1].
+            By default ᾱ_t = exp(-2t), the Ornstein-Uhlenbeck process, with t ≥ 0.
+        dtype: floating type of what is seen and of the evidence.
+    """
+
+    v: int
+    schedule: Callable[[Tensor], Tensor] | None = None
+    dtype: torch.dtype = torch.float32
+
+    def alpha_bar(self, t: float | Tensor) -> Tensor:
+        """The cumulative signal ᾱ_t, float64, of the shape of t.
+
+        Raises:
+            ValueError: t is negative or not finite, or the schedule leaves (0, 1].
+        """
+        t = torch.as_tensor(t, dtype=torch.float64)
+        if not torch.isfinite(t).all() or (t < 0).any():
+            raise ValueError(f"t: expected a finite time t ≥ 0, got {t.tolist()}")
+        alpha_bar = torch.exp(-2 * t) if self.schedule is None else self.schedule(t)
+        alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64)
+        if not ((alpha_bar > 0) & (alpha_bar <= 1)).all():
+            raise ValueError(f"schedule: expected ᾱ in (0, 1], got {alpha_bar.tolist()} at t = {t.tolist()}")
+        return alpha_bar
+
+    def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+        """Diffuse the leaves to time t, eq. (2).
+
+        Args:
+            x0: (n, d) leaves.
+            t: the time, a number or (n,).
+            generator: source of the noise η.
+
+        Returns:
+            x_t, (n, d, v).
+        """
+        _check_symbols(x0, self.v)
+        alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x0, torch.float64, 0.0, 1.0)
+        n, d = x0.shape
+        x_t = batch_innermost(n, d, self.v, self.dtype, x0.device)
+        stored = x_t.permute(1, 2, 0)
+        spread, signal = (1 - alpha_bar).sqrt().to(self.dtype), alpha_bar.sqrt().to(self.dtype)
+        if kernel := _kernel(stored):
+            kernel.diffuse(stored, x0, spread, signal, generator)
+            return x_t
+        stored.normal_(generator=generator).mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
+        return x_t
+
+    def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
+        """Posterior of a single leaf, softmax(x_t / Δ_t) with Δ_t = (1-ᾱ_t)/√ᾱ_t, eqs. (4) = (13).
+
+        Args:
+            x_t: (n, d, v), what is seen.
+            t: the time of x_t, a number or (n,).
+
+        Returns:
+            Evidence, (n, d, v).
+
+        Raises:
+            ValueError: x_t is not finite, or ᾱ_t = 1, where x_t is the datum itself and Δ_t = 0.
+        """
+        if x_t.ndim != 3 or x_t.shape[-1] != self.v:
+            raise ValueError(f"x_t: expected shape (n, d, {self.v}), got {tuple(x_t.shape)}")
+        alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
+        if (alpha_bar == 1).any():
+            raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
+        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)
+        stored = x_t.permute(1, 2, 0)
+        if kernel := _kernel(stored):
+            evidence, finite = kernel.softmax(stored, inverse_delta)
+        else:
+            evidence = (stored * inverse_delta).softmax(1)
+            finite = torch.isfinite(x_t.sum())
+        if not finite:
+            raise ValueError("x_t: expected finite numbers, got NaN or infinity")
+        return evidence.permute(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class MaskNoise:
+    """Erasure: each leaf is replaced by the mask, written v, with probability t, independently.
+
+    Args:
+        v: alphabet size.
+        dtype: floating type of the evidence.
+    """
+
+    v: int
+    dtype: torch.dtype = torch.float32
+
+    def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+        """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
+        _check_symbols(x0, self.v)
+        t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
+        hidden = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
+        return torch.where(hidden, self.v, x0)
+
+    def evidence(self, x_t: Tensor, t: float | Tensor | None = None) -> Tensor:
+        """One on the symbol seen, 1/v on every symbol where the leaf is masked; t is not needed. (n, d, v)."""
+        _check_symbols(x_t, self.v + 1)
+        masked = x_t == self.v
+        out = _blurred(torch.where(masked, 0, x_t), torch.zeros(len(x_t), dtype=self.dtype, device=x_t.device), self.v)
+        return out.masked_fill_(masked[..., None], 1 / self.v)
+
+
+@dataclass(frozen=True)
+class UniformNoise:
+    """Substitution: each leaf is redrawn uniformly among the v symbols with probability t, independently.
+
+    Args:
+        v: alphabet size.
+        dtype: floating type of the evidence.
+    """
+
+    v: int
+    dtype: torch.dtype = torch.float32
+
+    def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+        """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
+        _check_symbols(x0, self.v)
+        t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
+        redrawn = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
+        fresh = torch.randint(self.v, x0.shape, generator=generator, device=x0.device)
+        return torch.where(redrawn, fresh, x0)
+
+    def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
+        """Belief 1-t+t/v in the symbol seen and t/v in every other one; (n, d, v)."""
+        _check_symbols(x_t, self.v)
+        return _blurred(x_t, per_datum("t", t, x_t, self.dtype, 0.0, 1.0), self.v)
+
+
+def _blurred(x: Tensor, eps: Tensor, v: int) -> Tensor:
+    """(n, d, v): 1-ε+ε/v on x, of shape (n, d), and ε/v elsewhere; ε of shape (n,)."""
+    n, d = x.shape
+    out = batch_innermost(n, d, v, eps.dtype, x.device)
+    stored = out.permute(1, 2, 0)
+    stored.copy_((eps / v).expand(d, v, n))
+    stored.scatter_(1, x.T[:, None], (1 - eps + eps / v).expand(d, 1, n))
+    return out
+
+
+def _kernel(x: Tensor) -> ModuleType | None:
+    """The compiled kernels, if they can do (leaves, v, n) faster: only then imported, for that takes a second."""
+    gradient = torch.is_grad_enabled() and x.requires_grad
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.shape[-1] < 32 or gradient:
+        return None
+    return import_module("hierlib._kernels.compiled.gaussian")
+
+
+def _check_symbols(x: Tensor, v: int) -> None:
+    if x.ndim != 2 or x.dtype != torch.int64:
+        raise ValueError(f"expected int64 symbols of shape (n, d), got {x.dtype} of shape {tuple(x.shape)}")
+    if x.numel() and (x.min() < 0 or x.max() >= v):
+        raise ValueError(f"expected symbols in 0…{v - 1}, got {x.min()}…{x.max()}")
+
+
+def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
+    """A number, or one a datum, as an (n,) tensor with x's device, checked to lie in [low, high]."""
+    value = torch.as_tensor(value, dtype=dtype, device=x.device)
+    if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
+        raise ValueError(f"{name}: expected a number or shape ({len(x)},), got shape {tuple(value.shape)}")
+    if not ((value >= low) & (value <= high)).all():
+        bad = value if value.ndim == 0 else value[~((value >= low) & (value <= high))][0]
+        raise ValueError(f"{name}: expected in [{low:g}, {high:g}], got {bad.item():g}")
+    return value.expand(len(x))

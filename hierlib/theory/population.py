@@ -1,0 +1,224 @@
+"""Population dynamics: the mean over grammars of belief propagation for any leaf noise, without a grammar.
+
+Also called density evolution. A message to a node is random through the noise of its leaves and through the rules
+that lead to it. A pool of belief vectors stands for its distribution; one step up or down the tree draws fresh
+rules at every node and the incoming beliefs from the pool. Unlike the mean field this keeps the whole
+distribution. What it leaves out is that the nodes of a level share their rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hierlib.grammar import check_parameters
+from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+
+Noise = GaussianNoise | MaskNoise | UniformNoise
+Sampler = Callable[[int, torch.Generator], Tensor]
+
+
+class Levels(NamedTuple):
+    """Mean belief in the true symbol, one row a pool, one column a level (0 = leaves … L = class)."""
+
+    up: Tensor  #: upward, (pools, L+1)
+    down: Tensor | None  #: downward, (pools, L+1)
+    marginal: Tensor | None  #: marginal, (pools, L+1)
+
+
+def leaf_sampler(noise: Noise | None, t: float, *, v: int | None = None) -> Sampler:
+    """The evidence of leaves whose true symbol is 0.
+
+    Args:
+        noise: a noise process, or None for the ε-process.
+        t: its time; ε in [0, 1] for the ε-process.
+        v: alphabet size, needed for the ε-process only.
+
+    Returns:
+        A function (n, generator) → (n, v) float64 beliefs.
+
+    Raises:
+        ValueError: the noise is None and v is not given.
+    """
+    if noise is None:
+        if v is None:
+            raise ValueError("v: expected the alphabet size of the ε-process, got None")
+        return lambda n, generator: epsilon_evidence(
+            torch.zeros(n, 1, dtype=torch.int64, device=generator.device), eps=t, v=v, dtype=torch.float64
+        )[:, 0]
+
+    def draw(n: int, generator: torch.Generator) -> Tensor:
+        truth = torch.zeros(n, 1, dtype=torch.int64, device=generator.device)
+        return noise.evidence(noise.corrupt(truth, t, generator=generator), t)[:, 0].to(torch.float64)
+
+    return draw
+
+
+def planted_rules(n: int, *, v: int, m: int, s: int, generator: torch.Generator) -> Tensor:
+    """Draw n tables of rules, each conditioned on one rule of one symbol being (0, …, 0).
+
+    The other v·m-1 tuples are uniform without replacement among the other v^s-1. This is the law of the rules
+    around a node of a random grammar once its true symbol and those of its children are named 0.
+
+    Args:
+        n: number of tables.
+        v, m, s: alphabet size, rules per symbol, branching factor.
+        generator: source of randomness; the tables live on its device.
+
+    Returns:
+        int64 (n, v, m, s), the true rule at ``[:, 0, 0]``.
+
+    Raises:
+        ValueError: no such grammar exists.
+    """
+    check_parameters(v, m, s, 1, v)
+    codes = _planted_codes(n, v, m, s, generator).reshape(v, m, n).permute(2, 0, 1)
+    return torch.stack([_symbol(codes, i, v, s) for i in range(s)], -1)
+
+
+def density_evolution(
+    leaves: Sampler,
+    *,
+    m: int,
+    s: int,
+    L: int,
+    size: int = 4096,
+    pools: int = 4,
+    downward: bool = True,
+    generator: torch.Generator,
+) -> Levels:
+    """Population dynamics of (16-19) on a tree of L levels: every level's mean belief in the truth.
+
+    Args:
+        leaves: draws the evidence of leaves whose true symbol is 0, see `leaf_sampler`.
+        m, s, L: rules per symbol, branching factor, levels; the classes are as many as the symbols.
+        size: beliefs in a pool.
+        pools: independent pools; the scatter of their means is the sampling error.
+        downward: whether to go down again; without, `down` and `marginal` are None.
+        generator: source of randomness; the pools live on its device.
+
+    Returns:
+        `Levels`, float64.
+
+    Raises:
+        ValueError: a parameter is out of range, or beliefs contradict each other, so that no symbol is left.
+
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> run = density_evolution(leaf_sampler(None, 0.5, v=32), m=8, s=2, L=3, size=500, generator=generator)
+    >>> run.marginal.shape, bool((run.up.mean(0).diff() > 0).all())
+    (torch.Size([4, 4]), True)
+    """
+    if min(L, size, pools) < 1:
+        raise ValueError(f"expected L, size and pools ≥ 1, got {L}, {size} and {pools}")
+    v = leaves(1, generator).shape[-1]
+    check_parameters(v, m, s, 1, v)  # any depth will do: there is no tree
+    runs = [_one_pool(leaves, v, m, s, L, size, downward, generator) for _ in range(pools)]
+    up, down, marginal = (None if x[0] is None else torch.stack(x) for x in zip(*runs))
+    return Levels(up, down, marginal)
+
+
+def _one_pool(leaves, v, m, s, L, size, downward, generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """One pool up and down the tree; pools are (v, size), and up[0] is drawn afresh wherever it is used."""
+
+    def draw(pool: Tensor | None) -> Tensor:
+        if pool is None:
+            return leaves(size, generator).T
+        return pool[:, torch.randint(pool.shape[1], (size,), generator=generator, device=pool.device)]
+
+    up: list[Tensor | None] = [None]
+    for _ in range(L):
+        up.append(_step_up([draw(up[-1]) for _ in range(s)], m, generator))
+    mean_up = torch.stack([draw(None)[0].mean()] + [pool[0].mean() for pool in up[1:]])
+    if not downward:
+        return mean_up, None, None
+    down = torch.full((v, size), 1 / v, dtype=torch.float64, device=mean_up.device)
+    means = [(down[0].mean(), (up[L] * down / _total(up[L] * down))[0].mean())]
+    for level in reversed(range(L)):
+        down = _step_down(draw(down), [draw(up[level]) for _ in range(s - 1)], m, generator)
+        both = draw(up[level]) * down
+        means.insert(0, (down[0].mean(), (both / _total(both))[0].mean()))
+    mean_down, marginal = (torch.stack(x) for x in zip(*means))
+    return mean_up, mean_down, marginal
+
+
+def _step_up(children: list[Tensor], m: int, generator: torch.Generator) -> Tensor:
+    """Upward messages (16, 17) with fresh rules at every node: s pools (v, n) → (v, n)."""
+    out = []
+    for part in _parts(children, m):
+        v, n = part[0].shape
+        codes = _planted_codes(n, v, m, len(part), generator)
+        weight = math.prod(child.gather(0, _symbol(codes, i, v, len(part))) for i, child in enumerate(part))
+        message = weight.reshape(v, m, n).sum(1)
+        out.append(message / _total(message))
+    return torch.cat(out, 1)
+
+
+def _step_down(parent: Tensor, siblings: list[Tensor], m: int, generator: torch.Generator) -> Tensor:
+    """Downward messages (18, 19) to a first child with fresh rules at every node: pools (v, n) → (v, n)."""
+    s, out = len(siblings) + 1, []
+    for part in _parts([parent, *siblings], m):
+        v, n = part[0].shape
+        codes = _planted_codes(n, v, m, s, generator)
+        weight = part[0].repeat_interleave(m, 0)
+        for i, sibling in enumerate(part[1:], start=1):
+            weight = weight * sibling.gather(0, _symbol(codes, i, v, s))
+        message = torch.zeros_like(part[0]).scatter_add_(0, _symbol(codes, 0, v, s), weight)
+        out.append(message / _total(message))
+    return torch.cat(out, 1)
+
+
+def _parts(beliefs: list[Tensor], m: int) -> list[tuple[Tensor, ...]]:
+    """Cut the pools into parts, so that the rule tables of a part stay below some 30 MB."""
+    v, s = len(beliefs[0]), len(beliefs)
+    width = max(v * m, v**s if _dense(v, m, s) else 0)
+    return list(zip(*(belief.split(max(1, 2**22 // width), 1) for belief in beliefs)))
+
+
+def _total(message: Tensor) -> Tensor:
+    total = message.sum(0, keepdim=True)
+    if not (total > 0).all():
+        raise ValueError("leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all")
+    return total
+
+
+def _symbol(codes: Tensor, i: int, v: int, s: int) -> Tensor:
+    """Symbol i of the tuples with these codes in base v."""
+    return codes // v ** (s - 1 - i) % v
+
+
+def _dense(v: int, m: int, s: int) -> bool:
+    return v**s <= 8 * v * m
+
+
+def _planted_codes(n: int, v: int, m: int, s: int, generator: torch.Generator) -> Tensor:
+    """The codes of n planted tables, (v·m, n): 0, then v·m-1 distinct ones of 1…v^s-1 in random order.
+
+    Dense tables are shuffled (Fisher-Yates, all n at once); in sparse ones, duplicates are drawn again.
+    Both treat all codes alike, so every ordered choice has the same probability.
+    """
+    k, codes_left, device = v * m - 1, v**s - 1, generator.device
+    if not _dense(v, m, s):
+        codes = torch.randint(1, codes_left + 1, (n, k), generator=generator, device=device)
+        again = torch.arange(n, device=device)
+        while len(again):
+            sorted_, order = codes[again].sort(dim=1, stable=True)
+            repeated = torch.zeros_like(order, dtype=torch.bool)
+            repeated.scatter_(1, order[:, 1:], sorted_[:, 1:] == sorted_[:, :-1])
+            again, repeated = again[repeated.any(1)], repeated[repeated.any(1)]
+            fresh = torch.randint(1, codes_left + 1, repeated.shape, generator=generator, device=device)
+            codes[again] = torch.where(repeated, fresh, codes[again])
+        codes = codes.T
+    else:
+        table = torch.arange(1, codes_left + 1, device=device)[:, None].repeat(1, n)
+        column = torch.arange(n, device=device)
+        for i in range(k):
+            j = torch.randint(i, codes_left, (n,), generator=generator, device=device)
+            picked = table[j, column]
+            table[j, column] = table[i].clone()
+            table[i] = picked
+        codes = table[:k]
+    return torch.cat([torch.zeros(1, n, dtype=torch.int64, device=device), codes])
