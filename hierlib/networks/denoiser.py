@@ -21,8 +21,8 @@ class TreeUNet(nn.Module):
 
     On the way up a node sees its s children, as in `hierlib.networks.classifier.TreeCNN`; on the way down it
     tells each child what it has from above and, over the skip connection, from that child and its siblings. This
-    is the flow of belief propagation's messages, and of the authors' U-Net for the same data. What goes in is evidence, so one
-    network serves any noise and needs no noise level: the posterior depends on what is seen through the evidence
+    is the flow of belief propagation's messages, and of the authors' U-Net for the same data. What goes in is evidence,
+    so one network serves any noise and needs no noise level: the posterior depends on what is seen through the evidence
     only. What comes out is added to the log of the evidence, so the network has to learn what the other leaves say,
     the message ν↓.
 

@@ -16,7 +16,6 @@ from numba import njit
 
 from hierlib._kernels.compiled.simd import LANE_BYTES, int_at
 
-
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
 SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
     i * LANE_BYTES for i in (0, 1, 2, 3, 4, 5, 7, 9, 10)
