@@ -3,7 +3,7 @@
     python benchmarks/same.py BEFORE AFTER          # two checkouts, or two folders of runs, built by `make book`
 
 Answers (records.json) and data sets are compared to the last bit; a chapter that one side lacks is named. With
---within 1e-6 numbers may differ by that much, relative to the larger; each that does is listed. Exit code 1: they differ.
+--within 1e-6 numbers may differ by that much, relative to the larger; each that does is listed. Exit code 1: more than that.
 """
 
 import argparse
@@ -97,11 +97,8 @@ def main() -> int:
         if not newest(folder):
             parser.error(f"{folder}: expected a checkout that `make book` has built, or its folder of runs; got none")
     count, lines = compare(options.before, options.after, options.within)
-    print(
-        "\n".join(
-            lines + [f"{count} numbers of {len(newest(options.after))} chapters compared, {len(lines)} lines differ"]
-        )
-    )
+    chapters = len(newest(options.after))
+    print(*lines, f"{count} numbers of {chapters} chapters compared, {len(lines)} lines differ", sep="\n")
     return int(any(not line.endswith("(allowed)") for line in lines))
 
 

@@ -3,7 +3,7 @@
 from hierlib import book
 
 rng = book.setup(seed)                        # house style, one thread, a seeded generator
-book.figure(fig, "fig-name", alt="…")         # a figure for the page
+book.show("fig-name", drawing)                # a figure for the page
 book.record("claim-id", value, interval)      # the answer to a row of book/claims.yaml
 book.save("name", dataset)                    # the numbers behind a figure
 book.stamp()                                  # what made this page
@@ -30,6 +30,9 @@ _HOME = {
     "html": "page.glue",
     "math": "page.glue",
     "number": "page.glue",
+    "numbers": "page.glue",
+    "show": "page.glue",
+    "Drawing": "page.glue",
     "text": "page.glue",
     "record": "page.results",
     "save": "page.results",

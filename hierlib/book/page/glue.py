@@ -10,12 +10,23 @@ import html as _html
 import io
 import re
 import warnings
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue as _glue
 
 from hierlib.book.page.style import ERASED, INK, PAPER
+
+
+class Drawing(NamedTuple):
+    """What a function of `hierlib.book.figures` makes: a figure, and what it says to those who cannot see it."""
+
+    fig: Figure
+    alt: str  #: one or two sentences that say what one sees; not the caption
+    live: str = ""  #: markup of the live figure, with one element ``.live-stage`` a part; `fig` is its static twin
+
 
 HEAVY = 300_000  # bytes of one inline SVG; above this a phone notices
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -38,6 +49,14 @@ class Bundle:
 def reset() -> None:
     """Forgets the keys used so far (`setup` calls it, so a chapter can be run again from its top)."""
     _keys.clear()
+
+
+def show(key: str, drawing: Drawing) -> None:
+    """Glues a drawing under `key`: static as `figure` does, live as `html` does."""
+    if drawing.live:
+        html(key, drawing.live, alt=drawing.alt, static=drawing.fig)
+    else:
+        figure(drawing.fig, key, alt=drawing.alt)
 
 
 def figure(fig: Figure, key: str, *, alt: str) -> None:
@@ -88,6 +107,15 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
         down, up = format(value - lo, fmt), format(hi - value, fmt)
         text_ += f" ± {up}" if down == up else f" [{format(lo, fmt)}, {format(hi, fmt)}]"
     _paste(key, _words(text_.replace("-", "\N{MINUS SIGN}")))  # not a hyphen, in exponents too
+
+
+def numbers(values: Mapping[str, object], fmt: str = ".3g") -> None:
+    """Glues many at once: numbers as `number` does, in one format, and words as they are."""
+    for key, value in values.items():
+        if isinstance(value, str):
+            text(key, value)
+        else:
+            number(key, value, fmt)
 
 
 def text(key: str, value: str) -> None:
