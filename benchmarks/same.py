@@ -3,7 +3,7 @@
     python benchmarks/same.py BEFORE AFTER          # two checkouts, or two folders of runs, built by `make book`
 
 Answers (records.json) and data sets are compared to the last bit; a chapter that one side lacks is named. With
---within 1e-6 numbers may differ by that much, relative to the larger; each that does is listed. Exit code 1: more than that.
+--within 1e-6 numbers may differ by that much, relative to the larger; each that does is listed. Exit code 1: by more.
 """
 
 import argparse
