@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hierlib.book.runs.params import BadRequest, compile_constraint, parse_parameters, resolve
+from hierlib.book.runs.params import BadRequest, compile_constraint, describe, parse_parameters, resolve
 from tests.tiny import PARAMETERS
 
 TINY = parse_parameters(PARAMETERS)
+HAS_PROFILE = 'profile: str = "quick"  # size; profile in ("quick", "full")\n'
+SCALED = parse_parameters(HAS_PROFILE + "n: int = 8  # grammars; 2 <= n <= 40; full: 32\nm: int = 2  # rules; m <= n\n")
 
 
 def test_reads_the_cell():
@@ -46,6 +48,13 @@ def test_reads_the_cell():
         ("m: int = 8  # rules; m / 0 > 1", "defaults are refused"),
         ('m: str = "a"  # word; m * 10**9 == "b"', "defaults are refused"),
         ("m: int = (", "not Python"),
+        ("m: int = 8  # rules; full: 16", "there is no profile"),
+        ('profile: str = "quick"  # size; full: "full"', "not at profile itself"),
+        (f"{HAS_PROFILE}m: int = 8  # rules; full:", "a plain value"),
+        (f"{HAS_PROFILE}m: int = 8  # rules; full: 2 * m", "a plain value"),
+        (f"{HAS_PROFILE}m: int = 8  # rules; full: 16.0", "m: expected an integer"),
+        (f"{HAS_PROFILE}m: int = 8  # rules; full: 16; full: 17", "stands once"),
+        (f"{HAS_PROFILE}m: int = 8  # rules; m <= 9; full: 16", "defaults of profile=full are refused"),
     ],
 )
 def test_refuses_a_malformed_line(line, why):
@@ -123,6 +132,20 @@ def test_choice():
     assert resolve(TINY, {"profile": "full"})["profile"] == "full"
     with pytest.raises(BadRequest, match="profile in"):
         resolve(TINY, {"profile": "slow"})
+
+
+def test_a_profile_changes_defaults_and_nothing_that_is_given():
+    assert resolve(SCALED, {}) == {"profile": "quick", "n": 8, "m": 2}
+    assert resolve(SCALED, {"profile": "full"}) == {"profile": "full", "n": 32, "m": 2}
+    assert resolve(SCALED, {"profile": "full", "n": "9"})["n"] == 9
+    assert "n: int = 8  # grammars; 2 <= n <= 40; full: 32" in describe(SCALED)
+
+
+def test_what_a_profile_sets_is_bound_like_any_value():
+    assert resolve(SCALED, {"profile": "full", "m": "32"})["m"] == 32
+    for bad in ({"m": "9"}, {"profile": "full", "m": "33"}, {"profile": "full", "n": "41"}):
+        with pytest.raises(BadRequest, match="does not hold"):
+            resolve(SCALED, bad)
 
 
 def test_huge_powers_stop_at_once():

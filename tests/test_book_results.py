@@ -11,6 +11,7 @@ from hierlib import book
 from hierlib.book.page.results import claims
 from hierlib.book.page.stamp import Stamp, commit
 from hierlib.book.site.ledger import Z95, verdict, verdicts
+from hierlib.experiments.curves import Interval
 from tests import tiny
 
 
@@ -47,6 +48,14 @@ def test_record_refuses(run):
         with pytest.raises(ValueError, match="interval"):
             book.record("near-is-far", 1, interval)
     assert not (run / "records.json").exists()
+
+
+def test_an_answer_that_may_be_missing(run):
+    nan = float("nan")
+    for value, interval in ((None, None), (nan, None), (1.0, (nan, 2)), (Interval(nan, 0, 1), None)):
+        assert book.record("near-is-far", value, interval, optional=True) is None
+    assert not (run / "records.json").exists()
+    assert book.record("near-is-far", Interval(np.float64(20), 19, 21), optional=True)["interval"] == [19.0, 21.0]
 
 
 def test_outside_a_run_nothing_is_written(run, monkeypatch):

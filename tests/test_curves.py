@@ -3,7 +3,21 @@
 import numpy as np
 import pytest
 
-from hierlib.experiments.curves import bootstrap, crossing, half_height, slope_at, width
+from hierlib.experiments.curves import (
+    Interval,
+    between,
+    bootstrap,
+    crossing,
+    estimate,
+    half_height,
+    last_above,
+    mean_interval,
+    normal_interval,
+    peak,
+    slope_at,
+    standard_error,
+    width,
+)
 
 
 def fall(t, at, steep):
@@ -74,6 +88,42 @@ def test_bootstrap_pairs_arrays_of_equal_length():
     assert lo == pytest.approx([-1, -1, -1]) and hi == pytest.approx([-1, -1, -1])
     lo, hi = bootstrap(lambda x, y: x - y, a[:, 0], a[:30, 0])
     assert lo < hi
+
+
+def test_intervals_over_rows_of_draws():
+    rows = np.random.default_rng(3).normal(5.0, 2.0, (400, 3))
+    found, near = mean_interval(rows, num=2000), normal_interval(rows)
+    assert np.array_equal(found.value, near.value) and found.value.shape == (3,)
+    assert found.lo == pytest.approx(near.lo, abs=0.03) and found.hi == pytest.approx(near.hi, abs=0.03)
+    assert near.hi - near.lo == pytest.approx(2 * 1.96 * rows.std(0, ddof=1) / 20)
+    ratio = estimate(lambda a, b: a / b, rows, 2 * rows)
+    assert all(z == pytest.approx([0.5] * 3) for z in ratio)
+    one = ratio.at(1)
+    assert isinstance(one, Interval) and one.bounds == (one.lo, one.hi) and np.ndim(one.value) == 0
+    with pytest.raises(ValueError, match="two draws"):
+        standard_error(rows[:1])
+
+
+def test_last_above_is_where_a_curve_stays_below():
+    t = [0.0, 0.2, 0.4, 0.6]
+    assert last_above(t, [1, 0, 1, 0], 0.5) == pytest.approx(0.5)
+    assert last_above(t, [1, 1, 0.5, 0], [0.0, 0.5, 0.5, 1]) == pytest.approx(0.4)
+    assert last_above(t, [0, 0, 0, 0], 0.5) == 0.0 and last_above(t, [1, 1, 1, 1], 0.5) == 0.6
+
+
+def test_between_two_noise_levels():
+    t, y = np.array([0.1, 0.2, 0.4]), np.array([[1.0, 0.8, 0.2], [0.9, 0.7, 0.1]])
+    assert between(t, y, 0.2) == pytest.approx([0.8, 0.7]) and between(t, y, 0.1) == pytest.approx([1.0, 0.9])
+    assert between(t, y, 0.2 * 2**0.5) == pytest.approx([0.5, 0.4])
+    assert between(t, y[..., None], 0.4).shape == (2, 1)
+    with pytest.raises(ValueError, match=r"from 0\.1 to 0\.4, got 0\.5"):
+        between(t, y, 0.5)
+
+
+def test_peak_of_a_parabola_between_points():
+    x = np.linspace(0, 1, 11)
+    assert peak(x, 2 - (x - 0.43) ** 2) == pytest.approx((0.43, 2.0))
+    assert peak(x, x) == (1.0, 1.0) and peak(x, 0 * x) == (0.0, 0.0)
 
 
 def test_bad_curves_are_refused():

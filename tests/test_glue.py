@@ -11,6 +11,8 @@ import sympy as sp
 
 from hierlib.book.figures import strata
 from hierlib.book.page import glue, style
+from hierlib.book.page.setup import setup
+from hierlib.experiments.curves import Interval
 
 ALT = "A line that goes up from left to right."
 
@@ -19,7 +21,7 @@ ALT = "A line that goes up from left to right."
 def chapter():
     """Each test is a chapter of its own, and leaves matplotlib as it was."""
     with mpl.rc_context():
-        style.setup(0)
+        setup(0)
         yield
     plt.close("all")
 
@@ -71,7 +73,7 @@ def test_a_key_is_used_once_in_a_chapter(glued):
     glue.text("word", "never")
     with pytest.raises(ValueError, match="'word' is already used"):
         glue.number("word", 1.0)
-    style.setup(0)
+    setup(0)
     glue.text("word", "always")
 
 
@@ -103,6 +105,61 @@ def test_numbers(glued, value, fmt, interval, shown):
 def test_a_number_outside_its_interval_is_refused(glued):
     with pytest.raises(ValueError, match="outside its interval"):
         glue.number("n", 1.0, interval=(2.0, 3.0))
+
+
+def test_a_number_that_does_not_exist_is_none_never_nan(glued):
+    glue.numbers({"a": None, "b": float("nan"), "c": (float("inf"), ".2f"), "d": Interval(1.0, float("nan"), 2.0)})
+    assert [glued[key]["text/plain"] for key in "abcd"] == ["'none'"] * 3 + ["'1'"]
+
+
+def test_many_numbers_at_once(glued):
+    found = {
+        "whole": np.int64(20_000),
+        "small": 0.0701,
+        "three": (0.0701, ".3f", (0.0691, 0.0711)),
+        "own": Interval(0.0701, 0.0702, 0.0703),  # of a resampling that just misses it
+        "share": (Interval(0.121, 0.111, 0.131), ".0%"),
+        "ratio": (0.08, "+.1%"),
+        "word": "always",
+    }
+    glue.numbers(found)
+    shown = {key: value["text/plain"].strip("'") for key, value in glued.items()}
+    assert shown == {
+        **{"whole": "20000", "small": "0.0701", "three": "0.070 ± 0.001", "own": "0.0701 [0.0701, 0.0703]"},
+        **{"share": "12 ± 1\\xa0%", "ratio": "+8.0\\xa0%", "word": "always"},
+    }
+    glue.numbers({"x": 3, "y": 0.5}, ".2f")
+    assert [glued[key]["text/plain"] for key in "xy"] == ["'3.00'", "'0.50'"]
+
+
+def test_the_note_tells_of_another_phase(glued):
+    from hierlib.book.page.phase import phase_note
+
+    said = []
+    for m in (8, 1, 20):
+        setup(0)
+        phase_note(32, m, 2, 10)
+        said.append(glued["phase-note"]["text/plain"])
+    assert "those of the paper" in said[0] and "m = 1, s = 2, L = 10, which keeps the class" in said[1]
+    assert "m = 20, s = 2, L = 10, which loses the class" in said[2]
+    setup(0)
+    phase_note(8, 2, 3, 6, usual=(8, 2, 3, 6))
+    assert "those of the grammar of its defaults" in glued["phase-note"]["text/plain"]
+
+
+def test_many_equations_as_a_reader_orders_them(glued):
+    p, v = sp.symbols("p v")
+    glue.equations({"eq-a": ("F(p)", v - p), "eq-b": r"\nu = 1"}, reorder={"- p + v": "v - p"})
+    assert glued["eq-a"]["text/latex"] == r"$\displaystyle F(p) = v - p$"
+    assert glued["eq-b"]["text/latex"] == r"$\displaystyle \nu = 1$"
+
+
+def test_full_sizes_are_the_runners(monkeypatch, tmp_path):
+    monkeypatch.delenv("HIERLIB_RUN_DIR", raising=False)
+    with pytest.raises(ValueError, match="got it outside a run"):
+        setup(0, "full")
+    monkeypatch.setenv("HIERLIB_RUN_DIR", str(tmp_path))
+    assert setup(3, "full").initial_seed() == setup(3, "quick").initial_seed() == 3
 
 
 def test_equations(glued):
@@ -140,6 +197,24 @@ def test_every_level_can_be_seen_on_light_and_on_dark(L):
 
 def test_the_ten_levels_are_those_of_the_design():
     assert style.palette(10) == list(style._STOPS)
+
+
+def test_a_logarithmic_axis_has_plain_ticks():
+    ax = plt.figure().add_subplot()
+    for ends, labels in (((0.04, 0.7), "0.05 0.1 0.2 0.5"), ((0.2, 0.65), "0.2 0.3 0.4 0.5 0.6"), ((3, 300), "5")):
+        style.log_axis(ax, *ends)
+        assert ax.get_xlim() == ends
+        assert " ".join(label.get_text() for label in ax.get_xticklabels()).startswith(labels)
+    for ends in ((0, 1), (2, 1)):
+        with pytest.raises(ValueError, match="0 < lo < hi"):
+            style.log_axis(ax, *ends)
+
+
+def test_points_bring_their_own_bars():
+    ax = plt.figure().add_subplot()
+    drawn = [style.data(ax, [1, 2], np.array([3.0, 4]), np.array([[2.0, 2], [4, 5]])),
+             style.data(ax, [1, 2], Interval(np.array([3.0, 4]), np.array([2.0, 2]), np.array([4.0, 5])))]  # fmt: skip
+    assert np.array_equal(*(bars.lines[2][0].get_segments() for bars in drawn))
 
 
 def test_names_of_curves_do_not_touch():

@@ -13,6 +13,12 @@ from tests.tiny import PARAMETERS
 TINY = parse_parameters(PARAMETERS + 'on: bool = True  # switch\nname: str = "a"  # word\nbig: int = 0  # any\n')
 
 
+SCALED = parse_parameters(
+    'profile: str = "quick"  # size; profile in ("quick", "full")\n'
+    "n: int = 8  # grammars; full: 32\nm: int = 2  # rules; m <= n\n"
+)
+
+
 def grids(given=None, file=None):
     return grid.grids(TINY, given or {}, file, chapter="tiny")
 
@@ -202,3 +208,11 @@ def test_decimal_ranges_have_no_rounding(start, step, digits):
     scale = 10**digits
     found = grid.axis(TINY["eps"], f"{start / scale}:{(start + 10 * step) / scale}:{step / scale}")
     assert found == [(start + i * step) / scale for i in range(10)]
+
+
+def test_each_point_has_the_defaults_of_its_profile():
+    axes = grid.grids(SCALED, {"profile": "quick,full", "m": "2,8"}, chapter="scaled")
+    assert [p["n"] for p in grid.points(SCALED, axes)] == [8, 8, 32, 32]
+    with pytest.raises(BadRequest, match="m <= n does not hold for n = 8, m = 9"):
+        grid.grids(SCALED, {"profile": "full,quick", "m": "2,9"}, chapter="scaled")
+    assert grid.grids(SCALED, {"profile": "full", "m": "2,9"}, chapter="scaled")

@@ -2,8 +2,9 @@
 
 from hierlib import book
 
-rng = book.setup(seed)                        # house style, one thread, a seeded generator
+rng = book.setup(seed, profile)               # house style, one thread, a seeded generator
 book.show("fig-name", drawing)                # a figure for the page
+book.numbers({"name": value})                 # numbers and words for its sentences
 book.record("claim-id", value, interval)      # the answer to a row of book/claims.yaml
 book.save("name", dataset)                    # the numbers behind a figure
 book.stamp()                                  # what made this page
@@ -21,19 +22,22 @@ _HOME = {
     "data": "page.style",
     "label_lines": "page.style",
     "level_bar": "page.style",
+    "log_axis": "page.style",
     "noise_ruler": "page.style",
     "palette": "page.style",
-    "setup": "page.style",
+    "setup": "page.setup",
     "theory": "page.style",
     "widths": "page.style",
     "figure": "page.glue",
     "html": "page.glue",
+    "equations": "page.glue",
     "math": "page.glue",
     "number": "page.glue",
     "numbers": "page.glue",
     "show": "page.glue",
     "Drawing": "page.glue",
     "text": "page.glue",
+    "phase_note": "page.phase",
     "record": "page.results",
     "save": "page.results",
     "stamp": "page.stamp",

@@ -1,4 +1,8 @@
-"""Numbers read off measured curves: where a curve is at half height, how steep it is, where two curves cross."""
+"""Numbers read off measured curves, and their intervals over rule draws.
+
+Where a curve is at half height, how steep it is, where two curves cross, where one peaks. Rows of draws come first in
+every array: (draws, …).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+class Interval(NamedTuple):
+    """A number or an array of them with its 95 % interval."""
+
+    value: float | np.ndarray
+    lo: float | np.ndarray
+    hi: float | np.ndarray
+
+    @property
+    def bounds(self) -> tuple:
+        """The pair (lo, hi)."""
+        return self.lo, self.hi
+
+    def at(self, index) -> Interval:
+        """The interval of some of the entries, as of an array."""
+        return Interval(*(x[index] for x in self))
 
 
 class HalfHeight(NamedTuple):
@@ -121,6 +142,104 @@ def bootstrap(
     if np.isnan(found).all():
         return np.full(found.shape[1:], np.nan), np.full(found.shape[1:], np.nan)
     return np.nanpercentile(found, tail, axis=0), np.nanpercentile(found, 100 - tail, axis=0)
+
+
+def estimate(statistic: Callable, *per_draw: ArrayLike, seed: int = 0, num: int = 1000) -> Interval:
+    """A statistic of means over rule draws, and its bootstrapped interval: arguments as of `bootstrap`.
+
+    >>> found = estimate(lambda a, b: a / b, [1.0, 3.0], [2.0, 6.0])
+    >>> float(found.value), float(found.lo), float(found.hi)
+    (0.5, 0.5, 0.5)
+    """
+    value = statistic(*(np.asarray(a, float).mean(0) for a in per_draw))
+    return Interval(value, *bootstrap(statistic, *per_draw, seed=seed, num=num))
+
+
+def mean_interval(rows: ArrayLike, *, seed: int = 0, num: int = 1000) -> Interval:
+    """The mean over rule draws, (draws, …) to (…), and its bootstrapped interval."""
+    return estimate(lambda mean: mean, rows, seed=seed, num=num)
+
+
+def normal_interval(rows: ArrayLike) -> Interval:
+    """The mean over rule draws, (draws, …) to (…), and 1.96 standard errors to either side: for many draws."""
+    rows = np.asarray(rows)
+    return plus_minus(rows.mean(0), standard_error(rows))
+
+
+def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
+    """A value and 1.96 of its standard errors to either side.
+
+    >>> plus_minus(1.0, 0.5)
+    Interval(value=1.0, lo=0.02, hi=1.98)
+    """
+    return Interval(value, value - 1.96 * error, value + 1.96 * error)
+
+
+def standard_error(rows: ArrayLike) -> np.ndarray:
+    """Of a mean over rule draws, (draws, …) to (…), draws ≥ 2.
+
+    Raises:
+        ValueError: there are fewer draws.
+    """
+    rows = np.asarray(rows)
+    if len(rows) < 2:
+        raise ValueError(f"a standard error takes two draws or more, got {len(rows)}")
+    return rows.std(0, ddof=1) / len(rows) ** 0.5
+
+
+def last_above(t: ArrayLike, y: ArrayLike, other: ArrayLike) -> float:
+    """The largest t at which a curve is above another, linear in between; 0 where it never is, t[-1] if to the end.
+
+    Args:
+        t: (T,) increasing.
+        y: (T,) the curve. other: a number or (T,).
+
+    >>> last_above([0.0, 0.5, 1.0], [1.0, 0.8, 0.0], 0.4)
+    0.75
+    """
+    t, gap = np.asarray(t, float), np.asarray(y, float) - np.asarray(other, float)
+    above = np.flatnonzero(gap > 0)
+    if not len(above):
+        return 0.0
+    i = above[-1]
+    if i == len(t) - 1:
+        return float(t[-1])
+    a, b = gap[i : i + 2]
+    return float(t[i] + (t[i + 1] - t[i]) * a / (a - b))
+
+
+def between(t: ArrayLike, y: ArrayLike, at: float) -> np.ndarray:
+    """The values of each draw at one noise level, linear in ln t between the two that were run.
+
+    Args:
+        t: (T,) noise levels, positive and increasing, of which two or more.
+        y: (draws, T, …).
+        at: between t[0] and t[-1].
+
+    Returns:
+        (draws, …).
+    """
+    t, y = np.asarray(t, float), np.asarray(y)
+    if not t[0] * (1 - 1e-9) <= at <= t[-1] * (1 + 1e-9):
+        raise ValueError(f"at: expected a noise level from {t[0]:g} to {t[-1]:g}, got {at:g}")
+    i = int(np.clip(np.searchsorted(t, at * (1 - 1e-9)), 1, len(t) - 1))
+    w = (np.log(at) - np.log(t[i - 1])) / (np.log(t[i]) - np.log(t[i - 1]))
+    return (1 - w) * y[:, i - 1] + w * y[:, i]
+
+
+def peak(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
+    """Place and height of a peak: a parabola through the largest point and its neighbours, (T,) and (T,), T ≥ 3.
+
+    >>> [round(z, 3) for z in peak([0, 1, 2, 3], [0.0, 3.0, 4.0, 3.0])]
+    [2.0, 4.0]
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    k = int(np.clip(np.argmax(y), 1, len(y) - 2))
+    a, b, c = np.polyfit(x[k - 1 : k + 2], y[k - 1 : k + 2], 2)
+    if not a < 0:
+        return float(x[np.argmax(y)]), float(np.max(y))
+    at = float(np.clip(-b / (2 * a), x[k - 1], x[k + 1]))
+    return at, float(np.polyval([a, b, c], at))
 
 
 def _falls_below(x: np.ndarray, h: np.ndarray, height: float) -> float:

@@ -11,6 +11,8 @@ import io
 import re
 import warnings
 from collections.abc import Mapping
+from math import isfinite
+from numbers import Integral
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -18,6 +20,7 @@ from matplotlib.figure import Figure
 from myst_nb import glue as _glue
 
 from hierlib.book.page.style import ERASED, INK, PAPER
+from hierlib.experiments.curves import Interval
 
 
 class Drawing(NamedTuple):
@@ -28,6 +31,7 @@ class Drawing(NamedTuple):
     live: str = ""  #: markup of the live figure, with one element ``.live-stage`` a part; `fig` is its static twin
 
 
+NONE = "none"  # a number that does not exist at the parameters of this run
 HEAVY = 300_000  # bytes of one inline SVG; above this a phone notices
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _keys: set[str] = set()
@@ -93,29 +97,50 @@ def html(key: str, markup: str, *, alt: str, static: Figure) -> None:
 def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
     """Glues a number for the prose, with its 95 % interval if given.
 
-    The interval prints as ± when it is symmetric to the last digit shown, else as [lo, hi].
+    The interval prints as ± when it is symmetric to the last digit shown, else as [lo, hi]; where one of its ends is
+    not finite, not at all. A number that does not exist at the parameters of this run, None or not finite, prints
+    as "none".
 
     Args:
-        fmt: a format specification; the same for the value and its interval.
+        value: a number, or an `Interval` with its own ends (which may just miss it: they come from resampling).
+        fmt: a format specification; the same for the value and its interval. ".0%" gives 12 %.
         interval: None or the pair (lo, hi).
     """
-    text_ = format(value, fmt)
-    if interval is not None:
+    if isinstance(value, Interval):
+        value, lo, hi = value
+        interval = (min(lo, value), max(hi, value))
+    if value is None or not isfinite(value):
+        return text(key, NONE)
+    unit = "\N{NO-BREAK SPACE}%" if fmt.endswith("%") else ""
+
+    def shown(x, fmt: str = fmt) -> str:
+        return format(x, fmt).removesuffix("%")
+
+    text_ = shown(value)
+    if interval is not None and all(map(isfinite, interval)):
         lo, hi = interval
         if not lo <= value <= hi:
             raise ValueError(f"glue {key!r}: the value {value} is outside its interval [{lo}, {hi}]")
-        down, up = format(value - lo, fmt), format(hi - value, fmt)
-        text_ += f" ± {up}" if down == up else f" [{format(lo, fmt)}, {format(hi, fmt)}]"
-    _paste(key, _words(text_.replace("-", "\N{MINUS SIGN}")))  # not a hyphen, in exponents too
+        down, up = (shown(x, fmt.removeprefix("+")) for x in (value - lo, hi - value))
+        text_ += f" ± {up}" if down == up else f" [{shown(lo)}, {shown(hi)}]"
+    _paste(key, _words((text_ + unit).replace("-", "\N{MINUS SIGN}")))  # not a hyphen, in exponents too
 
 
-def numbers(values: Mapping[str, object], fmt: str = ".3g") -> None:
-    """Glues many at once: numbers as `number` does, in one format, and words as they are."""
+def numbers(values: Mapping[str, object], fmt: str | None = None) -> None:
+    """Glues many at once.
+
+    Args:
+        values: by key a number or an `Interval`, as `number` takes it; a tuple of such and its format, and maybe its
+            interval, as (0.0701, ".3f") or (0.0701, ".3f", (0.069, 0.071)); or a word, which stays as it is.
+        fmt: of those that bring none; by default whole numbers are written in full, others to three digits.
+    """
     for key, value in values.items():
         if isinstance(value, str):
             text(key, value)
+        elif isinstance(value, tuple) and not isinstance(value, Interval):
+            number(key, *value)
         else:
-            number(key, value, fmt)
+            number(key, value, fmt or ("d" if isinstance(value, Integral) else ".3g"))
 
 
 def text(key: str, value: str) -> None:
@@ -125,15 +150,31 @@ def text(key: str, value: str) -> None:
     _paste(key, _words(value))
 
 
-def math(key: str, expr) -> None:
-    """Glues a displayed equation: a sympy expression or equation, or LaTeX without dollars."""
-    if isinstance(expr, str):
-        latex = expr
-    else:
-        import sympy
+def math(key: str, *sides, reorder: Mapping[str, str] | None = None) -> None:
+    """Glues a displayed equation.
 
-        latex = sympy.latex(expr)
+    Args:
+        sides: each a sympy expression or equation, or LaTeX without dollars; several are joined by equals signs.
+        reorder: what sympy writes, and how a reader expects it: it sorts the terms of a sum by its own lights.
+    """
+    latex = " = ".join(map(_latex, sides))
+    for old, new in (reorder or {}).items():
+        latex = latex.replace(old, new)
     _paste(key, Bundle(text_latex=f"$\\displaystyle {latex}$", text_plain=latex))
+
+
+def equations(found: Mapping[str, object], *, reorder: Mapping[str, str] | None = None) -> None:
+    """Glues many at once: by key what `math` takes, several sides as a tuple."""
+    for key, sides in found.items():
+        math(key, *(sides if isinstance(sides, tuple) else (sides,)), reorder=reorder)
+
+
+def _latex(side) -> str:
+    if isinstance(side, str):
+        return side
+    import sympy
+
+    return sympy.latex(side)
 
 
 def svg(fig: Figure, key: str, *, alt: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from hierlib.book.page.stamp import commit, run_facts, run_folder, versions
+from hierlib.experiments.curves import Interval
 
 
 class Record(dict):
@@ -46,12 +47,14 @@ def claims(root: Path | None = None) -> dict[str, dict]:
     return found
 
 
-def record(id: str, value, interval: Sequence[float] | None = None) -> Record:
+def record(id: str, value, interval: Sequence[float] | None = None, *, optional: bool = False) -> Record | None:
     """Answers the row `id` of book/claims.yaml with what this run has found.
 
     Args:
-        value: a finite number, True or False, a string, or a list of these.
+        value: a finite number, True or False, a string, or a list of these; or an `Interval` with its own ends.
         interval: its 95 % interval (lo, hi), in the units of value.
+        optional: whether there may be no answer at some parameters: a value that is None or not finite, or whose
+            interval is not finite, is left out then, and None returned.
 
     Raises:
         ValueError: the id is not in the ledger or already answered in this run, or the value is not finite.
@@ -60,6 +63,10 @@ def record(id: str, value, interval: Sequence[float] | None = None) -> Record:
     if id not in known:
         near = [k for k in known if set(k.split("-")) & set(str(id).split("-"))]
         raise ValueError(f"no claim {id!r} in book/claims.yaml; near it: {', '.join(near[:5]) or 'none'}")
+    if isinstance(value, Interval):
+        value, interval = value.value, value.bounds
+    if optional and not _exists(value, *(interval if interval is not None else ())):
+        return None
     answer = Record(id=id, value=plain(value), interval=None)
     if interval is not None:
         lo, hi = (float(x) for x in interval)
@@ -117,6 +124,10 @@ def save(name: str, data) -> Path | None:
     part = path.with_suffix(".part")
     data.assign_attrs(attributes).to_netcdf(part, engine="netcdf4")
     return part.replace(path)
+
+
+def _exists(*values) -> bool:
+    return all(x is not None and (not hasattr(x, "__float__") or math.isfinite(x)) for x in values)
 
 
 def is_number(x) -> bool:

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
+
+from hierlib.experiments.curves import Interval
 
 INK = "#1F2328"  # text and axes: the page turns it into currentColor, so one file serves light and dark
 PAPER = "#FFFFFF"  # halos and hollow markers: becomes the page's background
@@ -82,19 +83,14 @@ _RC = {
 }
 
 
-def setup(seed: int) -> torch.Generator:
-    """Sets the house style and one thread for this chapter, and returns its seeded generator."""
-    from hierlib.book.page import glue
-
+def use() -> None:
+    """Draws all figures from now on in the house style."""
     if _FONT.exists() and "Source Sans 3" not in font_manager.get_font_names():
         font_manager.fontManager.addfont(_FONT)
     mpl.rcParams.update(_RC)
     if not _FONT.exists():  # outside the checkout
         mpl.rcParams["font.family"] = "DejaVu Sans"
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[_STOPS[i] for i in (10, 5, 0, 7, 2)])
-    torch.set_num_threads(1)  # chapters run side by side, one process each
-    glue.reset()
-    return torch.Generator().manual_seed(seed)
 
 
 def palette(L: int) -> list[str]:
@@ -117,14 +113,17 @@ def theory(ax: Axes, x: ArrayLike, y: ArrayLike, kind: str = "mean field", **kw)
     return ax.plot(x, y, **{**THEORY[kind], **kw})[0]
 
 
-def data(ax: Axes, x: ArrayLike, y: ArrayLike, interval=None, kind: str = "bp", **kw):
+def data(ax: Axes, x: ArrayLike, y: ArrayLike | Interval, interval=None, kind: str = "bp", **kw):
     """Draws measured values as points with their 95 % bars.
 
     Args:
+        y: the values, or an `Interval` that has its own bars.
         interval: None, or the pair (lo, hi) of arrays shaped like y, in the units of y.
         kind: `bp` filled circle, `samples` open diamond, `network` square, `quoted` grey star.
     """
     _known(kind, DATA)
+    if isinstance(y, Interval):
+        y, interval = y.value, y.bounds
     bars = None if interval is None else np.abs(np.asarray(interval, float) - np.asarray(y, float))
     return ax.errorbar(x, y, yerr=bars, **{"linestyle": "none", "elinewidth": 1.0, **DATA[kind], **kw})
 
@@ -209,6 +208,23 @@ def _spread(y: np.ndarray, gap: float) -> np.ndarray:
     return out
 
 
+def log_axis(ax: Axes, lo: float, hi: float) -> None:
+    """Makes the x axis logarithmic from lo to hi, with ticks at round numbers, as plain numbers.
+
+    Args:
+        lo, hi: its ends, 0 < lo < hi.
+    """
+    if not 0 < lo < hi:
+        raise ValueError(f"a logarithmic axis needs 0 < lo < hi, got lo={lo}, hi={hi}")
+    ax.set_xscale("log")
+    ax.set_xlim(lo, hi)
+    fine = (1, 2, 5) if hi > 8 * lo else (1, 2, 3, 4, 5, 6, 7, 8)
+    decades = range(int(np.floor(np.log10(lo))), int(np.ceil(np.log10(hi))) + 1)
+    ticks = [a * 10.0**k for k in decades for a in fine if lo <= a * 10.0**k <= hi]
+    ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    ax.xaxis.set_minor_locator(NullLocator())
+
+
 def level_bar(fig: Figure, axes, L: int, label: str = "level $\\ell$"):
     """A colour bar of the levels, for a figure with more than four of them."""
     scale = mpl.cm.ScalarMappable(
@@ -243,8 +259,8 @@ def noise_ruler(
     ax.set_xlabel(label)
     if chance is not None:
         ax.axhline(chance, color=CHANCE, linestyle=":", linewidth=1.2, zorder=0)
-    if band is not None:
-        ax.axvspan(*band, color=colour, alpha=0.15, linewidth=0, zorder=0)
+    if band is not None:  # with an outline: to be seen in light and dark
+        ax.axvspan(*band, facecolor=(colour, 0.3), edgecolor=colour, linewidth=0.6, zorder=0)
     if half is not None:
         mark = {"marker": "v", "markersize": 7, "color": colour, "markerfacecolor": PAPER}
         ax.plot([half], [0.025], **mark, linestyle="none", transform=ax.get_xaxis_transform(), zorder=6)

@@ -14,12 +14,14 @@ from pathlib import Path
 import yaml
 
 from hierlib.book.runs.params import (
+    PROFILE,
     BadRequest,
     Parameter,
     Value,
     check_constraints,
     compile_constraint,
     describe,
+    filled,
     resolve,
 )
 
@@ -112,7 +114,7 @@ def points(parameters: Mapping[str, Parameter], grids: Sequence[Axes]) -> Iterat
     for axes in grids:
         for values in itertools.product(*axes.values()):
             given = dict(zip(axes, values))
-            point = {name: given.get(name, p.default) for name, p in parameters.items()}
+            point = filled(parameters, given)
             if (mark := tuple(point.values())) not in seen:
                 seen.add(mark)
                 yield point
@@ -129,13 +131,15 @@ def _not_too_many(count: int) -> None:
 def _check(parameters: Mapping[str, Parameter], axes: Axes) -> None:
     """Every constraint at every point, at the cost of the axes that it names."""
     _not_too_many(math.prod(map(len, axes.values())))
-    defaults = {name: p.default for name, p in parameters.items()}
     for parameter in parameters.values():
         for constraint in parameter.constraints:
             holds = compile_constraint(constraint, parameters)
-            names = [name for name in axes if name in _names(constraint)]
+            about = _names(constraint)
+            if any(parameters[name].full is not None for name in about):
+                about.add(PROFILE)  # which may change their defaults
+            names = [name for name in axes if name in about]
             for values in itertools.product(*(axes[name] for name in names)):
-                point = {**defaults, **dict(zip(names, values))}
+                point = filled(parameters, dict(zip(names, values)))
                 try:
                     good = holds(point)
                 except (ArithmeticError, TypeError):

@@ -1,8 +1,10 @@
 """The parameters of a chapter: what its `parameters` cell declares, and what a reader may set.
 
 A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
-arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. Nothing
-here runs code of a chapter: constraints go through a small evaluator of their own.
+arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. A part
+``full: value`` is the default under profile="full"; it is put in place before anything is checked or run, so that a
+chapter works with what its run says. Nothing here runs code of a chapter: constraints go through a small evaluator of
+their own.
 """
 
 import ast
@@ -13,10 +15,11 @@ import operator
 import re
 import tokenize
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 Value = int | float | str | bool
+PROFILE, FULL = "profile", "full"  # the parameter that may change the others' defaults, and its value that does
 
 
 class BadRequest(ValueError):
@@ -25,17 +28,21 @@ class BadRequest(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter: its name, type name, default, meaning with unit, and constraints (maybe none)."""
+    """One declared parameter: its name, type name, default, meaning with unit, and constraints (maybe none).
+
+    `full` is its default under profile="full", None where that is the same.
+    """
 
     name: str
     type: str
     default: Value
     meaning: str
     constraints: tuple[str, ...] = ()
+    full: Value | None = None
 
     def __str__(self) -> str:
-        rule = f"; {'; '.join(self.constraints)}" if self.constraints else ""
-        return f"{self.name}: {self.type} = {self.default!r}  # {self.meaning}{rule}"
+        rules = [*self.constraints, *([] if self.full is None else [f"full: {self.full!r}"])]
+        return f"{self.name}: {self.type} = {self.default!r}  # {'; '.join([self.meaning, *rules])}"
 
     def parse(self, text: str) -> Value:
         """The value that a reader wrote on the command line, by the declared type and strictly."""
@@ -109,22 +116,52 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
             raise wrong(line, f"{name}: the default must be a plain value, not {ast.unparse(node.value)}") from None
         if type(default) is not TYPES[kind]:
             raise wrong(line, f"{name}: the default {default!r} is no {kind}")
-        meaning, *constraints = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
-        if not meaning or not all(constraints):
+        meaning, *rules = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
+        if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
-        found[name] = Parameter(name, kind, default, meaning, tuple(constraints))
+        constraints = tuple(rule for rule in rules if not rule.startswith("full:"))
+        scaled = [rule.removeprefix("full:").strip() for rule in rules if rule.startswith("full:")]
+        try:
+            found[name] = _in_full(Parameter(name, kind, default, meaning, constraints), scaled)
+        except BadRequest as error:
+            raise wrong(line, str(error)) from None
     for name, parameter in found.items():
+        if parameter.full is not None and PROFILE not in found:
+            raise BadRequest(f"{where}:{first_line}: {name} has a value for `full:`, but there is no {PROFILE}")
         for constraint in parameter.constraints:
             try:
                 compile_constraint(constraint, found)
             except BadRequest as error:
                 line = next(n.lineno for n in tree.body if n.target.id == name)
                 raise wrong(line, f"{name}: {error}") from None
-    try:
-        check_constraints(found, {p.name: p.check(p.default) for p in found.values()})
-    except BadRequest as error:
-        raise BadRequest(f"{where}:{first_line}: the defaults are refused: {error}") from None
+    for profile in ({}, {PROFILE: FULL}) if any(p.full is not None for p in found.values()) else ({},):
+        try:
+            values = filled(found, profile)
+            check_constraints(found, {p.name: p.check(values[p.name]) for p in found.values()})
+        except BadRequest as error:
+            of = f" of {PROFILE}={FULL}" if profile else ""
+            raise BadRequest(f"{where}:{first_line}: the defaults{of} are refused: {error}") from None
     return found
+
+
+def _in_full(parameter: Parameter, values: list[str]) -> Parameter:
+    """The parameter with what stands after its `full:`, if there is one."""
+    if not values:
+        return parameter
+    if len(values) > 1 or parameter.name == PROFILE:
+        raise BadRequest(f"{parameter.name}: `full:` stands once, and not at {PROFILE} itself")
+    try:
+        value = ast.literal_eval(values[0])
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise BadRequest(f"{parameter.name}: expected a plain value after `full:`, got {values[0]!r}") from None
+    return replace(parameter, full=parameter.check(value))
+
+
+def filled(parameters: Mapping[str, Parameter], given: Mapping[str, Value]) -> dict[str, Value]:
+    """A value for every parameter: what is given, else its default, which profile="full" may change."""
+    profile = given.get(PROFILE, parameters[PROFILE].default if PROFILE in parameters else "")
+    defaults = {p.name: p.default if p.full is None or profile != FULL else p.full for p in parameters.values()}
+    return {name: given.get(name, default) for name, default in defaults.items()}
 
 
 def resolve(
@@ -151,7 +188,7 @@ def resolve(
                 raise BadRequest(f"{chapter} takes no parameter {name!r}{hint}")
             parameter = parameters[name]
             values[name] = parameter.parse(value) if isinstance(value, str) else parameter.check(value)
-        values = {name: values.get(name, p.default) for name, p in parameters.items()}
+        values = filled(parameters, values)
         check_constraints(parameters, values)
         return values
     except BadRequest as error:

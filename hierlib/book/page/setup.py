@@ -1,0 +1,26 @@
+"""The set-up of a chapter: house style, one thread, no key used yet, a seeded generator."""
+
+import torch
+
+from hierlib.book.page import glue, style
+from hierlib.book.page.stamp import run_folder
+
+
+def setup(seed: int, profile: str = "quick") -> torch.Generator:
+    """Sets the house style and one thread for this chapter, and returns its seeded generator.
+
+    Args:
+        profile: of a chapter whose parameters have values for ``full:``. The runner puts these in place.
+
+    Raises:
+        ValueError: "full" where no runner has done so, as in a notebook that is run cell by cell.
+    """
+    if profile == "full" and run_folder() is None:
+        raise ValueError(
+            'profile: "full" is for `make run CH=… P="profile=full"`, which puts in place what stands after `full:` '
+            "in the cell of the parameters; got it outside a run. Write these values into the cell, and leave profile"
+        )
+    style.use()
+    torch.set_num_threads(1)  # chapters run side by side, one process each
+    glue.reset()
+    return torch.Generator().manual_seed(seed)
