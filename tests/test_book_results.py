@@ -58,6 +58,14 @@ def test_an_answer_that_may_be_missing(run):
     assert book.record("near-is-far", Interval(np.float64(20), 19, 21), optional=True)["interval"] == [19.0, 21.0]
 
 
+def test_many_answers(run):
+    book.records({"near-is-far": (1, (0, 2))})
+    assert json.loads((run / "records.json").read_text())[0]["interval"] == [0.0, 2.0]
+    with pytest.raises(ValueError, match="answered twice"):
+        book.records({"near-is-far": Interval(1, 0, 2)})
+    book.records({"near-is-far": float("nan")}, optional=True)
+
+
 def test_outside_a_run_nothing_is_written(run, monkeypatch):
     monkeypatch.delenv("HIERLIB_RUN_DIR")
     assert book.record("near-is-far", 1)["value"] == 1

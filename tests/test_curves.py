@@ -116,6 +116,7 @@ def test_between_two_noise_levels():
     assert between(t, y, 0.2) == pytest.approx([0.8, 0.7]) and between(t, y, 0.1) == pytest.approx([1.0, 0.9])
     assert between(t, y, 0.2 * 2**0.5) == pytest.approx([0.5, 0.4])
     assert between(t, y[..., None], 0.4).shape == (2, 1)
+    assert np.isnan(between(t, y, np.nan)).all() and np.isnan(mean_interval(between(t, y, np.nan))).all()
     with pytest.raises(ValueError, match=r"from 0\.1 to 0\.4, got 0\.5"):
         between(t, y, 0.5)
 

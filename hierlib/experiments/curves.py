@@ -214,12 +214,14 @@ def between(t: ArrayLike, y: ArrayLike, at: float) -> np.ndarray:
     Args:
         t: (T,) noise levels, positive and increasing, of which two or more.
         y: (draws, T, …).
-        at: between t[0] and t[-1].
+        at: between t[0] and t[-1]; or nan, a noise level that does not exist, whose values are nan.
 
     Returns:
         (draws, …).
     """
     t, y = np.asarray(t, float), np.asarray(y)
+    if np.isnan(at):
+        return np.full(y[:, 0].shape, np.nan)
     if not t[0] * (1 - 1e-9) <= at <= t[-1] * (1 + 1e-9):
         raise ValueError(f"at: expected a noise level from {t[0]:g} to {t[-1]:g}, got {at:g}")
     i = int(np.clip(np.searchsorted(t, at * (1 - 1e-9)), 1, len(t) - 1))

@@ -1,7 +1,10 @@
-"""What is measured on data and posteriors: here, how much two leaves know about each other."""
+"""What is measured on data and posteriors: how much two leaves know about each other, and whether beliefs come true."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -103,3 +106,33 @@ def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple
         ]
         means.append(torch.stack([mutual_information(torch.stack(kind)).mean() for kind in zip(*joints)]))
     return tuple(torch.stack(means, -1))
+
+
+class Calibration(NamedTuple):
+    """Beliefs in bins against how often they came true; bins with little to see are left out."""
+
+    belief: np.ndarray  #: (bins,) mean belief
+    frequency: np.ndarray  #: (bins,) how often it was true
+    error: np.ndarray  #: (bins,) standard error of the frequency, if the beliefs are right
+
+    @property
+    def z(self) -> np.ndarray:
+        """Frequency less belief, in standard errors."""
+        return (self.frequency - self.belief) / self.error
+
+
+def calibration(belief: Tensor, truth: Tensor, bins: int = 10) -> Calibration:
+    """How often each belief came true: beliefs of all symbols, sorted into bins of equal width.
+
+    Args:
+        belief: (n, v), float64 for large n; each row sums to one.
+        truth: (n,) the true symbols.
+        bins: their number; one whose number of true symbols has an expected variance of at most 1 is left out.
+    """
+    happened = torch.nn.functional.one_hot(truth, belief.shape[-1]).to(belief)
+    place = (belief * bins).long().clamp_(max=bins - 1).flatten()
+    columns = torch.ones_like(belief), belief, happened, belief * (1 - belief)  # the last: a variance
+    count, said, seen, variance = (torch.bincount(place, y.flatten(), bins).numpy() for y in columns)
+    few = variance <= 1
+    count, said, seen, variance = (y[~few] for y in (count, said, seen, variance))
+    return Calibration(said / count, seen / count, np.sqrt(variance) / count)

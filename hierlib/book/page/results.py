@@ -126,6 +126,13 @@ def save(name: str, data) -> Path | None:
     return part.replace(path)
 
 
+def records(answers: Mapping[str, object], *, optional: bool = False) -> None:
+    """Answers many rows: by id what `record` takes as value, or a pair of it and its interval."""
+    for id, answer in answers.items():
+        value, interval = answer if isinstance(answer, tuple) and not isinstance(answer, Interval) else (answer, None)
+        record(id, value, interval, optional=optional)
+
+
 def _exists(*values) -> bool:
     return all(x is not None and (not hasattr(x, "__float__") or math.isfinite(x)) for x in values)
 
