@@ -27,11 +27,10 @@ def test_markers_are_the_simulation_and_lines_the_closed_form():
 def test_seeds_stand_side_by_side():
     m, seed = [2, 4, 6], [0, 1, 2]
     threshold = xr.DataArray(np.tile([0.9, 0.7, 0.4], (3, 1)).T, coords={"m": m, "seed": seed}, dims=("m", "seed"))
-    data = xr.Dataset(
-        {"threshold": threshold, "low": threshold - 0.1, "high": threshold + 0.1, "mean_field": threshold}
-    )
+    ends = {"low": threshold - 0.1, "high": threshold + 0.1}
+    data = xr.Dataset({"threshold": threshold, **ends, "mean_field": threshold})
     drawing = sweeps.swept(data)
     (ax,) = drawing.fig.axes
-    points = [line.get_xdata() for line in ax.lines if line.get_marker() == "o"]
+    points = [np.asarray(line.get_xdata(), float) for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(points, [[1.92, 3.92, 5.92], [2, 4, 6], [2.08, 4.08, 6.08]])
     assert "3 seeds" in drawing.alt and ax.get_ylim() == (0, 1)

@@ -35,7 +35,8 @@ def time_of_a_sweep(
     return Drawing(
         fig,
         "Time of a sweep against the number of workers, on logarithmic axes. Both curves fall in proportion at first; "
-        "with one point a task the time stops falling at a floor that the scheduler sets, with batches it falls further.",
+        "with one point a task the time stops falling at a floor that the scheduler sets, with batches it falls "
+        "further.",
     )
 
 
