@@ -175,6 +175,14 @@ def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
     return Interval(value, value - 1.96 * error, value + 1.96 * error)
 
 
+def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval:
+    """The mean of one sample over that of another, (n,) and (k,), independent; errors to first order."""
+    a, b = np.asarray(a), np.asarray(b)
+    ratio = a.mean() / b.mean()
+    error = abs(ratio) * np.hypot(standard_error(a) / a.mean(), standard_error(b) / b.mean())
+    return plus_minus(float(ratio), float(error))
+
+
 def standard_error(rows: ArrayLike) -> np.ndarray:
     """Of a mean over rule draws, (draws, …) to (…), draws ≥ 2.
 
