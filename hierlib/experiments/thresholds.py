@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from hierlib.experiments.curves import Interval, estimate, last_above, plus_minus, standard_error
+from hierlib.experiments.curves import NOTHING, Interval, estimate, last_above, plus_minus, standard_error
 from hierlib.experiments.messages import message_curves
 from hierlib.experiments.uturns import class_curves
 from hierlib.theory import meanfield
@@ -107,7 +107,7 @@ def growth_a_level(depths: Sequence[int], slopes: Sequence[np.ndarray], *, seed:
             or a single depth, give nan.
     """
     if len(depths) < 2 or min(map(len, slopes), default=0) < 8:
-        return Interval(np.nan, np.nan, np.nan)
+        return NOTHING
     rng = np.random.default_rng(seed)
     again = [np.polyfit(depths, [rng.choice(x, len(x)).mean() for x in slopes], 1)[0] for _ in range(num)]
     return Interval(np.polyfit(depths, [x.mean() for x in slopes], 1)[0], *np.percentile(again, (2.5, 97.5)))
