@@ -61,6 +61,28 @@ GUARDS = [
         "tests/test_grid.py::test_a_constraint_is_checked_at_every_point",
     ),
     Guard(
+        "constraints of a profile's defaults in a grid",
+        GRID,
+        "                about.add(PROFILE)  # which may change their defaults",
+        "                pass",
+        "tests/test_grid.py::test_each_point_has_the_defaults_of_its_profile",
+    ),
+    Guard(
+        "constraints of a profile's defaults",
+        "hierlib/book/runs/params.py",
+        "        values = filled(parameters, values)\n        check_constraints",
+        "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
+        "        values = filled(parameters, values)\n        print",
+        "tests/test_book_params.py::test_what_a_profile_sets_is_bound_like_any_value",
+    ),
+    Guard(
+        "full outside a run",
+        "hierlib/book/page/setup.py",
+        '    if profile == "full" and run_folder() is None:',
+        "    if False:",
+        "tests/test_glue.py::test_full_sizes_are_the_runners",
+    ),
+    Guard(
         "plain YAML",
         GRID,
         "_OncePerKey(yaml.BaseLoader)",

@@ -17,6 +17,7 @@ from hierlib.experiments.curves import (
     slope_at,
     standard_error,
     width,
+    worst,
 )
 
 
@@ -102,6 +103,11 @@ def test_intervals_over_rows_of_draws():
     assert isinstance(one, Interval) and one.bounds == (one.lo, one.hi) and np.ndim(one.value) == 0
     with pytest.raises(ValueError, match="two draws"):
         standard_error(rows[:1])
+
+
+def test_the_worst_gap_is_positive_and_keeps_its_interval():
+    gap = Interval(np.array([0.1, -0.3]), np.array([0.0, -0.4]), np.array([0.2, -0.1]))
+    assert worst(gap) == (0.3, 0.1, 0.4)
 
 
 def test_last_above_is_where_a_curve_stays_below():

@@ -96,11 +96,6 @@ def test_bayesian_beliefs_pass_and_those_of_the_epsilon_process_fail():
         assert gap.value.shape == (2, 4) and levels.bayesian(gap, 60).all() == right
 
 
-def test_the_worst_gap_is_positive_and_keeps_its_interval():
-    gap = Interval(np.array([0.1, -0.3]), np.array([0.0, -0.4]), np.array([0.2, -0.1]))
-    assert levels.worst(gap) == (0.3, 0.1, 0.4)
-
-
 def test_the_first_datum_that_goes_in_stages():
     start = [torch.zeros(2, 2**k, dtype=torch.long) for k in (3, 2, 1, 0)]
     changed = ((0, 0, 0, 0), (1, 0, 0, 0), (1, 0, 0, 0), (3, 1, 1, 0), (3, 1, 1, 0), (4, 2, 2, 1))  # nodes a level

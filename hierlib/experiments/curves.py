@@ -30,6 +30,9 @@ class Interval(NamedTuple):
         return Interval(*(x[index] for x in self))
 
 
+NOTHING = Interval(np.nan, np.nan, np.nan)  # of a number that does not exist, say a threshold where there is none
+
+
 class HalfHeight(NamedTuple):
     """Where a falling curve is half-way between its top and chance, and how steeply it falls there."""
 
@@ -173,6 +176,21 @@ def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
     Interval(value=1.0, lo=0.02, hi=1.98)
     """
     return Interval(value, value - 1.96 * error, value + 1.96 * error)
+
+
+def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval:
+    """The mean of one sample over that of another, (n,) and (k,), independent; errors to first order."""
+    a, b = np.asarray(a), np.asarray(b)
+    ratio = a.mean() / b.mean()
+    error = abs(ratio) * np.hypot(standard_error(a) / a.mean(), standard_error(b) / b.mean())
+    return plus_minus(float(ratio), float(error))
+
+
+def worst(gap: Interval) -> Interval:
+    """Of many differences the one largest in size, as a positive number with its interval."""
+    i = np.unravel_index(np.abs(gap.value).argmax(), gap.value.shape)
+    sign = np.sign(gap.value[i])
+    return Interval(float(abs(gap.value[i])), *sorted((float(sign * gap.lo[i]), float(sign * gap.hi[i]))))
 
 
 def standard_error(rows: ArrayLike) -> np.ndarray:

@@ -15,6 +15,7 @@ from scipy import stats
 from torch import Tensor
 
 from hierlib.experiments.curves import (
+    NOTHING,
     Interval,
     bootstrap,
     crossing,
@@ -87,7 +88,7 @@ def largest_spread(
         The difference and the noise at which it is; nan where there is one depth, or no such noise level.
     """
     if len(curves) < 2 or np.isnan(away_from):
-        return Interval(np.nan, np.nan, np.nan), np.nan
+        return NOTHING, np.nan
 
     def spread(*means):
         values = np.stack([y[:, level] for y in means])
@@ -101,7 +102,7 @@ def largest_spread(
 def leaf_slope_growth(t: np.ndarray, first: np.ndarray, last: np.ndarray, at: float, *, levels: int) -> Interval:
     """Factor a level by which the slope of the leaves at one noise grows between depths that many `levels` apart."""
     if levels < 1:
-        return Interval(np.nan, np.nan, np.nan)
+        return NOTHING
 
     def growth(a, b):
         shallow, deep = (slope_at(t, y[:, 0], at) for y in (a, b))
@@ -192,13 +193,6 @@ def bayesian(gap: Interval, draws: int, slack: float = 2e-3) -> np.ndarray:
     """
     farthest = stats.t.isf(5e-4 / gap.value.size, draws - 1)
     return np.abs(gap.value) <= farthest * (gap.hi - gap.lo) / 3.92 + slack
-
-
-def worst(gap: Interval) -> Interval:
-    """Of many differences the one largest in size, as a positive number with its interval."""
-    i = np.unravel_index(np.abs(gap.value).argmax(), gap.value.shape)
-    sign = np.sign(gap.value[i])
-    return Interval(float(abs(gap.value[i])), *sorted((float(sign * gap.lo[i]), float(sign * gap.hi[i]))))
 
 
 class Stages(NamedTuple):
