@@ -164,7 +164,7 @@ def label_lines(
     fig.draw_without_rendering()  # settles the layout, so that display coordinates mean something
     edge = 1.0 if side == "right" else 0.0
     ends = [_end(ax, h, side) for h in lines]
-    size = mpl.rcParams["legend.fontsize"]
+    size = font_manager.FontProperties(size=mpl.rcParams["legend.fontsize"]).get_size_in_points()
     height = gap * size * fig.dpi / 72 / ax.bbox.height
     tops = _spread(np.array([y for _, y in ends]), height)
     texts = []
