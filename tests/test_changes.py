@@ -192,3 +192,10 @@ def test_bad_input():
         changes.sampled_moments(torch.zeros(2, 1, 7), x0, 2)
     with pytest.raises(ValueError, match=r"expected s\^L = 2\^L leaves, got 7"):
         changes.sampled_moments(torch.zeros(2, 3, 7), x0, 2)
+
+
+def test_divergence_agrees_with_the_exponents():
+    found = changes.divergence(32, 2)
+    assert (np.diff(found.m) > 0).all() and 0 < found.place[0] < found.place[-1] < 1
+    for m in (3, 8, 12):
+        assert changes.exponents(32, m, 2).diverges == bool(np.interp(m, found.m, found.ratio) > 1)

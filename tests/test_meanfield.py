@@ -224,3 +224,10 @@ def test_mean_field_has_the_trend_of_the_downward_messages(against_inference):
     down = found[1].mean(0)
     for level in range(down.shape[1] - 2):
         assert spearmanr(down[:, level], theory.q[:, level]).statistic > 0.9
+
+
+def test_the_best_kept_level_is_a_middle_one():
+    found = mf.best_kept(32, 8, 2, 10)
+    P = mf.solve(found.eps, 32, 8, 2, 10).P
+    assert found.lead == pytest.approx(P[10] - P[0]) and found.level == P.argmax() and 0 < found.level < 10
+    assert mf.best_kept(32, 8, 2, 2).lead <= 1e-6  # two levels are too few

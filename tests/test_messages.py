@@ -1,11 +1,13 @@
 """Averages of messages against a computation by hand, one datum at a time."""
 
+import numpy as np
 import pytest
 import torch
 
 import hierlib as hl
 from hierlib.experiments import messages
 from hierlib.experiments.messages import belief_in, message_curves
+from hierlib.theory.population import planted_rules
 
 
 @pytest.mark.parametrize("chunk", [1, 2**22])
@@ -49,3 +51,57 @@ def test_noiseless_messages_are_certain():
 def test_belief_in_picks_the_symbol():
     belief = torch.arange(24.0).reshape(2, 3, 4)
     assert belief_in(belief, torch.tensor([[0, 1, 2], [3, 0, 1]])).tolist() == [[0, 5, 10], [15, 16, 21]]
+
+
+def test_largest_gap_looks_where_it_is_told():
+    found = np.zeros((4, 3, 3)) + np.array([-0.1, 0.1, -0.1, 0.1])[:, None, None]
+    theory = np.zeros((3, 3))
+    theory[0, 2], theory[1, 1], theory[2, 0] = 5, -3, 1
+    eps = [0.1, 0.2, 0.3]
+    everywhere = messages.largest_gap(found, theory, eps, where=[True] * 3)
+    assert (everywhere.size, everywhere.eps, everywhere.level) == (5, 0.1, 2)
+    assert everywhere.error == pytest.approx(0.1 / 3**0.5) and everywhere.within[0] == 5 - everywhere.error
+    assert everywhere.interval.hi == pytest.approx(5 + 1.96 * everywhere.error)
+    ends = messages.largest_gap(found, theory, eps, where=[False, True, True], levels=[0, 2])
+    assert (ends.size, ends.eps, ends.level) == (1, 0.3, 0)
+    assert messages.largest_gap(found, theory, eps, where=[False] * 3) is None
+
+
+def test_node_beliefs_are_those_of_the_messages():
+    size = dict(v=4, m=2, s=2, L=3)
+    found = messages.node_beliefs(0.4, **size, data=5, generator=torch.Generator().manual_seed(3))
+    assert [each.up.shape for each in found] == [(5, 8), (5, 4), (5, 2)]
+    same = messages.message_curves([0.4], **size, draws=5, data=1, generator=torch.Generator().manual_seed(3))
+    for l, each in enumerate(found):
+        for nodes, rows in zip(each, (same.up, same.down, same.marginal), strict=True):
+            torch.testing.assert_close(nodes.double().mean(1), rows[:, 0, l], rtol=0, atol=1e-6)
+
+
+def test_what_a_table_of_rules_sends_down():
+    rules = torch.tensor([[[[0, 0], [1, 2]], [[0, 1], [2, 0]], [[1, 1], [2, 2]]]])  # (1, 3, 2, 2): one table
+    q, p = 0.6, 0.5
+    found = messages.sent_down(rules, q, p)[0].tolist()
+    wrong_parent, wrong_sibling = 0.2, 0.25
+    assert found == pytest.approx(
+        [q * p + wrong_parent * wrong_sibling, (q + wrong_parent) * wrong_sibling, wrong_parent * (p + wrong_sibling)]
+    )
+
+
+def test_averages_over_tables_are_compared_with_formulas():
+    v, m, s = 4, 3, 2
+    rules = planted_rules(4000, v=v, m=m, s=s, generator=torch.Generator().manual_seed(0))
+    f = (m * v - 1) / (v**s - 1)
+
+    def formulas(q, p, v, m, s, off=0.0):
+        c = (m - q) / (v**s - 1)
+        at_true = q * p ** (s - 1) + c * (1 - p ** (s - 1)) + off
+        return at_true, c, at_true + (v - 1) * c - off, at_true / (at_true + (v - 1) * c)
+
+    def count(k):
+        return f * (v - 1) ** k
+
+    right = messages.compare_averages(rules, count, formulas)
+    assert right.z.shape == (2 * s + 3 * right.ratio.value.size,) and right.z.max() < 5
+    assert right.ratio.value.shape == (len(right.q), len(right.p)) and right.ratio.value.max() > 0.005
+    assert messages.compare_averages(rules, count, lambda *x: formulas(*x, off=0.05)).z.max() > 10
+    assert messages.compare_averages(rules, lambda k: count(k) + 0.2, formulas).z.max() > 10

@@ -97,3 +97,34 @@ def test_census_is_the_projection_on_the_means_of_the_classes():
     assert (scores.argmax(1) == label).double().mean() > 0.5
     with pytest.raises(ValueError, match=r"evidence: expected \(batch, 8, 4\)"):
         spectrum.census(g, leaves[0])
+
+
+def test_lag_is_that_of_pairs_of_steps():
+    t = np.geomspace(0.05, 5, 80)
+
+    def clock(top, at):  # four grammars that are alike
+        curve = 1 / 8 + (1 - 1 / 8) / (1 + (t / at) ** 6)
+        return np.full(4, top), np.tile(curve, (4, 1))
+
+    found = spectrum.lag(t, clock(2.0, 0.5), clock(2.0 * np.e, 0.7), v=8)
+    assert found.value == pytest.approx(0.5 - 0.2, abs=0.01) and found.bounds == pytest.approx([found.value] * 2)
+
+
+def test_what_is_forgotten_goes_from_all_to_nothing():
+    how = dict(v=8, m=3, s=2, L=3, draws=3, data=6, generator=rng())
+    found = spectrum.forgetting(hl.GaussianNoise(v=8), [0.001, 0.2, 6.0], **how)
+    assert found.known.shape == found.error.shape == (3, 3, 4)
+    assert found.known[:, 0] == pytest.approx(np.ones((3, 4)), abs=1e-6) and np.abs(found.known[:, 2]).max() < 0.05
+    assert (found.error[:, 0] < 1e-6).all() and (found.error[:, 2] > 0.5).all()
+    assert (np.diff(found.known.mean(0), axis=0) < 0).all() and (np.diff(found.error.mean(0), axis=0) > 0).all()
+
+
+def test_windows_of_an_error():
+    t, error = np.array([1.0, 2, 3, 4]), np.array([0.0, 0.4, 0.3, 0.8])  # the fall is scatter
+    assert spectrum.error_reached(t, error, 0.5) == pytest.approx(3)
+    assert spectrum.critical_window(t, error) == pytest.approx((1.1, 3.9))
+    low, high = spectrum.critical_window(t, error + 0.1)
+    assert np.isnan(low) and 3 < high < 4  # it begins before the first time
+    errors = np.stack([error, np.zeros(4), [0, 0.8, 0.8, 0.8]], -1)[None].repeat(2, 0)  # leaves, between, class
+    expected = np.log(1.95 / 1.05) / np.log(3.9 / 1.1)
+    assert spectrum.relative_window(t, errors).value == pytest.approx(expected)

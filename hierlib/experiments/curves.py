@@ -193,6 +193,27 @@ def worst(gap: Interval) -> Interval:
     return Interval(float(abs(gap.value[i])), *sorted((float(sign * gap.lo[i]), float(sign * gap.hi[i]))))
 
 
+def difference(a: Interval, b: Interval) -> Interval:
+    """a - b of two independent numbers: half the lengths of their intervals are added in squares.
+
+    >>> difference(Interval(5.0, 2.0, 8.0), Interval(1.0, -3.0, 5.0))
+    Interval(value=4.0, lo=-1.0, hi=9.0)
+    """
+    value, error = a.value - b.value, np.hypot((a.hi - a.lo) / 2, (b.hi - b.lo) / 2)
+    return Interval(*(float(x) for x in (value, value - error, value + error)))
+
+
+def quotient(a: Interval, b: Interval) -> Interval:
+    """a / b of two independent positive numbers: half the relative lengths of their intervals are added in squares.
+
+    >>> quotient(Interval(8.0, 5.6, 10.4), Interval(2.0, 1.2, 2.8))
+    Interval(value=4.0, lo=2.0, hi=6.0)
+    """
+    value = a.value / b.value
+    error = value * np.hypot((b.hi - b.lo) / 2 / b.value, (a.hi - a.lo) / 2 / a.value)
+    return Interval(*(float(x) for x in (value, value - error, value + error)))
+
+
 def standard_error(rows: ArrayLike) -> np.ndarray:
     """Of a mean over rule draws, (draws, …) to (…), draws ≥ 2.
 

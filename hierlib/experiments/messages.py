@@ -5,15 +5,20 @@ Figures 12 (upward), 13 (downward) and 14 (marginal) of the paper.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib.experiments.curves import Interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
 from hierlib.noise import epsilon_evidence
+
+Array = NDArray[np.float64]
 
 
 class MessageCurves(NamedTuple):
@@ -109,6 +114,143 @@ def single_messages(
             shown += [[u[0] for u in up]] if draw == 0 else []
         truth = truth or [y[0] for y in x[:levels]]
     return SingleMessages(v, s, L, tuple(eps), shown, truth, right)
+
+
+class Largest(NamedTuple):
+    """The largest distance of measured means from a theory, and where it is."""
+
+    size: float
+    error: float  #: standard error of the measurement there
+    eps: float
+    level: int
+
+    @property
+    def within(self) -> tuple[float, float]:
+        """The size with one standard error to either side."""
+        return self.size - self.error, self.size + self.error
+
+    @property
+    def interval(self) -> Interval:
+        """The size with 1.96 standard errors to either side."""
+        return plus_minus(self.size, self.error)
+
+
+def largest_gap(
+    found: ArrayLike, theory: ArrayLike, eps: ArrayLike, *, where: ArrayLike, levels: Sequence[int] | None = None
+) -> Largest | None:
+    """Where a theory misses the means over rule draws by most.
+
+    Args:
+        found: (draws, T, L+1) beliefs, as in `MessageCurves`.
+        theory: (T, L+1).
+        eps: (T,) noises.
+        where: (T,) bool, the noises to look at.
+        levels: those to look at, all by default.
+
+    Returns:
+        None where there is no noise to look at.
+    """
+    found, eps, where = np.asarray(found), np.asarray(eps), np.asarray(where, bool)
+    if not where.any():
+        return None
+    levels = np.arange(found.shape[2]) if levels is None else np.asarray(levels)
+    off, error = np.abs(found.mean(0) - theory), standard_error(found)
+    i, j = np.unravel_index(np.where(where[:, None], off, -1.0)[:, levels].argmax(), (len(eps), len(levels)))
+    at = i, levels[j]
+    return Largest(float(off[at]), float(error[at]), float(eps[i]), int(levels[j]))
+
+
+class NodeBeliefs(NamedTuple):
+    """Beliefs in the true symbol of every node of a level, (data, s^(L-l))."""
+
+    up: Tensor
+    down: Tensor
+    marginal: Tensor
+
+
+def node_beliefs(
+    eps: float, *, v: int, m: int, s: int, L: int, data: int, generator: torch.Generator
+) -> list[NodeBeliefs]:
+    """Exact messages at every node below the class, leaves first, of data that each have a grammar of their own.
+
+    Args:
+        eps: noise of the ε-process.
+        v, m, s, L: of the grammars.
+        data: number of grammars, with one datum each.
+        generator: source of randomness.
+    """
+    rows: list[list[list[Tensor]]] = [[[], [], []] for _ in range(L)]
+    for g, x in drawn_data(data, 1, v=v, m=m, s=s, L=L, generator=generator):
+        beliefs = infer(g, epsilon_evidence(x[0], eps=eps, v=v))
+        for l, level in enumerate(rows):
+            for kind, into in zip(beliefs[:3], level, strict=True):
+                into.append(belief_in(kind[l], x[l]))
+    return [NodeBeliefs(*(torch.cat(kind) for kind in level)) for level in rows]
+
+
+def sent_down(rules: Tensor, q: float, p: float) -> Tensor:
+    """Unnormalised downward message to the first child of a node, eq. (46), for drawn tables of rules.
+
+    Args:
+        rules: (tables, v, m, s), as `hierlib.theory.population.planted_rules` draws them: all true symbols are 0.
+        q: belief in the true parent. p: belief in each true sibling; all others share the rest evenly.
+
+    Returns:
+        (tables, v) float64; its sum over symbols is the normaliser.
+    """
+    tables, v = rules.shape[:2]
+    above = torch.full((v,), (1 - q) / (v - 1), dtype=torch.float64)
+    above[0] = q
+    below = torch.tensor([p, (1 - p) / (v - 1)], dtype=torch.float64)
+    weight = above[:, None] * below[(rules[..., 1:] != 0).long()].prod(-1)
+    message = torch.zeros(tables, v, dtype=torch.float64)
+    return message.scatter_add_(1, rules[..., 0].flatten(1), weight.flatten(1))
+
+
+class Averaged(NamedTuple):
+    """Averages over drawn tables of rules, compared with formulas for them."""
+
+    z: Array  #: distances in standard errors, of all averages that were compared
+    q: Array  #: (Q,) beliefs in the parent
+    p: Array  #: (P,) beliefs in the siblings
+    ratio: Interval  #: (Q, P) mean of the normalised message at the truth over the annealed one, minus 1
+
+
+def compare_averages(
+    rules: Tensor, mean_count: Callable[[int], float], formulas: Callable[..., Sequence[float]]
+) -> Averaged:
+    """Is the downward message, averaged over tables of rules, what the formulas say?
+
+    Args:
+        rules: as for `sent_down`.
+        mean_count: k → mean number of drawn rules of one parent set, first symbol given, with k wrong siblings.
+        formulas: (q, p, v, m, s) → averages of the message at the truth, at one wrong symbol, of its sum, and the
+            annealed message at the truth.
+    """
+    _, v, m, s = rules.shape
+    wrong, z = (rules[..., 1:] != 0).sum(-1), []
+    for k in range(s):
+        for first in (1, 0):  # a wrong first symbol, and the true one, with which the reference is always there
+            count = ((rules[..., 0] == first) & (wrong == k)).sum((1, 2))
+            z.append(_z_score(count, 1 if first == 0 and k == 0 else mean_count(k)))
+    q = np.array([1 / v, 0.3, 0.7, 0.99])
+    p = np.array([1 / v, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.99])
+    ratio, error = np.zeros((2, len(q), len(p)))
+    for i, a in enumerate(q):
+        for j, b in enumerate(p):
+            sent = sent_down(rules, a, b)
+            true, one_wrong, total, annealed = formulas(a, b, float(v), float(m), float(s))
+            z += [_z_score(sent[:, 0], true), _z_score(sent[:, 1], one_wrong), _z_score(sent.sum(1), total)]
+            share = (sent[:, 0] / sent.sum(1)).numpy() / annealed
+            ratio[i, j], error[i, j] = share.mean() - 1, share.std() / len(share) ** 0.5
+    return Averaged(np.array(z), q, p, plus_minus(ratio, error))
+
+
+def _z_score(sample: Tensor, value: float) -> float:
+    """Distance of the mean of a sample from a value, in standard errors; 0 if it is exact and does not vary."""
+    sample = sample.double()
+    error, gap = float(sample.std()) / len(sample) ** 0.5, float(sample.mean()) - float(value)
+    return abs(gap) / error if error > 1e-12 else (0.0 if abs(gap) < 1e-9 else np.inf)
 
 
 def belief_in(belief: Tensor, symbols: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What linear statistics see of the data: their covariance, exactly, by one pass up and down the tree."""
+"""What linear statistics see of the data, exactly, by one pass up and down the tree; and what inference sees."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.experiments.uturns import Noise, class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
+from hierlib.noise import epsilon_evidence
 
 
 class Marginals(NamedTuple):
@@ -186,6 +189,100 @@ def clocks(
         tops.append(top_eigenvalue(random_grammar(v=v, m=m, s=s, L=L, generator=generator)))
         generator.set_state(after)
     return np.array(tops), np.array(curves)
+
+
+def lag(
+    t: ArrayLike,
+    shallow: tuple[ArrayLike, ArrayLike],
+    deep: tuple[ArrayLike, ArrayLike],
+    *,
+    v: int,
+    seed: int = 0,
+) -> Interval:
+    """The step of the speciation time from one depth to the next, minus that of the class's half height.
+
+    Args:
+        t: (T,) times. shallow, deep: what `clocks` gives there for the two depths, of as many grammars.
+        v: alphabet size.
+        seed: of the interval, over grammars.
+    """
+
+    def half(y: np.ndarray) -> float:
+        return half_height(t, y, chance=1 / v).t
+
+    def behind(top_deep: float, y_deep: np.ndarray, top_shallow: float, y_shallow: np.ndarray) -> float:
+        return np.log(top_deep / top_shallow) / 2 - (half(y_deep) - half(y_shallow))
+
+    return estimate(behind, *deep, *shallow, seed=seed, num=400)
+
+
+class Forgetting(NamedTuple):
+    """What the best observer knows of each level as noise grows, means over the data of each grammar."""
+
+    known: np.ndarray  #: (draws, T, L+1) information about a symbol, in units of its entropy
+    error: np.ndarray  #: (draws, T, L+1) probability that the most probable symbol is wrong
+
+
+def forgetting(
+    noise: Noise,
+    t: Sequence[float],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+) -> Forgetting:
+    """`Forgetting` of fresh grammars and data, with the same random numbers at each of the times t, (T,)."""
+    known, errors = [], []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        state, rows, wrong = generator.get_state(), [], []
+        whole = information(g, epsilon_evidence(x[0], eps=0.0, v=v)).mean(0)
+        for time in t:
+            generator.set_state(state)
+            evidence = noise.evidence(noise.corrupt(x[0], time, generator=generator), time)
+            rows.append(information(g, evidence).mean(0) / whole)
+            beliefs = infer(g, evidence, messages=False).marginals
+            wrong.append(torch.stack([1 - b.double().amax(2).mean() for b in beliefs]))
+        known.append(torch.stack(rows))
+        errors.append(torch.stack(wrong))
+    return Forgetting(torch.stack(known).cpu().numpy(), torch.stack(errors).cpu().numpy())
+
+
+def error_reached(t: ArrayLike, error: ArrayLike, share: float) -> float:
+    """The time at which an error has risen to a share of its last value, that of pure noise.
+
+    Args:
+        t, error: (T,) increasing times, and an error whose falls are taken for scatter.
+        share: 0 … 1.
+
+    Returns:
+        nan where the first error is that large already.
+    """
+    rising = np.maximum.accumulate(np.asarray(error, float))
+    risen = rising / rising[-1]
+    return float(np.interp(share, risen, t)) if risen[0] < share else np.nan
+
+
+def critical_window(t: ArrayLike, error: ArrayLike) -> tuple[float, float]:
+    """When an error rises from 5 % to 95 % of that of pure noise; arguments as for `error_reached`."""
+    return error_reached(t, error, 0.05), error_reached(t, error, 0.95)
+
+
+def relative_window(t: ArrayLike, errors: ArrayLike, *, seed: int = 0) -> Interval:
+    """The width in ln t of the class's window over that of the leaves, with its interval over grammars.
+
+    Args:
+        t: (T,) times. errors: (draws, T, L+1), as in `Forgetting`.
+    """
+
+    def ratio(error: np.ndarray) -> float:
+        (a, b), (c, d) = (critical_window(t, error[:, level]) for level in (-1, 0))
+        return np.log(b / a) / np.log(d / c)
+
+    return estimate(ratio, errors, seed=seed, num=400)
 
 
 def information(g: Grammar, evidence: Tensor) -> Tensor:

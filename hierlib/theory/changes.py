@@ -355,6 +355,27 @@ def exponents(v: int, m: int, s: int) -> Exponents:
     return Exponents(float(nu), float(2 * (1 - 1 / nu)), bool(slope**2 > s))
 
 
+class Divergence(NamedTuple):
+    """Whether blocks grow without bound, for numbers of rules between the two bounds m_KS and m_c."""
+
+    m: Array  #: (n,) numbers of rules, not only whole ones
+    place: Array  #: (n,) where they are between the bounds, 0 … 1
+    ratio: Array  #: (n,) F'(p*)² / s; above one the susceptibility at the threshold has no bound
+
+
+def divergence(v: int, s: int, num: int = 400) -> Divergence:
+    """`Divergence` of num numbers of rules, evenly spaced in ln m.
+
+    >>> found = divergence(32, 2)
+    >>> [round(float(x), 1) for x in found.m[found.ratio > 1][[0, -1]]]
+    [3.7, 8.7]
+    """
+    low, high = float(meanfield.m_KS(v, s)), float(meanfield.m_c(v, s))
+    m = np.geomspace(low * 1.0001, high * 0.9999, num)
+    star = meanfield.fixed_points(v, m, s)[:, 1]
+    return Divergence(m, (m - low) / (high - low), meanfield.upward_map_derivative(star, v, m, s) ** 2 / s)
+
+
 def _fading(p: Array, a: float, s: int) -> Array:
     """λ = A - B at the belief p of the children."""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -51,7 +51,8 @@ def record(id: str, value, interval: Sequence[float] | None = None, *, optional:
     """Answers the row `id` of book/claims.yaml with what this run has found.
 
     Args:
-        value: a finite number, True or False, a string, or a list of these; or an `Interval` with its own ends.
+        value: a finite number, True or False, a string, or a list of these; or an `Interval` with its own ends
+                (which may just miss it: they come from resampling).
         interval: its 95 % interval (lo, hi), in the units of value.
         optional: whether there may be no answer at some parameters: a value that is None or not finite, or whose
             interval is not finite, is left out then, and None returned.
@@ -64,7 +65,7 @@ def record(id: str, value, interval: Sequence[float] | None = None, *, optional:
         near = [k for k in known if set(k.split("-")) & set(str(id).split("-"))]
         raise ValueError(f"no claim {id!r} in book/claims.yaml; near it: {', '.join(near[:5]) or 'none'}")
     if isinstance(value, Interval):
-        value, interval = value.value, value.bounds
+        value, interval = value.value, (min(value.lo, value.value), max(value.hi, value.value))
     if optional and not _exists(value, *(interval if interval is not None else ())):
         return None
     answer = Record(id=id, value=plain(value), interval=None)

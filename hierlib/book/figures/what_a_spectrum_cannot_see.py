@@ -1,0 +1,140 @@
+"""The figures of what a spectrum cannot see: when it and exact inference lose the class, and what each level keeps."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hierlib.book.figures.family import family_html
+from hierlib.book.page.glue import Drawing
+from hierlib.book.page.style import CHANCE, ERASED, INK, data, palette, widths
+from hierlib.experiments.curves import Interval, mean_interval, normal_interval
+from hierlib.experiments.spectrum import Forgetting
+
+
+def speciation(
+    lost: Mapping[int, Mapping[int, Interval]], spectrum: Mapping[int, Mapping[int, float]], *, s: int, start: int
+) -> Drawing:
+    """The time at which the class is lost, and the speciation time, against the depth; a slider picks the rules.
+
+    Args:
+        lost: number of rules → depth → half height of the class.
+        spectrum: number of rules → depth → speciation time; drawn at 0 where it is negative.
+        s: branching factor, which parts the two panels in print.
+        start: number of rules chosen first.
+    """
+    rules, depths = list(lost), list(next(iter(lost.values())))
+    span = np.linspace(depths[0], depths[-1], 5 * len(depths))
+    lines = [np.interp(span, depths, [lost[m][depth].value for depth in depths]) for m in rules]
+    above = {m: [max(spectrum[m][depth], 0) for depth in depths] for m in rules}
+    dots = {i: [[depth, *[y] * 3] for depth, y in zip(depths, above[m], strict=True)] for i, m in enumerate(rules)}
+    said = [_sentence(m, lost[m], spectrum[m]) for m in rules]
+    colours = _colours(rules)
+    fig, axes = plt.subplots(1, 2, figsize=(6, 3.1), sharey=True)
+    for ax, chosen, title in (
+        (axes[0], [m for m in rules if m <= s], "$m\\leq s$"),
+        (axes[1], [m for m in rules if m > s], "$m>s$"),
+    ):
+        for m in chosen:
+            low, high = ([getattr(each, end) for each in lost[m].values()] for end in ("lo", "hi"))
+            ax.fill_between(depths, low, high, color=colours[m], alpha=0.2, lw=0)
+            ax.plot(depths, [each.value for each in lost[m].values()], color=colours[m], label=f"$m$ = {m}")
+            ax.plot(depths, above[m], "o", color=colours[m], markersize=4.5)
+        ax.set(title=title, xlabel="levels $L$", xticks=depths)
+        if chosen:
+            ax.legend(fontsize=9)
+    axes[0].set_ylabel("time at which the class is lost")
+    live = family_html(
+        span,
+        lines,
+        [f"m = {m}" for m in rules],
+        said,
+        axes=("levels L", "time t"),
+        slider="rules",
+        points=dots,
+        start=rules.index(start),
+    )
+    return Drawing(
+        fig,
+        "Left, few rules: lines and points rise together with the number of levels. Right, more rules: the lines are "
+        "level at a time above zero, the points lie at zero.",
+        live,
+    )
+
+
+def _sentence(m: int, lost: Mapping[int, Interval], spectrum: Mapping[int, float]) -> str:
+    """What is said under the line of m rules."""
+    before, last = list(lost)[-2:]
+    says = "the top eigenvalue is below one, the variance of pure noise."
+    if spectrum[last] > 0:
+        says = f"the spectrum says {spectrum[last]:.2f}."
+    up = lost[last].value - lost[before].value
+    at = f"exact inference loses the class at t = {lost[last].value:.2f} in {last} levels"
+    return f"m = {m}: {at} ({up:+.2f} for the last one), {says}".replace("-", "−")
+
+
+def _colours(rules: Sequence[int]) -> dict[int, str]:
+    return dict(zip(rules, palette(max(1, len(rules) - 1))[::-1], strict=False))
+
+
+def eigenvalue(top: Mapping[int, Mapping[int, ArrayLike]], *, m_KS: float, s: int) -> Drawing:
+    """The top eigenvalue of the data's covariance against the depth, and the pace m_KS/m of few rules.
+
+    Args:
+        top: number of rules → depth → (draws,) eigenvalues.
+        m_KS: the Kesten-Stigum bound. s: branching factor; the pace is drawn for fewer rules.
+    """
+    depths, colours = list(next(iter(top.values()))), _colours(list(top))
+    fig, ax = plt.subplots(figsize=(6, 3.2))
+    for m, by_depth in top.items():
+        found = Interval(*np.array([normal_interval(rows) for rows in by_depth.values()]).T)
+        data(ax, depths, found, color=colours[m], label=f"$m$ = {m}")
+        ax.plot(depths, found.value, color=colours[m], lw=1)
+        if m < s:
+            pace = (m_KS / m) ** (np.array(depths) - depths[-1])
+            ax.plot(depths, found.value[-1] * pace, color=colours[m], lw=1, ls=(0, (2, 2)))
+    ax.axhline(1, color=CHANCE, ls=":", lw=1.2)
+    ax.set(yscale="log", xlabel="levels $L$", ylabel=r"top eigenvalue $\Lambda$", xticks=depths)
+    ax.legend(fontsize=9)
+    return Drawing(
+        fig,
+        "Curves on a logarithmic axis. For fewer rules than children they rise nearly straight, for as many they "
+        "level off, for more they are level and below one.",
+    )
+
+
+def information(
+    t: ArrayLike,
+    found: Mapping[int, Forgetting],
+    windows: Mapping[int, tuple[float, float]],
+    spectrum: Mapping[int, float],
+    *,
+    seed: int = 0,
+) -> Drawing:
+    """What is known of each level against time, a panel for each number of rules.
+
+    Args:
+        t: (T,) times. found: number of rules → what the best observer knows there.
+        windows: number of rules → the window of the class. spectrum: its speciation time, drawn if positive.
+        seed: of the interval of the class.
+    """
+    fig, axes = plt.subplots(1, len(found), figsize=(6, 3.2), sharey=True, squeeze=False)
+    for ax, (m, each) in zip(axes.flat, found.items(), strict=True):
+        known = each.known.mean(0)
+        L = known.shape[1] - 1
+        for level, (colour, width) in enumerate(zip(palette(L), widths(L), strict=True)):
+            ax.plot(t, known[:, level], color=colour, lw=width)
+        ax.fill_between(t, *mean_interval(each.known[:, :, L], seed=seed).bounds, color=palette(L)[L], alpha=0.2, lw=0)
+        if np.isfinite(windows[m]).all():
+            ax.axvspan(*windows[m], color=ERASED, lw=0, zorder=0)
+        if spectrum[m] > 0:
+            ax.axvline(spectrum[m], color=INK, lw=1, ls=(0, (3, 2)))
+        ax.set(xscale="log", xlabel="time $t$", title=f"$m$ = {m}", ylim=(-0.02, 1.02))
+        ax.set_xticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
+    axes[0, 0].set_ylabel(r"$I_\ell(t)\,/\,I_\ell(0)$")
+    return Drawing(
+        fig,
+        "Two panels of falling curves. Left the curve of the class falls last, at a time above one; right it falls "
+        "first and steepest, at a time near a tenth, and those of lower levels follow.",
+    )

@@ -1,0 +1,56 @@
+"""The figures of what a spectrum cannot see, drawn from results that no chapter has made."""
+
+import json
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from hierlib.book.figures import what_a_spectrum_cannot_see as figures
+from hierlib.experiments.curves import Interval
+from hierlib.experiments.spectrum import Forgetting
+
+DEPTHS = (2, 3, 4)
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+@pytest.mark.parametrize("rules", [(1, 2), (1, 4)])
+def test_speciation_tells_what_each_says(rules):
+    lost = {m: {depth: Interval(0.1 * depth, 0.1, 0.5) for depth in DEPTHS} for m in rules}
+    spectrum = {m: {depth: 0.3 if m == 1 else -0.2 for depth in DEPTHS} for m in rules}
+    drawing = figures.speciation(lost, spectrum, s=2, start=rules[1])
+    data = json.loads(re.search(r'application/json">(.*?)</script>', drawing.live, re.S)[1])
+    assert data["names"] == [f"m = {m}" for m in rules] and data["start"] == 1
+    told = "m = 1: exact inference loses the class at t = 0.40 in 4 levels (+0.10 for the last one)"
+    assert data["say"][0] == f"{told}, the spectrum says 0.30."
+    assert "below one" in data["say"][1] and data["points"]["1"] == [[depth, 0, 0, 0] for depth in DEPTHS]
+    few, many = drawing.fig.axes
+    assert [len(ax.get_lines()) for ax in (few, many)] == ([4, 0] if rules[1] <= 2 else [2, 2]) and drawing.alt
+
+
+def test_eigenvalue_draws_the_pace_of_few_rules_only():
+    top = {m: {depth: np.array([1.0, 1.2, 1.4]) * depth for depth in DEPTHS} for m in (1, 3)}
+    drawing = figures.eigenvalue(top, m_KS=1.9, s=2)
+    (ax,) = drawing.fig.axes
+    assert ax.get_legend_handles_labels()[1] == ["$m$ = 1", "$m$ = 3"] and len(ax.containers) == 2
+    dashed = [line for line in ax.get_lines() if isinstance(line._unscaled_dash_pattern[1], (list, tuple))]
+    paced = [line for line in dashed if len(line.get_xdata()) == 3]
+    assert len(paced) == 1 and paced[0].get_ydata() == pytest.approx(4.8 * 1.9 ** np.array([-2.0, -1, 0]))
+    assert drawing.alt
+
+
+@pytest.mark.parametrize("window", [(0.1, 0.4), (np.nan, 0.4)])
+def test_information_has_a_panel_a_number_of_rules(window):
+    known = np.linspace(1, 0, 5)[None, :, None].repeat(3, 0).repeat(4, 2)
+    found = {m: Forgetting(known, known) for m in (1, 4)}
+    drawing = figures.information(np.geomspace(0.02, 4, 5), found, {1: window, 4: window}, {1: 0.7, 4: -0.5})
+    left, right = drawing.fig.axes
+    assert [ax.get_title() for ax in (left, right)] == ["$m$ = 1", "$m$ = 4"]
+    assert len(left.get_lines()) == 5 and len(right.get_lines()) == 4  # the speciation time, where there is one
+    assert len(left.patches) == np.isfinite(window[0]) and drawing.alt
