@@ -33,6 +33,8 @@ REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
+SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
+LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -283,10 +285,21 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        "hierlib/book/site/build.py",
+        SITE,
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         "tests/test_book_run.py::test_the_lock_waits",
+    ),
+    Guard("a site without Jekyll", SITE, '(work / "_build" / "html" / ".nojekyll").touch()', "pass", f"{BOOK}zip"),
+    Guard("notebooks beside chapters", SITE, '_LEFT = ("**.ipynb", ', "_LEFT = (", LEFT),
+    Guard("hidden copies of chapters", SITE, '_LEFT = ("**.ipynb", "**/.*")', '_LEFT = ("**.ipynb",)', LEFT),
+    Guard("what is left makes no site anew", SITE, "if not any(_left(", "if not all(_left(", LEFT),
+    Guard(
+        "bookmarks keep the spaces of a heading that wraps",
+        "hierlib/book/site/pdf.py",
+        "white-space: break-spaces;",
+        "",
+        "tests/test_pdf.py::test_a_bookmark_keeps_its_spaces_where_the_heading_wraps",
     ),
     Guard(
         "unknown parameters of a chapter",
