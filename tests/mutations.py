@@ -34,6 +34,8 @@ DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
 DECIDES = "test_an_interval_decides_by_all_of_it"
+SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
+LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -306,10 +308,21 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        "hierlib/book/site/build.py",
+        SITE,
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         "tests/test_book_run.py::test_the_lock_waits",
+    ),
+    Guard("a site without Jekyll", SITE, '(work / "_build" / "html" / ".nojekyll").touch()', "pass", f"{BOOK}zip"),
+    Guard("notebooks beside chapters", SITE, '_LEFT = ("**.ipynb", ', "_LEFT = (", LEFT),
+    Guard("hidden copies of chapters", SITE, '_LEFT = ("**.ipynb", "**/.*")', '_LEFT = ("**.ipynb",)', LEFT),
+    Guard("what is left makes no site anew", SITE, "if not any(_left(", "if not all(_left(", LEFT),
+    Guard(
+        "bookmarks keep the spaces of a heading that wraps",
+        "hierlib/book/site/pdf.py",
+        "white-space: break-spaces;",
+        "",
+        "tests/test_pdf.py::test_a_bookmark_keeps_its_spaces_where_the_heading_wraps",
     ),
     Guard(
         "unknown parameters of a chapter",

@@ -17,6 +17,7 @@ import pytest
 from hierlib.book.runs.run import execute, finished, prepare, prune
 from hierlib.book.runs.sweep import execute_all
 from hierlib.book.site.build import SiteError, build_site, locked, zip_site
+from hierlib.book.site.sphinxext import sources
 from tests import tiny
 
 
@@ -90,6 +91,29 @@ def test_a_warning_fails_the_build_and_leaves_the_site(site):
     assert html.read_bytes() == before
 
 
+def test_what_jupyter_and_editors_leave_beside_a_chapter_is_no_page(site):
+    done = run(site)
+    build_site(site, done)
+    book, before = site / "book", sources(site)
+    notebook = nbformat.writes(done[0].job.chapter.notebook, version=4)
+    (book / ".ipynb_checkpoints").mkdir()
+    left = [book / name for name in ("01_one.ipynb", "index.ipynb", "Untitled.ipynb", ".ipynb_checkpoints/01_one.md")]
+    left += [
+        book / name
+        for name in (".~01_one.md", "._01_one.md", ".01_one.md.swp", "01_one.md~", "#01_one.md#", ".#01_one.md")
+    ]
+    for path in left[:-1]:
+        path.write_text(notebook)
+    left[-1].symlink_to("somebody@elsewhere.1234")  # as Emacs marks a file that it edits
+    assert not build_site(site, run(site)) and sources(site) == before, "the site is made of none of them"
+    assert build_site(site, run(site), force=True)
+    assert sorted(p.name for p in (site / "_build" / "html" / "book").glob("*.html")) == ["01_one.html", "index.html"]
+    code, out = tiny.finish(tiny.hierlib(site, "run", "two"))
+    assert code == 2 and "no chapter 'two'" in out
+    for path in left:
+        path.unlink()
+
+
 def test_a_cache_that_does_not_serve_is_noticed(site, monkeypatch):
     """Jupyter Book would execute what the cache lacks; the build must not pass."""
     monkeypatch.setattr("hierlib.book.site.build._feed", lambda *_: None)
@@ -114,7 +138,9 @@ def test_zip(site):
     import zipfile
 
     with zipfile.ZipFile(site / "dist" / "tiny.zip") as archive:
-        assert {"tiny/index.html", "tiny/book/01_one.html"} <= set(archive.namelist())
+        names = set(archive.namelist())
+    assert {"tiny/index.html", "tiny/book/01_one.html"} <= names
+    assert "tiny/.nojekyll" in names, "GitHub Pages would leave out _static"
 
 
 def test_parameters_reach_the_notebook_as_values(site, tmp_path):

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
+import yaml
+
 from hierlib.book.page.results import claims
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import Outcome
@@ -35,6 +37,9 @@ _SOURCES = (
     "README.md",
     PAGES,
 )
+# What Jupyter, editors and Macs leave beside a chapter, its notebook and hidden copies, are no pages: Sphinx would find
+# two files of one name, or pages that the contents do not name.
+_LEFT = ("**.ipynb", "**/.*")
 
 
 class SiteError(RuntimeError):
@@ -65,6 +70,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)
+        (work / "_build" / "html" / ".nojekyll").touch()  # or GitHub Pages serves no folder that begins with _
         kept.unlink(missing_ok=True)
         old = build / "html.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -137,13 +143,21 @@ def _gather(runs: list[Outcome], target: Path) -> None:
 
 def _site_key(root: Path, runs: list[Outcome]) -> str:
     digest = hashlib.sha256()
-    paths = [root / name for name in _SOURCES]
-    for folder in (root / "book", root / "hierlib"):
-        paths += sorted(p for p in folder.rglob("*") if "__pycache__" not in p.parts and "checkpoint" not in str(p))
-    for path in (*paths, *sorted(run.notebook for run in runs)):
+    for path in (*(root / name for name in _SOURCES), *made_of(root), *sorted(run.notebook for run in runs)):
         if path.is_file():
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def made_of(root: Path) -> list[Path]:
+    """The files of book/ and hierlib/, without what Python, Jupyter and editors leave there."""
+    found = [p for folder in ("book", "hierlib") for p in sorted((root / folder).rglob("*")) if p.is_file()]
+    names = {p: p.relative_to(root).parts for p in found}
+    return [p for p in found if not any(_left(name) for name in names[p])]
+
+
+def _left(name: str) -> bool:
+    return name.startswith((".", "#")) or name.endswith((".ipynb", "~")) or name == "__pycache__"
 
 
 def _feed(run: Outcome, folder: Path) -> None:
@@ -166,9 +180,21 @@ def _feed(run: Outcome, folder: Path) -> None:
     get_cache(str(folder)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
+def _config(root: Path, target: Path) -> Path:
+    """_config.yml, made to pass over what is left beside the chapters."""
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    config["exclude_patterns"] = [*(config.get("exclude_patterns") or ()), *_LEFT]
+    local = config.get("sphinx", {}).get("local_extensions", {})
+    local |= {name: str(root / path) for name, path in local.items()}  # from where the file stood
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(yaml.safe_dump(config), "utf-8")
+    return target
+
+
 def _jupyter_book(root: Path, work: Path, log: Path, lock: IO) -> None:
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
+    words += ["--config", str(_config(root, work / "_config.yml"))]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     with log.open("w") as out:
