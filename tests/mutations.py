@@ -316,6 +316,20 @@ GUARDS = [
         "pass",
         "tests/test_book_cache.py::test_every_way_to_import",
     ),
+    Guard(
+        "groups below the root",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in range(1)",
+        "tests/test_limits.py::test_version_2_below_the_root",
+    ),
+    Guard(
+        "groups above the own one",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in [len(parts)]",
+        "tests/test_limits.py::test_the_lowest_limit_counts",
+    ),
 ]
 
 
