@@ -283,10 +283,10 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        "hierlib/book/site/build.py",
+        "hierlib/_locks.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        "tests/test_book_run.py::test_the_lock_waits",
+        "tests/test_locks.py::test_the_lock_waits",
     ),
     Guard(
         "unknown parameters of a chapter",
@@ -329,6 +329,27 @@ GUARDS = [
         "for i in range(len(parts) + 1)",
         "for i in [len(parts)]",
         "tests/test_limits.py::test_the_lowest_limit_counts",
+    ),
+    Guard(
+        "file systems without locks: netCDF",
+        "hierlib/book/cli.py",
+        "    hdf5_needs_none()\n",
+        "",
+        f"{FAULTS}a_file_system_without_locks",
+    ),
+    Guard(
+        "file systems without locks: turns",
+        "hierlib/_locks.py",
+        'with path.open("x") as file:',
+        'with path.open("w") as file:',
+        "tests/test_locks.py::test_one_at_a_time_where_there_are_no_locks",
+    ),
+    Guard(
+        "containers of one host name",
+        "hierlib/_process.py",
+        'return f"{socket.gethostname()}-{world()}"',
+        "return socket.gethostname()",
+        "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
     ),
 ]
 

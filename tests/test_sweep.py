@@ -334,8 +334,8 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
 
 
 def test_two_quantities_of_one_name(root):
-    (root / "hierlib" / "book").mkdir(parents=True)
-    (root / "hierlib" / "book" / "quantities.py").write_text(sweeps.QUANTITIES)
+    (root / "hierlib" / "book" / "runs").mkdir(parents=True)
+    (root / "hierlib" / "book" / "runs" / "quantities.py").write_text(sweeps.QUANTITIES)
     with pytest.raises(BadRequest, match="a second quantity 'noise'"):
         quantities(root)
 

@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,3 +179,24 @@ def test_a_dead_process_leaves_a_folder_that_says_so(root):
     [job] = sweeps.jobs(root, "noise", root / "out")
     outcome = died(job, sweeping.DEAD)
     assert outcome.error and (outcome.folder / "traceback.txt").read_text().startswith("its process died")
+
+
+NO_LOCKS = "#include <errno.h>\nint flock(int a, int b) { (void)a; (void)b; errno = ENOLCK; return -1; }\n"
+
+
+def test_a_file_system_without_locks(root):
+    """As many of clusters are; netCDF would say that permission is denied."""
+    (root / "none.c").write_text(NO_LOCKS)
+    if shutil.which("gcc") is None:
+        pytest.skip("Not tested: a file system without locks, which needs gcc to imitate")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", root / "none.so", root / "none.c"], check=True)
+    env = {**os.environ, "LD_PRELOAD": str(root / "none.so")}
+    env.pop("HDF5_USE_FILE_LOCKING", None)
+    for words in (
+        ("sweep", "noise", "-p", "a", "1:3", "--jobs", "1", "--out", "out"),
+        ("collect", "out", "--out", "a.nc"),
+    ):
+        command = [sys.executable, "-m", "hierlib.book", *words]
+        done = subprocess.run(command, cwd=root, env=env, text=True, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert len(whole(root / "out")) == 2 and (root / "b.nc").exists()

@@ -6,7 +6,6 @@ stopped, however, goes on where it was. A point that has failed stays failed unt
 
 import contextlib
 import logging
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import hierlib
+from hierlib import _process
 from hierlib.book.page.stamp import versions
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.point import ENVIRONMENT, environment
@@ -230,7 +230,7 @@ def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> i
             f"the scheduler has no worker, and none has come within {wait:g} s; start some (`dask worker ADDRESS "
             "--nthreads 1`), or let the sweep wait for them: --wait SECONDS"
         ) from None
-    probe = out / f".{os.getpid()}.seen"
+    probe = out / f".{_process.name()}.seen"
     probe.touch()
     try:
         found = client.run(worker_facts, chapter, probe, on_error="return")
@@ -288,7 +288,7 @@ def writable(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.writable"
+        probe = folder / f".{_process.name()}.writable"
         probe.write_bytes(b"1" * 4096)
         probe.unlink()
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
