@@ -199,4 +199,4 @@ def test_a_file_system_without_locks(root):
         command = [sys.executable, "-m", "hierlib.book", *words]
         done = subprocess.run(command, cwd=root, env=env, text=True, capture_output=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert len(whole(root / "out")) == 2 and (root / "b.nc").exists()
+    assert len(whole(root / "out")) == 2 and (root / "a.nc").exists()
