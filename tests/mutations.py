@@ -33,6 +33,7 @@ REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
+CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -170,38 +171,61 @@ GUARDS = [
     Guard(
         "points that died with another",
         SWEEP,
-        "deque([job] for group in suspects for job in group)",
-        "deque()",
+        "suspects.append if crew.size > 1 else failed",
+        "failed",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
     ),
     Guard(
         "a killer is marked",
         SWEEP,
-        "                    note(died(job, DEAD))",
-        "                    pass",
+        "        note(died(job, DEAD))",
+        "        pass",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "a killer is not handed on",
+        SWEEP,
+        "            mark.touch(exist_ok=False)",
+        "            mark.touch(exist_ok=True)",
+        f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "workers with threads",
+        SWEEP,
+        "    with _TURN:",
+        "    with contextlib.nullcontext():",
+        f"{CLUSTER}a_worker_with_threads_does_one_point_at_a_time",
+    ),
+    Guard(
+        "workers with other disks",
+        SWEEP,
+        "        if not seen.exists():",
+        "        if False:",
+        f"{CLUSTER}a_worker_that_joins_with_another_file_system_stops_the_sweep",
     ),
     Guard(
         "versions of workers",
         SWEEP,
         "for k in mine if facts.get(k) != mine[k]]",
         "for k in mine if False]",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "threads of workers",
         SWEEP,
         "        if threads.get(address, 1) != 1:",
         "        if False:",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
-    Guard("resources of workers", SWEEP, "        if not able:", "        if False:", f"{HERE}workers_that_do_not_fit"),
+    Guard(
+        "resources of workers", SWEEP, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
+    ),
     Guard(
         "no workers",
         SWEEP,
         "        client.wait_for_workers(1, timeout=wait)",
         "        pass",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "no scheduler",
@@ -210,7 +234,7 @@ GUARDS = [
         "        except KeyError:",
         f"{HERE}refused_at_once_with_what_to_do",
     ),
-    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{HERE}without_dask"),
+    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
     Guard(
         "folder that takes no file",
         "hierlib/book/commands.py",

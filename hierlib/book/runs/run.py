@@ -268,6 +268,8 @@ def clear_parts(runs: Path) -> None:
     for part in runs.glob(".*.part"):
         if _process.gone(part.name.removesuffix(".part")):
             shutil.rmtree(part, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a mark is a file
+                part.unlink()
 
 
 def _start_worker() -> None:
