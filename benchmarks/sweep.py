@@ -41,7 +41,7 @@ def jobs(slug: str, out: Path, **given: str) -> list:
 def dispatch(crew: sweep.Crew, tasks: int) -> float:
     """Seconds a task that does nothing: what sending it out, scheduling it and hearing of it takes."""
     start = time.perf_counter()
-    sweep._work(crew, deque([()] * tasks), lambda _: None, lambda: False, 2 * crew.size + 2)
+    sweep._work(crew, deque([()] * tasks), "", lambda _: None, lambda _: None, lambda: False)
     return (time.perf_counter() - start) / tasks
 
 

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from hierlib._locks import hdf5_needs_none
 from hierlib.book.page.stamp import commit, versions
 from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
@@ -43,7 +44,8 @@ Threads = Annotated[int, typer.Option(min=1, help="Of the processor; the committ
 
 @app.callback()
 def _commands() -> None:
-    """Keeps the name of a command necessary while there is one only."""
+    """What all commands need."""
+    hdf5_needs_none()
 
 
 @app.command()

@@ -36,6 +36,7 @@ RESULTS = "tests/test_sweep_results.py::test_"
 DECIDES = "test_an_interval_decides_by_all_of_it"
 SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
 LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
+CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -195,38 +196,61 @@ GUARDS = [
     Guard(
         "points that died with another",
         SWEEP,
-        "deque([job] for group in suspects for job in group)",
-        "deque()",
+        "suspects.append if crew.size > 1 else failed",
+        "failed",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
     ),
     Guard(
         "a killer is marked",
         SWEEP,
-        "                    note(died(job, DEAD))",
-        "                    pass",
+        "        note(died(job, DEAD))",
+        "        pass",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "a killer is not handed on",
+        SWEEP,
+        "            mark.touch(exist_ok=False)",
+        "            mark.touch(exist_ok=True)",
+        f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "workers with threads",
+        SWEEP,
+        "    with _TURN:",
+        "    with contextlib.nullcontext():",
+        f"{CLUSTER}a_worker_with_threads_does_one_point_at_a_time",
+    ),
+    Guard(
+        "workers with other disks",
+        SWEEP,
+        "        if not seen.exists():",
+        "        if False:",
+        f"{CLUSTER}a_worker_that_joins_with_another_file_system_stops_the_sweep",
     ),
     Guard(
         "versions of workers",
         SWEEP,
         "for k in mine if facts.get(k) != mine[k]]",
         "for k in mine if False]",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "threads of workers",
         SWEEP,
         "        if threads.get(address, 1) != 1:",
         "        if False:",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
-    Guard("resources of workers", SWEEP, "        if not able:", "        if False:", f"{HERE}workers_that_do_not_fit"),
+    Guard(
+        "resources of workers", SWEEP, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
+    ),
     Guard(
         "no workers",
         SWEEP,
         "        client.wait_for_workers(1, timeout=wait)",
         "        pass",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "no scheduler",
@@ -235,7 +259,7 @@ GUARDS = [
         "        except KeyError:",
         f"{HERE}refused_at_once_with_what_to_do",
     ),
-    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{HERE}without_dask"),
+    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
     Guard(
         "folder that takes no file",
         "hierlib/book/commands.py",
@@ -308,10 +332,10 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        SITE,
+        "hierlib/_locks.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        "tests/test_book_run.py::test_the_lock_waits",
+        "tests/test_locks.py::test_the_lock_waits",
     ),
     Guard("a site without Jekyll", SITE, '(work / "_build" / "html" / ".nojekyll").touch()', "pass", f"{BOOK}zip"),
     Guard("notebooks beside chapters", SITE, '_LEFT = ("**.ipynb", ', "_LEFT = (", LEFT),
@@ -360,6 +384,41 @@ GUARDS = [
             ("a margin in standard errors", 'expect.get("se", 0) * error', "0.0", DECIDES),
             ("an unresolved condition", "condition, condition)", 'condition, "qualified")', "test_condition"),
         )
+    ),
+    Guard(
+        "groups below the root",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in range(1)",
+        "tests/test_limits.py::test_version_2_below_the_root",
+    ),
+    Guard(
+        "groups above the own one",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in [len(parts)]",
+        "tests/test_limits.py::test_the_lowest_limit_counts",
+    ),
+    Guard(
+        "file systems without locks: netCDF",
+        "hierlib/book/cli.py",
+        "    hdf5_needs_none()\n",
+        "",
+        f"{FAULTS}a_file_system_without_locks",
+    ),
+    Guard(
+        "file systems without locks: turns",
+        "hierlib/_locks.py",
+        'with path.open("x") as file:',
+        'with path.open("w") as file:',
+        "tests/test_locks.py::test_one_at_a_time_where_there_are_no_locks",
+    ),
+    Guard(
+        "containers of one host name",
+        "hierlib/_process.py",
+        'return f"{socket.gethostname()}-{world()}"',
+        "return socket.gethostname()",
+        "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
     ),
 ]
 

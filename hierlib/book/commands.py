@@ -1,6 +1,5 @@
 """The commands behind `hierlib`."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -10,6 +9,7 @@ import typer
 from rich.console import Console
 
 import hierlib
+from hierlib._limits import processors
 from hierlib.book.page.stamp import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
@@ -33,7 +33,7 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many chapter
 Force = Annotated[bool, typer.Option("--force", "-f", help="Run again what has been run before.")]
 Timeout = Annotated[int, typer.Option(min=0, help="Seconds that one cell may take; 0 for no limit.")]
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The chapter or quantity, as `hierlib list` names it.")]
-CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CPUS = processors()
 
 
 @commands.command()

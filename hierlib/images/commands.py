@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from hierlib._locks import hdf5_needs_none
 from hierlib.images.adm import load_model
 from hierlib.images.classifier import load_classifier
 from hierlib.images.data import ImageFiles, LabelledImages, fashion_mnist, image_folder
@@ -151,6 +152,7 @@ def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], *
 def main(argv: list[str] | None = None) -> int:
     """Entry point; exit code 2 if an input is wrong."""
     options = _parser().parse_args(argv)
+    hdf5_needs_none()
     try:
         return _run(options, shlex.join(["python", "-m", "hierlib.images.commands", *(argv or sys.argv[1:])]))
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -17,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hierlib._locks import locked
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -191,9 +191,7 @@ def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:
 
 def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
     """Add a run to the file, which another command may be adding to as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock.part").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(path.name + ".lock.part"), waiting=lambda _: None):  # the other one needs no second
         found = _opened(path)
         if found is not None and runs(row)[0] in runs(found):
             return  # the other command was faster

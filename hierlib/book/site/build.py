@@ -5,7 +5,6 @@ nothing: it finds every notebook in the cache.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,12 +13,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 import yaml
 
+from hierlib._locks import locked
 from hierlib.book.page.results import claims
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import Outcome
@@ -98,22 +98,6 @@ def zip_site(root: Path, target: Path) -> Path:
             entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             out.writestr(entry, path.read_bytes())
     return part.replace(target)
-
-
-@contextlib.contextmanager
-def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[IO]:
-    """Holds an exclusive lock on a file; waits, and says so, while another process has it.
-
-    A child that is given the open file has a share in the lock, and keeps it if this process is killed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("another build is at work in this checkout; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file  # closing it, or dying, gives the lock back
 
 
 def _check_claims(root: Path, runs: list[Outcome]) -> None:

@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from hierlib._locks import locked
 from hierlib.book.runs.params import BadRequest
-from hierlib.book.site.build import SiteError, locked
+from hierlib.book.site.build import SiteError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_BROWSER = (
