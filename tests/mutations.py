@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from guards_of_models import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -317,6 +319,7 @@ GUARDS = [
         "tests/test_book_cache.py::test_every_way_to_import",
     ),
 ]
+GUARDS += [Guard(*each) for each in MODELS]
 
 
 def copy(to: Path) -> None:

@@ -11,7 +11,8 @@ import io
 import re
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from math import isfinite
+from typing import NamedTuple, SupportsFloat
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -96,9 +97,15 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
     The interval prints as ± when it is symmetric to the last digit shown, else as [lo, hi].
 
     Args:
+        value: a finite number.
         fmt: a format specification; the same for the value and its interval.
         interval: None or the pair (lo, hi).
+
+    Raises:
+        ValueError: the value is not finite (glue a sentence instead, by `text`), or outside its interval.
     """
+    if isinstance(value, SupportsFloat) and not isinstance(value, int) and not isfinite(value):
+        raise ValueError(f"glue {key!r}: expected a finite number, got {value}; say in words what is there (book.text)")
     text_ = format(value, fmt)
     if interval is not None:
         lo, hi = interval
