@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from guards_of_models import MODELS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -421,6 +423,7 @@ GUARDS = [
         "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
     ),
 ]
+GUARDS += [Guard(*each) for each in MODELS]
 
 
 def copy(to: Path) -> None:

@@ -55,7 +55,7 @@ def half_height(
         `HalfHeight`; both are nan where the curve does not come from above half height to below it.
 
     Raises:
-        ValueError: t is not positive and increasing, or the shapes differ.
+        ValueError: t is not positive and increasing, y is not finite, or the shapes differ.
 
     >>> t = np.geomspace(0.01, 1, 60)
     >>> found = half_height(t, 1 / (1 + (t / 0.1) ** 3), chance=0.0)
@@ -297,4 +297,7 @@ def _checked(t: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"expected t positive and increasing and y of its shape, got t of shape {t.shape}, y of shape {y.shape}"
         )
+    if not np.isfinite(y).all():
+        i = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise ValueError(f"y: expected finite heights, got {y[i]} at t = {t[i]:g}; leave out what is not measured")
     return np.log(t), y

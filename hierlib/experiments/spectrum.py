@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from hierlib._finite import finite
 from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.experiments.uturns import Noise, class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
@@ -57,7 +58,7 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
         (batch, num_classes) float64; the largest is the class that the vote names.
 
     Raises:
-        ValueError: evidence has another shape.
+        ValueError: evidence has another shape, or says of a leaf that no symbol is possible, or what is not finite.
     """
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
         raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
@@ -65,6 +66,7 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
     centre = means.mean(0)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
     belief = evidence.double() / evidence.double().sum(2, keepdim=True)
+    finite(belief, "evidence", "each leaf needs finite numbers that are not all zero")
     return (belief - centre).flatten(1) @ axes.T
 
 

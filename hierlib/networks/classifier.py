@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from hierlib._finite import Watch, all_finite
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -109,7 +110,7 @@ class Classifier:
         """Read a file written by `save`.
 
         Raises:
-            ValueError: the file is not of this kind.
+            ValueError: the file is not of this kind, or a weight is not finite.
         """
         tensors, about = _read(path)
         try:
@@ -122,6 +123,7 @@ class Classifier:
             net.load_state_dict({k[4:]: x.float() for k, x in tensors.items() if k.startswith("net.")})
         except (KeyError, IndexError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a classifier written by Classifier.save, got {error}") from error
+        all_finite({f"{path}: weight {k}": x for k, x in net.state_dict().items()}, "train it again")
         return cls(g, net.eval(), training, about["history"])
 
 
@@ -140,7 +142,8 @@ def train_classifier(
         A `Classifier`; its history has loss, train and test accuracy after each pass.
 
     Raises:
-        ValueError: a parameter is out of range, or the checkpoint belongs to another training.
+        ValueError: a parameter is out of range, the checkpoint belongs to another training, or the loss is not finite;
+            the step is named, and the checkpoint holds the pass before.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng = torch.Generator().manual_seed(training.grammar_seed)
@@ -167,18 +170,21 @@ def train_classifier(
 
 def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
     net.train()
+    watch = Watch(f"training of the classifier, pass {epoch}", "lower the learning rate", torch.bfloat16)
     order, total = torch.randperm(len(x), generator=rng).to(x.device), 0.0
     for i in range(0, len(x), batch):
         part = order[i : i + batch]
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             logits = net(x[part].long())
         loss = nn.functional.cross_entropy(logits.float(), y[part])
+        watch(i // batch + 1, loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(part)
         if report is not None and i // batch % 20 == 0:
             report(dict(epoch=epoch, fraction=i / len(x), loss=float(loss.detach())))
+    watch.close()
     return float(total) / len(x)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hierlib._finite import all_finite
 from hierlib.networks.classifier import _read, _write
 
 
@@ -80,8 +81,8 @@ def fit(
         The weights that are kept, or None if the minutes ran out before the schedule ended.
 
     Raises:
-        ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss is not
-            finite.
+        ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss, or
+            a weight at the end, is not finite.
     """
     if not 1 <= schedule.batch <= num_data:
         raise ValueError(f"batch: expected 1 to {num_data}, the size of the data, got {schedule.batch}")
@@ -137,7 +138,9 @@ def fit(
     if step < schedule.steps:
         return None
     network.eval()
-    return kept or network.state_dict()
+    found = kept or network.state_dict()
+    all_finite({f"step {step}, weight {name}": w for name, w in found.items()}, "lower the learning rate")
+    return found
 
 
 def _average(kept: dict[str, Tensor], now: dict[str, Tensor], decay: float) -> None:

@@ -79,7 +79,8 @@ def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:
         weights: "trained" or "untrained".
 
     Raises:
-        ValueError: there is no noise on one of the sides, or the class has no half height.
+        ValueError: there is no noise on one of the sides, or the class has no half height; a similarity is missing at
+            one of these noises, of which the rule cannot decide.
     """
     eps = data.eps.values
     middle = half_height(eps, data.overlap.isel(level=-1).mean("grammar").values, chance=1 / data.attrs["v"]).t
@@ -90,6 +91,9 @@ def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:
     above = rows[(eps >= middle + ABOVE[0]) & (eps <= middle + ABOVE[1])]
     if not (len(below) and len(above)):
         raise ValueError(f"expected noises on both sides of the class's half height, {middle:.3f}, got {eps.tolist()}")
+    for row in (*below, *above):
+        if not np.isfinite(row).all():
+            raise ValueError(f"ε = {row[0]:g}: expected the similarity of every layer, got {row[1]}; measure it again")
     near = (eps >= below[0, 0]) & (eps <= above[-1, 0])
     cross = np.full(ahead.shape[:2], np.nan)
     for i in np.ndindex(*cross.shape):

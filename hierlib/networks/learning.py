@@ -232,8 +232,16 @@ def strings_needed(num_data: ArrayLike, curve: ArrayLike, chance: float) -> floa
     """P at which a curve over the number of training data is for good half-way from chance to 1, linear in ln P.
 
     inf where it ends below, nan where it begins above.
+
+    Raises:
+        ValueError: the curve is not finite somewhere, as where no tuple had legal parts that could be judged.
     """
     x, y, half = np.log(np.asarray(num_data, float)), np.asarray(curve, float), (1 + chance) / 2
+    if not np.isfinite(y).all():
+        at = np.asarray(num_data)[~np.isfinite(y)][0]
+        raise ValueError(
+            f"curve: expected finite fractions, got {y[~np.isfinite(y)][0]} at {at} data; draw more strings"
+        )
     if y[-1] <= half or y[0] > half:
         return np.inf if y[-1] <= half else np.nan
     i = int(np.flatnonzero(y <= half)[-1])
@@ -248,6 +256,9 @@ def learnt_in_order(table: xr.Dataset, chance: float) -> bool:
     Args:
         table: from `whole_seeds`; the mean over its seeds is looked at, at the lowest validation loss.
         chance: f, the fraction of tuples that the grammar allows.
+
+    Raises:
+        ValueError: a curve is not finite somewhere, so that nothing can be decided.
     """
     rule = table.rule.sel(checkpoint="best").mean("seed").transpose("process", "level", "num_data").values
     needed = np.array([[strings_needed(table.num_data, curve, chance) for curve in of] for of in rule])

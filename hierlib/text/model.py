@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hierlib._finite import all_finite
 from hierlib.networks.classifier import _read, _write
 from hierlib.text.corpus import MASK, Vocabulary
 
@@ -123,7 +124,7 @@ class TextModel:
         """Read it again, in float32.
 
         Raises:
-            ValueError: it is no such file.
+            ValueError: it is no such file, or a weight is not finite.
         """
         path = Path(path)
         if not path.is_file():
@@ -137,4 +138,5 @@ class TextModel:
             raise ValueError(
                 f"{path}: expected a masked-diffusion language model, got another file ({error})"
             ) from None
+        all_finite({f"{path}: weight {k}": w for k, w in tensors.items()}, "train it again")
         return cls(network.eval(), words, about)
