@@ -13,20 +13,11 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this is a script, too
 
-
-class Guard(NamedTuple):
-    """A piece of code, what stands there without the guard, and the test that must notice."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from tests.guards import OF_DATA, Guard  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
@@ -316,6 +307,7 @@ GUARDS = [
         "pass",
         "tests/test_book_cache.py::test_every_way_to_import",
     ),
+    *OF_DATA,
 ]
 
 
