@@ -13,22 +13,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
-
-from guards_of_models import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this is a script, too
 
-
-class Guard(NamedTuple):
-    """A piece of code, what stands there without the guard, and the test that must notice."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from tests.guards import OF_DATA, Guard  # noqa: E402
+from tests.guards_of_models import MODELS  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
@@ -422,6 +412,7 @@ GUARDS = [
         "return socket.gethostname()",
         "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
     ),
+    *OF_DATA,
 ]
 GUARDS += [Guard(*each) for each in MODELS]
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -250,13 +249,6 @@ def test_no_verdict_of_what_is_not_there(bad):
         curves.crossing([1.0, 2.0], [1.0, 0.0], [bad, 0.5])
     with pytest.raises(ValueError, match=r"curve: expected finite fractions, got (nan|inf) at 16 data"):
         learning.strings_needed([8, 16, 32], [0.1, bad, 0.9], 0.4)
-
-
-@pytest.mark.parametrize("value", [NAN, INF, -INF, np.float32(NAN), torch.tensor(INF)])
-def test_no_number_of_a_page(value):
-    glue.reset()
-    with pytest.raises(ValueError, match=r"glue 'found': expected a finite number, got .*book\.text"):
-        glue.number("found", value)
 
 
 def test_numbers_of_a_page_may_be_of_any_size():

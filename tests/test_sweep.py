@@ -18,7 +18,7 @@ from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import execute, finished, prepare
 from hierlib.book.runs.sweep import run, take_stock
-from hierlib.book.runs.targets import quantities, target
+from hierlib.book.runs.targets import FILES, quantities, target
 from tests import sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -267,8 +267,9 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
 
 
 def test_two_quantities_of_one_name(root):
-    (root / "hierlib" / "book" / "runs").mkdir(parents=True)
-    (root / "hierlib" / "book" / "runs" / "quantities.py").write_text(sweeps.QUANTITIES)
+    path = root / FILES[0]
+    path.parent.mkdir(parents=True)
+    path.write_text(sweeps.QUANTITIES)
     with pytest.raises(BadRequest, match="a second quantity 'noise'"):
         quantities(root)
 

@@ -184,6 +184,8 @@ def collect(
     console.print(str(found.data), markup=False, highlight=False)
     if found.older:
         console.print(f"{found.older} runs of an earlier state of the code are left out", markup=False)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
     for line in found.damaged:
         console.print(f"left out, damaged: {line}", markup=False, style="red")
     if found.damaged:

@@ -105,15 +105,15 @@ def save_uturns(path: Path, batches: Iterable[UTurns], about: dict) -> None:
     """Write all images of U-turns into one netCDF file, packed: uint8, start (image, …) and end (k, image, …)."""
     import xarray as xr
 
+    from hierlib._netcdf import write as write_netcdf
+
     turns, axes = gathered(batches), ("image", "channel", "row", "column")
     end = torch.stack([u.end for u in turns])
     columns = {"start": (axes, turns[0].start.numpy()), "end": (("k", *axes), end.numpy())}
     data = xr.Dataset(columns, {"k": [u.k for u in turns]}, {"about": json.dumps(about)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    data.to_netcdf(part, engine="netcdf4", encoding={name: dict(zlib=True, complevel=9) for name in columns})
-    part.replace(path)
+    write_netcdf(data, path, packed=True)
 
 
 def load_uturns(path: Path) -> tuple[list[UTurns], dict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
@@ -17,6 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._locks import locked
+from hierlib._netcdf import write as write_netcdf
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -198,9 +198,7 @@ def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
-        part = path.with_name(path.name + ".part")
-        found.to_netcdf(part, engine="netcdf4")
-        os.replace(part, path)
+        write_netcdf(found, path)
 
 
 def _opened(path: Path) -> xr.Dataset | None:

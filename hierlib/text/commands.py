@@ -13,6 +13,7 @@ import torch
 import typer
 import xarray as xr
 
+from hierlib._netcdf import write as write_netcdf
 from hierlib.book.page.stamp import commit, versions
 from hierlib.networks.fit import Schedule
 from hierlib.networks.progress import Progress
@@ -161,7 +162,7 @@ def uturns(
             _write(one, part)
             shown.update(k + 1, f"t {t:g}")
         opened = [xr.load_dataset(part) for part in parts]
-        start = dict(start=(("window", "place"), x0.short().numpy()), passage=("window", passage.numpy()))
+        start = dict(start=(("window", "place"), x0.int().numpy()), passage=("window", passage.numpy()))
         _write(xr.concat(opened, "t").assign(start).assign_attrs(facts), out)
         for part in parts:
             part.unlink()
@@ -172,6 +173,4 @@ def uturns(
 
 def _write(data: xr.Dataset, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    data.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True, "complevel": 9} for name in data.data_vars})
-    part.replace(path)
+    write_netcdf(data, path, packed=True)
