@@ -190,8 +190,8 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     (
         "finite numbers of a page",
         "hierlib/book/page/glue.py",
-        "    if isinstance(value, SupportsFloat) and not isinstance(value, int) and not isfinite(value):",
-        "    if False:",
-        f"{FINITE}no_number_of_a_page",
+        "    if value is None or not isfinite(value):",
+        "    if value is None:",
+        "tests/test_glue.py::test_a_number_that_does_not_exist_is_none_never_nan",
     ),
 ]
