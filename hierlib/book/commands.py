@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 import hierlib
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.checkout import chapter, chapters, find_checkout

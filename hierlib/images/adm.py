@@ -14,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from hierlib.images.download import URL, fetch, sha256_of
+from hierlib._provenance import sha256_of
+from hierlib.images.download import URL, fetch
 from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler, load_pipeline, load_small, unet
 
 NAMES = {  # of the parts of a residual block

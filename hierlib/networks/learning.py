@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
@@ -17,6 +16,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hierlib._storage import whole
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -200,9 +200,8 @@ def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
-        part = path.with_name(path.name + ".part")
-        found.to_netcdf(part, engine="netcdf4")
-        os.replace(part, path)
+        with whole(path) as part:
+            found.to_netcdf(part, engine="netcdf4")
 
 
 def _opened(path: Path) -> xr.Dataset | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import yaml
 
-from hierlib.book.page.stamp import commit, run_facts, run_folder, versions
+from hierlib._provenance import commit, versions
+from hierlib.book.page.stamp import run_facts, run_folder
 
 
 class Record(dict):
