@@ -23,7 +23,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cpu import FOLDER, provenance
 
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.runs import grid, sweep
 from hierlib.book.runs.run import identity, jobs_of
 from hierlib.book.runs.targets import target

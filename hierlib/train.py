@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from hierlib._locks import hdf5_needs_none
-from hierlib._netcdf import write as write_netcdf
-from hierlib.book.page.stamp import commit, versions
+from hierlib._provenance import commit, versions
+from hierlib._storage import write_dataset
 from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.generation import process as process_of
@@ -106,7 +106,7 @@ def figure8_(
         found = figure8(nets, FIGURE8_EPS, n=data, seed=seed, rows=rows, probe_eps=(0.6, 0.85), report=say)
     command = f"python -m hierlib.train figure8 --models {models} --out {out} --data {data} --rows {rows} --seed {seed}"
     made = dict(command=command, versions=json.dumps(versions()), commit=commit(Path.cwd()))
-    write_netcdf(found.astype("float32").assign_attrs(made), out, packed=True)
+    write_dataset(out, found.assign_attrs(made), dtype="float32")
     say(f"{out.name}  {len(nets)} networks, {len(FIGURE8_EPS)} noises, {data} data for each grammar")
 
 

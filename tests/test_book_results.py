@@ -9,8 +9,9 @@ import torch
 import xarray as xr
 
 from hierlib import book
+from hierlib._provenance import commit
 from hierlib.book.page.results import claims
-from hierlib.book.page.stamp import Stamp, commit
+from hierlib.book.page.stamp import Stamp
 from hierlib.book.site.ledger import Z95, verdict, verdicts
 from hierlib.experiments.curves import Interval
 from tests import tiny

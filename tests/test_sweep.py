@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from hierlib.book.page.stamp import versions
+from hierlib._provenance import versions
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import report
 from hierlib.book.runs import sweep as sweeping

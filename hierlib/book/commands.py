@@ -10,7 +10,7 @@ from rich.console import Console
 
 import hierlib
 from hierlib._limits import processors
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.checkout import chapter, chapters, find_checkout

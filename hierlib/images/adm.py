@@ -15,7 +15,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierlib.images.download import URL, fetch, sha256_of
+from hierlib._provenance import sha256_of
+from hierlib.images.download import URL, fetch
 from hierlib.images.models import DiffusionModel, load_pipeline, load_small
 from hierlib.images.schedule import LINEAR, exact_scheduler
 from hierlib.images.unet import unet

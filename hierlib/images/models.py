@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
 from hierlib._finite import all_finite, finite, precision
+from hierlib._storage import write_bytes, write_text
 from hierlib.images.pipeline import read_pipeline, side
 from hierlib.images.schedule import exact_scheduler
 from hierlib.images.unet import unet
@@ -131,26 +131,19 @@ def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
         ValueError: a weight is too large for float16.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     half = {k: w.detach().cpu().half().contiguous() if w.is_floating_point() else w.cpu() for k, w in weights.items()}
     for key, w in half.items():
         if not w.isfinite().all():
             raise ValueError(f"{key}: expected weights that float16 can hold, got up to {weights[key].abs().max():.3g}")
     data = safetensors.torch.save(half)
-    _replace(path, data)
+    write_bytes(path, data)
     describe(path, {**about, "sha256": hashlib.sha256(data).hexdigest()})
 
 
 def describe(path: Path, about: dict) -> None:
     """Write the json beside the weights at `path`, as `save` does."""
     text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    _replace(Path(path).with_suffix(".json"), text.encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    write_text(Path(path).with_suffix(".json"), text)
 
 
 def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:

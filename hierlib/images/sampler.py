@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import Watch
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.images.models import DiffusionModel
-from hierlib.networks.classifier import _read, _write
 from hierlib.networks.progress import Progress
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def uturns(
             end = model.decode(denoised(model, x, j, steps=steps, rngs=rngs, report=report), truncate=truncate).cpu()
             made += n
             if path is not None:
-                _write(path, {"images": end.contiguous()}, identity)
+                write_tensors(path, {"images": end.contiguous()}, identity)
         finished += n * j
         yield UTurns(j, i, start, end)
 
@@ -190,7 +190,7 @@ def generator(device, seed: int, k: int, index: int) -> torch.Generator:
 
 
 def _finished(path: Path, identity: dict) -> Tensor:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about != identity:
         changed = [key for key in identity if about.get(key) != identity[key]]
         raise ValueError(

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from hierlib._finite import Watch, all_finite
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -103,7 +100,7 @@ class Classifier:
         tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.net.state_dict().items()}
         tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.g.rules)}
         about = dict(num_classes=self.g.num_classes, training=asdict(self.training), history=self.history)
-        _write(path, tensors, about)
+        write_tensors(path, tensors, about)
 
     @classmethod
     def load(cls, path: Path) -> Classifier:
@@ -112,7 +109,7 @@ class Classifier:
         Raises:
             ValueError: the file is not of this kind, or a weight is not finite.
         """
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(sum(k.startswith("rules.") for k in tensors)))
             v = int(rules[0].shape[0]) if len(rules) > 1 else int(rules[0].max()) + 1
@@ -206,11 +203,11 @@ def _write_checkpoint(path, training, net, optimizer, rng, history) -> None:
     tensors = {f"net.{k}": p.detach().cpu().contiguous() for k, p in net.state_dict().items()}
     tensors |= {f"adam.{i}.{k}": p.detach().cpu().contiguous() for i, s in state.items() for k, p in s.items()}
     tensors["rng"] = rng.get_state()
-    _write(path, tensors, dict(training=asdict(training), history=history))
+    write_tensors(path, tensors, dict(training=asdict(training), history=history))
 
 
 def _resume(path, training, net, optimizer, rng) -> list[dict]:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about.get("training") != asdict(training):
         raise ValueError(f"{path}: expected a checkpoint of {training}, got {about.get('training')}: move it away")
     net.load_state_dict({k[4:]: x for k, x in tensors.items() if k.startswith("net.")})
@@ -222,20 +219,3 @@ def _resume(path, training, net, optimizer, rng) -> list[dict]:
     optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()["param_groups"]))
     rng.set_state(tensors["rng"])
     return about["history"]
-
-
-def _write(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(tensors, part, metadata={"about": json.dumps(about)})
-    os.replace(part, path)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()  # no dict: it can't be iterated itself
-            return {name: file.get_tensor(name) for name in names}, json.loads((file.metadata() or {})["about"])
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected a safetensors file of this library, got {error}") from error

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hierlib._finite import Watch, all_finite, finite
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer
-from hierlib.networks.classifier import _read, _write
 from hierlib.networks.generation import Process, process
 
 
@@ -134,7 +134,7 @@ class TrainedDenoiser:
         """Write the network at its lowest validation loss, the rules and the record to one safetensors file."""
         tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.best.state_dict().items()}
         tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.training.grammar().rules)}
-        _write(path, tensors, dict(training=asdict(self.training), history=self.history, exact=self.exact))
+        write_tensors(path, tensors, dict(training=asdict(self.training), history=self.history, exact=self.exact))
 
     @classmethod
     def load(cls, path: Path) -> tuple[DenoiserTraining, Grammar, TreeUNet]:
@@ -143,7 +143,7 @@ class TrainedDenoiser:
         Raises:
             ValueError: the file is not of this kind, or a weight is not finite.
         """
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             t = DenoiserTraining(**about["training"])
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(t.L))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hierlib._finite import all_finite
-from hierlib.networks.classifier import _read, _write
+from hierlib._storage import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ def _checkpoint(path, identity, network, optimizer, kept, step, running) -> None
     states = optimizer.state_dict()["state"]
     tensors |= {f"adam.{i}.{name}": w for i, state in states.items() for name, w in state.items()}
     copies = {k: w.detach().cpu().clone(memory_format=torch.contiguous_format) for k, w in tensors.items()}
-    _write(path, copies, dict(identity=identity, step=step, running=running))
+    write_tensors(path, copies, dict(identity=identity, step=step, running=running))
 
 
 def _resume(path, identity, network, optimizer, kept) -> tuple[int, float]:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about.get("identity") != identity:
         raise ValueError(f"{path}: expected a checkpoint of {identity}, got {about.get('identity')}: move it away")
     parts: dict[str, dict] = {"net": {}, "kept": {}, "adam": {}}

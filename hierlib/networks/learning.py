@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._locks import locked
-from hierlib._netcdf import write as write_netcdf
+from hierlib._storage import write_dataset
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -198,7 +198,7 @@ def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
-        write_netcdf(found, path)
+        write_dataset(path, found)
 
 
 def _opened(path: Path) -> xr.Dataset | None:

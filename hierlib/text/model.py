@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hierlib._finite import all_finite
-from hierlib.networks.classifier import _read, _write
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.text.corpus import MASK, Vocabulary
 
 
@@ -117,7 +117,7 @@ class TextModel:
     def save(self, path: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write a safetensors file, first under a temporary name."""
         tensors = {k: w.detach().to("cpu", dtype).contiguous() for k, w in self.network.state_dict().items()}
-        _write(path, tensors, dict(self.about, size=asdict(self.network.size), words=self.vocabulary.words))
+        write_tensors(path, tensors, dict(self.about, size=asdict(self.network.size), words=self.vocabulary.words))
 
     @classmethod
     def load(cls, path: Path) -> TextModel:
@@ -129,7 +129,7 @@ class TextModel:
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: expected a model of `python -m hierlib.train text fit`, got nothing there")
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             size, words = Size(**about.pop("size")), Vocabulary(tuple(about.pop("words")))
             network = MaskedModel(size)

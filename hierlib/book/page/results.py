@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from hierlib.book.page.stamp import commit, run_facts, run_folder, versions
+from hierlib._provenance import commit, versions
+from hierlib.book.page.stamp import run_facts, run_folder
 from hierlib.experiments.curves import Interval
 
 MADE = ("chapter", "parameters", "seed", "versions", "commit", "key", "seconds")  # what `save` adds to the data

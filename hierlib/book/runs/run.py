@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hierlib import _process
-from hierlib.book.page.stamp import commit, versions
+from hierlib._provenance import commit, versions
 from hierlib.book.runs.checkout import Chapter
 from hierlib.book.runs.key import code_key, run_keys
 from hierlib.book.runs.params import BadRequest, resolve

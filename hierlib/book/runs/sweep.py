@@ -23,7 +23,7 @@ from queue import SimpleQueue
 
 import hierlib
 from hierlib import _process
-from hierlib.book.page.stamp import versions
+from hierlib._provenance import versions
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.point import ENVIRONMENT, environment
 from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished, identity, pool

@@ -12,7 +12,7 @@ from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.site import cells
 from hierlib.book.site import under_figures as figures
 from hierlib.book.site.build import made_of
