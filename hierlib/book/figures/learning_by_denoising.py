@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import CHANCE, CHANGED, INK, data, label_lines, palette, widths
 from hierlib.experiments.curves import Interval
-from hierlib.networks.study import Needed, Turns
+from hierlib.networks.learnt import Needed, Turns
 
 TITLES = {"mask": "masks", "gaussian": "Gaussian noise"}
 _CLASS = palette(1)[1]
