@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
-from tests.guards import OF_DATA, Guard  # noqa: E402
+from tests.guards import OF_DATA, OF_INPUTS, Guard  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
@@ -308,6 +308,7 @@ GUARDS = [
         "tests/test_book_cache.py::test_every_way_to_import",
     ),
     *OF_DATA,
+    *OF_INPUTS,
 ]
 
 

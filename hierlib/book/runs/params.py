@@ -1,8 +1,9 @@
 """The parameters of a chapter: what its `parameters` cell declares, and what a reader may set.
 
 A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
-arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. Nothing
-here runs code of a chapter: constraints go through a small evaluator of their own.
+arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. The word
+``written`` among them says that the run writes to what a text names. Nothing here runs code of a chapter:
+constraints go through a small evaluator of their own.
 """
 
 import ast
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 Value = int | float | str | bool
+WRITTEN = "written"  # among the constraints of a parameter
 
 
 class BadRequest(ValueError):
@@ -32,10 +34,11 @@ class Parameter:
     default: Value
     meaning: str
     constraints: tuple[str, ...] = ()
+    written: bool = False  #: it names what the run itself writes to, so that its contents are none of its inputs
 
     def __str__(self) -> str:
-        rule = f"; {'; '.join(self.constraints)}" if self.constraints else ""
-        return f"{self.name}: {self.type} = {self.default!r}  # {self.meaning}{rule}"
+        rules = [*self.constraints, *([WRITTEN] if self.written else [])]
+        return f"{self.name}: {self.type} = {self.default!r}  # {'; '.join([self.meaning, *rules])}"
 
     def parse(self, text: str) -> Value:
         """The value that a reader wrote on the command line, by the declared type and strictly."""
@@ -114,7 +117,10 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         meaning, *constraints = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
         if not meaning or not all(constraints):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
-        found[name] = Parameter(name, kind, default, meaning, tuple(constraints))
+        if (written := WRITTEN in constraints) and kind != "str":
+            raise wrong(line, f"{name}: only what a text names can be {WRITTEN}")
+        constraints = tuple(each for each in constraints if each != WRITTEN)
+        found[name] = Parameter(name, kind, default, meaning, constraints, written)
     for name, parameter in found.items():
         for constraint in parameter.constraints:
             try:
