@@ -1,4 +1,4 @@
-"""Guards against numbers that change on the way into a dataset; tests/mutations.py removes each in turn."""
+"""Guards against results of other inputs, and numbers that change; tests/mutations.py removes each in turn."""
 
 from typing import NamedTuple
 
@@ -15,6 +15,61 @@ class Guard(NamedTuple):
 
 NETCDF, LABELS, JOIN = "hierlib/_netcdf.py", "hierlib/book/runs/labels.py", "hierlib/book/runs/join.py"
 COLLECTED, KEPT = "tests/test_collect.py::test_", "tests/test_netcdf.py::test_"
+
+INPUTS = "hierlib/book/runs/inputs.py"
+NAMED = "tests/test_inputs.py::test_"
+
+OF_INPUTS = [
+    Guard(
+        "files that parameters name",
+        "hierlib/book/runs/key.py",
+        "inputs.of(chapter.parameters, values)]",
+        "{}]",
+        f"{NAMED}contents_and_names_count_where_a_parameter_names_them",
+    ),
+    Guard(
+        "files that the code names by a path",
+        "hierlib/book/runs/key.py",
+        ".of_code(own)",
+        ".of_code([])",
+        f"{NAMED}files_that_the_code_names_by_a_path_count_wherever_they_lie",
+    ),
+    Guard(
+        "what a run writes to",
+        INPUTS,
+        " and not parameter.written and",
+        " and",
+        f"{NAMED}what_is_no_input",
+    ),
+    Guard(
+        "results among the inputs",
+        "hierlib/book/runs/run.py",
+        "        inputs.refuse_inside(chapter.parameters, values, where)\n",
+        "",
+        f"{NAMED}results_among_the_inputs_are_refused",
+    ),
+    Guard(
+        "the time of the entry",
+        INPUTS,
+        "status.st_ctime_ns, ",
+        "0, ",
+        f"{NAMED}large_folders_are_read_once_and_again_when_anything_has_changed",
+    ),
+    Guard(
+        "files that change before the run",
+        "hierlib/book/runs/run.py",
+        "        _check_inputs(job)\n        shutil",
+        "        shutil",
+        f"{NAMED}a_run_says_what_it_read_and_none_is_filed_under_other_files",
+    ),
+    Guard(
+        "files that change while it runs",
+        "hierlib/book/runs/run.py",
+        "part, job.timeout)\n        _check_inputs(job)\n",
+        "part, job.timeout)\n",
+        f"{NAMED}a_run_says_what_it_read_and_none_is_filed_under_other_files",
+    ),
+]
 
 OF_DATA = [
     Guard(

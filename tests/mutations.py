@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
-from tests.guards import OF_DATA, Guard  # noqa: E402
+from tests.guards import OF_DATA, OF_INPUTS, Guard  # noqa: E402
 from tests.guards_of_models import MODELS  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
@@ -413,6 +413,7 @@ GUARDS = [
         "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
     ),
     *OF_DATA,
+    *OF_INPUTS,
 ]
 GUARDS += [Guard(*each) for each in MODELS]
 

@@ -117,22 +117,25 @@ def test_every_way_to_import(root, cell):
     assert "tinylib/other.py" in reached(root)
 
 
-def test_data_files_count_if_the_code_names_them(root):
-    data = root / "book" / "data"
-    (data / "runs").mkdir(parents=True)
-    for name in ("used.nc", "also.json", "runs/a.json", "unused.nc"):
-        (data / name).write_text("1")
+def test_files_of_the_book_count_if_the_code_names_them(root):
+    models = root / "book" / "_models"
+    (models / "runs").mkdir(parents=True)
+    for name in ("used.nc", "sizes.yaml", "runs/a.json", "unused.nc", "notes.md"):
+        (models / name).write_text("1")
     (root / "book" / "claims.json").write_text("1")
-    code = 'open("data/used.nc"); load("also"); list(Path("data/runs").glob("*")); open("claims.json")'
+    code = 'load("used.nc"); load("sizes.yaml"); list(Path("_models/runs").glob("*")); open("claims.json"); "notes.md"'
     edit(root / "book/01_one.md", "book.stamp()", code)
     tree = chapter_code(tiny.get(root))
     names = {p.name for p in named_files(tree, reachable(tree, root), root)}
-    assert names == {"used.nc", "also.json", "a.json", "claims.json"}
+    assert names == {"used.nc", "sizes.yaml", "claims.json"}
     before = key(root)
-    (data / "unused.nc").write_text("2")
+    (models / "unused.nc").write_text("2")
+    (models / "notes.md").write_text("2")
     assert key(root) == before
-    (data / "used.nc").write_text("2")
-    assert key(root) != before
+    for name in ("used.nc", "sizes.yaml", "runs/a.json"):
+        (models / name).write_text("2")
+        assert key(root) != before
+        (models / name).write_text("1")
 
 
 def test_results_of_benchmarks_count_if_the_code_names_them(root):
@@ -148,7 +151,7 @@ def test_results_of_benchmarks_count_if_the_code_names_them(root):
     assert key(root) != before
 
 
-def test_data_files_by_a_pattern_and_beside_a_module(root):
+def test_files_by_a_pattern_and_beside_a_module(root):
     data = root / "book" / "data"
     data.mkdir()
     (data / "seed-1.nc").write_text("1")

@@ -1,8 +1,8 @@
 """The key of a run: what an execution depends on, and nothing else.
 
-Code cells, parameters, the Python modules of the checkout that the chapter can reach, the files that they
-name, requirements.lock and the version of Python. Prose and captions are not in it; nor is book/claims.yaml,
-since a run stores what it found and verdicts are computed later.
+Code cells, parameters, the files that parameters name, the Python modules of the checkout that the chapter can reach,
+the files that these name, requirements.lock and the version of Python. Prose and captions are not in it; nor is
+book/claims.yaml, since a run stores what it found and verdicts are computed later.
 """
 
 import ast
@@ -16,11 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.inputs import Inputs
 from hierlib.book.runs.params import BadRequest
 
-FORMAT = 1  # raise it when the runner changes what a run's folder holds
+FORMAT = 2  # raise it when the runner changes what a run's folder holds
 _EXECUTION_TAGS = {"parameters", "raises-exception", "skip-execution"}
-_PROSE = {".md", ".bib", ".yaml", ".yml"}
 
 
 def run_key(chapter: Chapter, values: Mapping) -> str:
@@ -28,20 +28,28 @@ def run_key(chapter: Chapter, values: Mapping) -> str:
     return run_keys(chapter)(values)
 
 
-def run_keys(chapter: Chapter) -> Callable[[Mapping], str]:
-    """`run_key` of one chapter as a function of the values: its code is read once, however many points there are."""
+def run_keys(chapter: Chapter, inputs: Inputs | None = None) -> Callable[[Mapping], str]:
+    """`run_key` of one chapter as a function of the values: its code is read once, however many points there are, and
+    so are the files of each value."""
     head, tail = (
         f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(),
         [*_code(chapter)],
     )
+    inputs = inputs or inputs_of(chapter)
 
     def key(values: Mapping) -> str:
         digest = hashlib.sha256()
-        for part in (head, json.dumps(dict(values), sort_keys=True).encode(), *tail):
+        given = json.dumps([dict(values), inputs.of(chapter.parameters, values)], sort_keys=True).encode()
+        for part in (head, given, *tail):
             digest.update(len(part).to_bytes(8) + part)
         return digest.hexdigest()[:16]
 
     return key
+
+
+def inputs_of(chapter) -> Inputs:
+    """Finds the files that values of the chapter's or the quantity's parameters name."""
+    return Inputs(chapter.root, chapter.path.parent if isinstance(chapter, Chapter) else Path.cwd())
 
 
 def code_key(chapter: Chapter) -> str:
@@ -58,6 +66,8 @@ def _code(chapter: Chapter) -> Iterable[bytes]:
     for path in (*modules, *named_files(code, modules, root)):
         yield path.relative_to(root).as_posix().encode()
         yield path.read_bytes()
+    own = strings(code) - {parameter.default for parameter in chapter.parameters.values()}
+    yield json.dumps(Inputs(root, chapter.path.parent).of_code(own), sort_keys=True).encode()
     lock = root / "requirements.lock"
     yield lock.read_bytes() if lock.is_file() else b""
 
@@ -185,31 +195,34 @@ class _Imports:
 
 
 def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[Path]:
-    """The files, other than modules, that the code can open.
+    """The files, other than modules, that the code can open by their name.
 
     Those are the files under book/ and benchmarks/results/ whose name, with its suffix, a string of the code holds
-    (``*`` and the braces of an f-string stand for anything); those under book/data/ also by their stem or their
-    folder's name alone; and whatever lies beside a module that it reaches, such as a kernel's C++ source.
+    (``*`` and the braces of an f-string stand for anything), and whatever lies beside a module that it reaches, such as
+    a kernel's C++ source.
     """
-    words = set()
-    for tree in (code, *map(_tree, modules)):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.JoinedStr):
-                words.add("".join(_text(part) or "*" for part in node.values))
-            elif text := _text(node):
-                words.add(text)
+    words = set().union(*map(strings, (code, *map(_tree, modules))))
     names = {part for word in words if len(word) < 200 for part in word.split("/") if part}
     patterns = [name for name in names if re.search(r"\.\w+$", name)]
-    book, found = root / "book", set()
-    for path in (*book.rglob("*"), *(root / "benchmarks" / "results").glob("*")):
-        if path.suffix in _PROSE or not path.is_file() or "__pycache__" in path.parts:
-            continue
-        short = {path.stem, *path.relative_to(book).parts[1:-1]} if path.is_relative_to(book / "data") else set()
-        if short & names or any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns):
-            found.add(path)
+    found = set()
+    for path in (*(root / "book").rglob("*"), *(root / "benchmarks" / "results").glob("*")):
+        if not _is_prose(path) and path.is_file() and "__pycache__" not in path.parts:
+            found |= {path} if any(fnmatch.fnmatchcase(path.name, pattern) for pattern in patterns) else set()
     for folder in {module.parent for module in modules}:
-        found |= {p for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc", *_PROSE)}
+        found |= {p for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc") and not _is_prose(p)}
     return sorted(found)
+
+
+def strings(tree: ast.AST) -> set[str]:
+    """All strings of a code; the braces of an f-string are ``*``."""
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in joined for part in node.values}
+    words = {text for node in ast.walk(tree) if id(node) not in parts and (text := _text(node))}
+    return words | {"".join(_text(part) or "*" for part in node.values) for node in joined}
+
+
+def _is_prose(path: Path) -> bool:
+    return path.suffix in (".md", ".bib") or path.name == "claims.yaml"
 
 
 @lru_cache(maxsize=512)

@@ -3,8 +3,8 @@
 A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
 arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. A part
 ``full: value`` is the default under profile="full"; it is put in place before anything is checked or run, so that a
-chapter works with what its run says. Nothing here runs code of a chapter: constraints go through a small evaluator of
-their own.
+chapter works with what its run says. The word ``written`` says that the run writes to what a text names. Nothing here
+runs code of a chapter: constraints go through a small evaluator of their own.
 """
 
 import ast
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 Value = int | float | str | bool
 PROFILE, FULL = "profile", "full"  # the parameter that may change the others' defaults, and its value that does
+WRITTEN = "written"  # among the constraints of a parameter
 
 
 class BadRequest(ValueError):
@@ -39,9 +40,11 @@ class Parameter:
     meaning: str
     constraints: tuple[str, ...] = ()
     full: Value | None = None
+    written: bool = False  #: it names what the run itself writes to, so that its contents are none of its inputs
 
     def __str__(self) -> str:
         rules = [*self.constraints, *([] if self.full is None else [f"full: {self.full!r}"])]
+        rules += [WRITTEN] if self.written else []
         return f"{self.name}: {self.type} = {self.default!r}  # {'; '.join([self.meaning, *rules])}"
 
     def parse(self, text: str) -> Value:
@@ -121,10 +124,12 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         meaning, *rules = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
         if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
-        constraints = tuple(rule for rule in rules if not rule.startswith("full:"))
+        if (written := WRITTEN in rules) and kind != "str":
+            raise wrong(line, f"{name}: only what a text names can be {WRITTEN}")
+        constraints = tuple(rule for rule in rules if not rule.startswith("full:") and rule != WRITTEN)
         scaled = [rule.removeprefix("full:").strip() for rule in rules if rule.startswith("full:")]
         try:
-            found[name] = _in_full(Parameter(name, kind, default, meaning, constraints), scaled)
+            found[name] = _in_full(Parameter(name, kind, default, meaning, constraints, written=written), scaled)
         except BadRequest as error:
             raise wrong(line, str(error)) from None
     for name, parameter in found.items():

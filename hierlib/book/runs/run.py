@@ -19,14 +19,14 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from hierlib import _process
 from hierlib._provenance import commit, versions
 from hierlib.book.runs.checkout import Chapter
-from hierlib.book.runs.key import code_key, run_keys
+from hierlib.book.runs.key import code_key, inputs_of, run_keys
 from hierlib.book.runs.params import BadRequest, resolve
 from hierlib.book.runs.point import run_point
 from hierlib.book.runs.targets import Quantity
@@ -44,6 +44,7 @@ class Job:
         force: run again even if the folder is there.
         fit: `identity` of the code and versions that the run is meant to have; where there are others it is refused.
         commit: what the run says of its commit; None to ask git.
+        inputs: of the parameters that name files how many, and a digest of their names and contents.
     """
 
     chapter: Chapter | Quantity
@@ -55,6 +56,7 @@ class Job:
     force: bool = False
     fit: str = ""
     commit: str | None = None
+    inputs: Mapping = field(default_factory=dict)
 
 
 class Misfit(RuntimeError):
@@ -106,26 +108,30 @@ def jobs_of(
         folder: for a single point, the folder that it becomes.
         options: as of `prepare`.
     """
-    key_of, found, defaults = run_keys(chapter), [], {k: p.default for k, p in chapter.parameters.items()}
+    inputs, found, defaults = inputs_of(chapter), [], {k: p.default for k, p in chapter.parameters.items()}
+    key_of = run_keys(chapter, inputs)
     into = Path(into).absolute()
     for values in points:
         key = key_of(values)
         given = {k: v for k, v in values.items() if v != defaults[k]}
         where = into / f"{chapter.slug}-{key}" if folder is None else folder.absolute()
-        found.append(Job(chapter, values, given, key, where, **options))
+        inputs.refuse_inside(chapter.parameters, values, where)
+        found.append(Job(chapter, values, given, key, where, **options, inputs=inputs.of(chapter.parameters, values)))
         _refuse_foreign(found[-1])
     return found
 
 
 def _refuse_foreign(job: Job) -> None:
-    """Nothing but a run may be replaced, and another run only by force. A folder of the run's own name is a run."""
+    """Nothing but a run may be replaced, and one of other parameters only by force; one of earlier code or files is out
+    of date. A folder of the run's own name is a run."""
     folder = job.folder
     if folder.name != f"{job.chapter.slug}-{job.key}" and folder.exists() and not _empty(folder):
         try:
-            key = json.loads((folder / "run.json").read_text("utf-8"))["key"]
+            facts = json.loads((folder / "run.json").read_text("utf-8"))
+            same = (facts["chapter"], facts["parameters"]) == (job.chapter.slug, dict(job.values))
         except (OSError, ValueError, KeyError, TypeError):
             raise BadRequest(f"{folder} is there and holds no run; name a folder that is new or empty") from None
-        if key != job.key and not job.force:
+        if not same and not job.force:
             raise BadRequest(f"{folder} holds another run; name another folder, or replace it with --force")
 
 
@@ -155,11 +161,13 @@ def execute(job: Job) -> Outcome:
     try:
         if job.fit and job.fit != identity(job.chapter):
             raise Misfit("the code has changed since the start, or this worker has other code or versions")
+        _check_inputs(job)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         facts = {
             "chapter": job.chapter.slug,
             "parameters": dict(job.values),
+            "inputs": dict(job.inputs),
             "key": job.key,
             "code": _code_here(job.chapter),
             "commit": commit(job.chapter.root) if job.commit is None else job.commit,
@@ -168,6 +176,7 @@ def execute(job: Job) -> Outcome:
         }
         _write(part / "run.json", facts)
         run_point(job.chapter, job.values, job.given, part, job.timeout)
+        _check_inputs(job)
         facts |= {"seconds": round(time.time() - start, 3), "files": checksums(part)}
         _write(part / "run.json", facts)
         _publish(part, job)
@@ -183,6 +192,16 @@ def execute(job: Job) -> Outcome:
         return Outcome(job, failed_folder(job), seconds, error=_summary(error))
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _check_inputs(job: Job) -> None:
+    """The files that parameters name must be those of the job's key, before the run and after it."""
+    try:
+        now = inputs_of(job.chapter).of(job.chapter.parameters, job.values)
+    except BadRequest as error:
+        raise Misfit(str(error)) from None
+    if bad := sorted(name for name in {**now, **job.inputs} if now.get(name) != job.inputs.get(name)):
+        raise Misfit(f"the files that {bad[0]} = {job.values[bad[0]]!r} names have changed, or are others here")
 
 
 def failed_folder(job: Job) -> Path:
