@@ -70,9 +70,9 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     ),
     (
         "images as the weights want them",
-        f"{IMAGES}probe.py",
-        "if digest.startswith(_published(each))",
-        "if each is versions.DEFAULT",
+        f"{IMAGES}pretrained.py",
+        '        if digest.startswith(Path(version.url).stem.rsplit("-", 1)[1]):',
+        '        if version.name == "IMAGENET1K_V1":',
         "tests/test_images_probe.py::test_images_are_prepared_as_the_weights_want_it",
     ),
     (

@@ -211,7 +211,7 @@ def test_image_networks_that_say_nan():
     with torch.no_grad():
         network.logits.bias[0] = NAN
     for ask in (
-        lambda: probe.named(seen, x),
+        lambda: probe.predict(seen, x),
         lambda: classifier.classify(network, x),
         lambda: probe.compare(seen, [UTurns(1, 0, x, x)], moments),
     ):

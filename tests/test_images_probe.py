@@ -70,6 +70,20 @@ def test_it_is_its_definition(little, raw):
     torch.testing.assert_close(alike.standard_error(), alike.cosine.std(0) / 3)
 
 
+def test_equal_starts_are_looked_at_once(little, monkeypatch):
+    """Whether they are one tensor or copies; in between, others are not mixed up with them."""
+    data, x, y = pictures(50), pictures(3, seed=1), pictures(3, seed=2)
+    moments, looked = probe.statistics(little, data), []
+    look = probe.Probe.__call__
+    monkeypatch.setattr(probe.Probe, "__call__", lambda self, images: looked.append(len(images)) or look(self, images))
+    turns = [UTurns(1, 0, x, y), UTurns(2, 0, x.clone(), x), UTurns(1, 3, y, x), UTurns(2, 3, y, y)]
+    alike = probe.compare(little, turns, moments)
+    assert len(looked) == 2 + 4, "two starts and four ends"
+    one = torch.ones(3, 8, dtype=torch.float64)
+    torch.testing.assert_close(alike[2].cosine, torch.cat([one, one]))
+    torch.testing.assert_close(alike[1].cosine[:3], alike[1].cosine[3:])
+
+
 def test_histogram_and_its_peak():
     cosine = torch.tensor([[-1.0, 0.31], [1.0, 0.33], [0.97, 0.01], [0.12, 0.9]], dtype=torch.float64)
     alike = probe.LayerSimilarity(["a", "b"], cosine, torch.ones(4, dtype=torch.bool))
@@ -209,15 +223,14 @@ def test_images_are_prepared_as_the_weights_want_it(name, weights, monkeypatch):
 
 
 def test_images_of_unknown_weights_are_prepared_as_is_said(weights):
-    with pytest.raises(
-        ValueError, match=r"expected weights that torchvision publishes, .* resize = None; pass resize and"
-    ):
+    with pytest.raises(ValueError, match=r"weights that torchvision publishes for resnet50, .*; pass resize and crop"):
         probe.torchvision_probe("resnet50", weights=weights)
     beside = weights.with_suffix(".json")
     for content, why in (
-        ('{"resize": 236}', "mine.json: expected json like .* got KeyError"),
-        ('{"resize": "236", "crop": 224}', "resize = 236; pass resize and crop, or write them into mine.json"),
-        ("{", "mine.json: expected json like"),
+        ('{"resize": 236}', "mine.json: expected numbers of pixels like .* got KeyError"),
+        ('{"resize": "236", "crop": 224}', "got ValueError.*236"),
+        ("[3]", "mine.json: expected numbers of pixels like"),
+        ("{", "mine.json: expected numbers of pixels like"),
     ):
         beside.write_text(content)
         with pytest.raises(ValueError, match=why):

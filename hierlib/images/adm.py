@@ -67,6 +67,14 @@ def adm_config(
 ) -> dict:
     """Arguments of diffusers.UNet2DModel for an ADM; the names are those of guided-diffusion's flags.
 
+    Args:
+        image_size: pixels a side.
+        num_channels: of the first level.
+        channel_mult: how many times as many channels each level has, from the finest to the coarsest.
+        attention_resolutions: pixels a side of the levels that have attention.
+        num_head_channels: channels of a head of attention.
+        num_res_blocks: residual blocks a level.
+
     The rest is as in the published models: resblock_updown, use_scale_shift_norm, learn_sigma.
 
     Raises:

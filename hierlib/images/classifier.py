@@ -69,7 +69,15 @@ def load_classifier(path: Path) -> tuple[ImageCNN, dict]:
 
 @torch.no_grad()
 def classify(network: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """(n,) most probable class of uint8 images (n, channels, height, width).
+    """The class with the largest logit of each image.
+
+    Args:
+        network: an `ImageCNN`.
+        images: uint8 (n, channels, height, width).
+        batch: images at once.
+
+    Returns:
+        (n,) int64, on the CPU.
 
     Raises:
         ValueError: logits are not finite.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -9,9 +10,10 @@ from torch import Tensor, nn
 
 from hierlib._finite import Watch
 from hierlib.images.models import DiffusionModel
-from hierlib.images.sampler import denoised, generator, noised
+from hierlib.images.sampler import denoised, noised
+from hierlib.images.sampler import generator as rng_of
 from hierlib.images.schedule import LINEAR, exact_scheduler
-from hierlib.networks.probe import moments, similarity
+from hierlib.networks.probe import Activations, moments, similarity
 
 
 class ExactDenoiser(nn.Module):
@@ -31,7 +33,16 @@ class ExactDenoiser(nn.Module):
         self.register_buffer("alphas_cumprod", alphas_cumprod)
 
     def forward(self, x: Tensor, t: Tensor, return_dict: bool = False) -> tuple[Tensor]:
-        """Noise of the states x (n, …) with d numbers each, all at the training step t[0]."""
+        """Noise of states, called as diffusers' networks are.
+
+        Args:
+            x: (n, …), d numbers each.
+            t: (n,) training steps, all equal.
+            return_dict: not looked at; what comes back is a tuple.
+
+        Returns:
+            The noise, of the shape and type of x.
+        """
         a = self.alphas_cumprod[t[0]]
         flat, spread = x.flatten(1), a * self.sigma**2 + 1 - a
         sign = torch.tanh(a.sqrt() * (flat @ self.mode) / spread)[:, None]  # E[± | x]
@@ -43,6 +54,11 @@ def clouds(d: int, separation: float, *, generator: torch.Generator) -> Diffusio
     """The exact diffusion model of two Gaussian clouds in d dimensions, ±μ with μ of that length and σ = 1.
 
     Its states have the shape (n, 1, 1, d); they are no images, and nothing is clipped.
+
+    Args:
+        d: dimensions.
+        separation: length of μ, in units of σ.
+        generator: draws the direction of μ.
     """
     mode = torch.randn(d, generator=generator)
     scheduler = exact_scheduler(
@@ -53,15 +69,33 @@ def clouds(d: int, separation: float, *, generator: torch.Generator) -> Diffusio
 
 
 def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """n data (n, 1, 1, d) and the cloud of each, 0 or 1."""
+    """Data of the two clouds.
+
+    Args:
+        model: from `clouds`.
+        n: number of data.
+        generator: source of randomness.
+
+    Returns:
+        (n, 1, 1, d), and (n,) the cloud of each, 0 or 1.
+    """
     labels = torch.randint(2, (n,), generator=generator)
     mode = model.network.mode
     x = torch.randn(n, len(mode), generator=generator) + (2 * labels[:, None] - 1) * mode
     return x[:, None, None], labels
 
 
-def train_mlp(model: DiffusionModel, *, width: int = 64, depth: int = 3, steps: int = 500, generator) -> nn.Sequential:
+def train_mlp(
+    model: DiffusionModel, *, width: int = 64, depth: int = 3, steps: int = 500, generator: torch.Generator
+) -> nn.Sequential:
     """A perceptron that tells the clouds apart, trained on fresh data at every step.
+
+    Args:
+        model: from `clouds`.
+        width: units a layer.
+        depth: hidden layers.
+        steps: of Adam, 128 data each.
+        generator: source of weights and data.
 
     Raises:
         ValueError: the loss is not finite.
@@ -91,6 +125,14 @@ def cloud_uturns(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """U-turns of n data, seen by the first layer and the logits of perceptrons.
 
+    Args:
+        model: from `clouds`.
+        nets: from `train_mlp`.
+        k: (K,) inversion times in steps of the respaced grid.
+        n: number of data.
+        steps: of the respaced grid.
+        generator: source of randomness.
+
     Returns:
         cosine (networks, K, n, 2) and baseline (networks, 2000, 2), for `hierlib.images.inversion.inversion`; and the
         fraction (K,) that kept its cloud.
@@ -100,7 +142,7 @@ def cloud_uturns(
     seed = int(torch.randint(2**31, (), generator=generator))
     ends = []
     for j in k:
-        rngs = [_generator(seed, j, i) for i in range(n)]
+        rngs = [rng_of("cpu", seed, j, i) for i in range(n)]
         state = noised(model, x, j, steps=steps, matched=False, rngs=rngs)
         ends.append(denoised(model, state, j, steps=steps, rngs=rngs))
     kept = torch.stack([((y.flatten(1) @ model.network.mode > 0) == labels.bool()).double().mean() for y in ends])
@@ -115,13 +157,9 @@ def cloud_uturns(
     return torch.stack(cosine), torch.stack(baseline), kept
 
 
-def _activations(net: nn.Sequential):
+def _activations(net: nn.Sequential) -> Callable[[Tensor], Activations]:
     return lambda x: {"first": net[:2](x.flatten(1))[:, :, None], "logits": net(x.flatten(1))}
 
 
 def _columns(cosine: dict[str, Tensor]) -> Tensor:
     return torch.stack([cosine["first"], cosine["logits"]], 1)
-
-
-def _generator(seed: int, k: int, index: int) -> torch.Generator:
-    return generator("cpu", seed, k, index)

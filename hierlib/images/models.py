@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,19 +64,33 @@ class DiffusionModel:
 
     @property
     def identity(self) -> dict:
-        """All that decides what the model makes of the same noise, as json: two models of equal identity are one."""
+        """All that decides what a model from a file makes of the same noise, as json."""
         configs = (dict(getattr(part, "config", {})) for part in (self.network, self.scheduler))
         network, scheduler = ({k: v for k, v in sorted(c.items()) if not k.startswith("_")} for c in configs)
         facts = dict(model=self.name, digest=self.digest, network=network, scheduler=scheduler, fold=self.fold)
         return json.loads(json.dumps(facts | dict(precision=precision(self.dtype))))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionModel:
-        """The model on a device, its network in a precision (float16 on a GPU); the state stays float32."""
+        """The model on a device, its network in a precision; the state stays float32.
+
+        Args:
+            device: where the network goes; as it is if not given.
+            dtype: what it computes in; float16 does on a GPU, bfloat16 is eight times less exact.
+
+        Returns:
+            A model of its own, with the network of this one, which is moved.
+        """
         # nn.Module's own `to`: that of diffusers warns of parts to keep in float32 even where there are none
         return replace(self, network=nn.Module.to(self.network, device, dtype, memory_format=torch.channels_last))
 
     def encode(self, images: Tensor) -> Tensor:
-        """The state of clean images: uint8 (n, channels, size, size) to float32 in [-1, 1], folded.
+        """The state of clean images, on the device of the network.
+
+        Args:
+            images: uint8 (n, channels, size, size).
+
+        Returns:
+            float32 (n, channels · fold², size / fold, size / fold) in [-1, 1].
 
         Raises:
             ValueError: shape or type differ.
@@ -89,7 +104,14 @@ class DiffusionModel:
         return nn.functional.pixel_unshuffle(images.to(self.device).float() / 127.5 - 1, self.fold)
 
     def decode(self, state: Tensor, *, truncate: bool = False) -> Tensor:
-        """The images of a state, uint8, rounded, or truncated as OpenAI's sampling script does.
+        """The images of a state.
+
+        Args:
+            state: (n, channels · fold², size / fold, size / fold); what is outside [-1, 1] is black or white.
+            truncate: cut to 8 bits, as OpenAI's sampling script does, instead of rounding.
+
+        Returns:
+            uint8 (n, channels, size, size).
 
         Raises:
             ValueError: the state is not finite.
@@ -101,7 +123,15 @@ class DiffusionModel:
 
     @torch.no_grad()
     def output(self, x: Tensor, t: int) -> Tensor:
-        """What the network says of the state x at training step t, float32: the input of the scheduler's step."""
+        """What the network says of a state: the input of the scheduler's step.
+
+        Args:
+            x: (n, …) state.
+            t: training step, 0 … number of steps - 1.
+
+        Returns:
+            float32, with the channels of x, or twice as many of a network that learnt the variance; perhaps not finite.
+        """
         n = len(x)
         lanes = self.lanes or n
         x = nn.functional.pad(x, (0, 0) * 3 + (0, -n % lanes)).to(self.dtype)
@@ -110,7 +140,15 @@ class DiffusionModel:
         return torch.cat([self.network(part, t, return_dict=False)[0] for part in calls])[:n].float()
 
     def eps(self, x: Tensor, t: int) -> Tensor:
-        """Predicted noise ε(x, t), float32, of a state x = √ᾱ x₀ + √(1 - ᾱ) ε at training step t."""
+        """Predicted noise ε(x, t) of a state x = √ᾱ x₀ + √(1 - ᾱ) ε, whatever the network predicts.
+
+        Args:
+            x: (n, …) state.
+            t: training step, 0 … number of steps - 1.
+
+        Returns:
+            float32 of the shape of x.
+        """
         out = self.output(x, t)[:, : x.shape[1]]
         a = self.scheduler.alphas_cumprod[t].to(x.device)
         kind = self.scheduler.config.prediction_type
@@ -119,7 +157,7 @@ class DiffusionModel:
         return (x - a.sqrt() * out) / (1 - a).sqrt() if kind == "sample" else out
 
 
-def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
+def save(path: Path, weights: Mapping[str, Tensor], about: Mapping) -> None:
     """Write weights (float16 safetensors) and, beside them, a json that tells what they are and where from.
 
     Args:
@@ -140,7 +178,7 @@ def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
     describe(path, {**about, "sha256": hashlib.sha256(data).hexdigest()})
 
 
-def describe(path: Path, about: dict) -> None:
+def describe(path: Path, about: Mapping) -> None:
     """Write the json beside the weights at `path`, as `save` does."""
     text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
     write_text(Path(path).with_suffix(".json"), text)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,12 +17,9 @@ from hierlib.experiments.curves import bootstrap
 from hierlib.images.classifier import ImageCNN
 from hierlib.images.download import sha256_of
 from hierlib.images.files import as_jpeg
+from hierlib.images.pretrained import read_weights, sizes_for, sizes_of
 from hierlib.images.sampler import UTurns
-from hierlib.images.unet import check_weights
 from hierlib.networks.probe import ADVICE, Moments, Similarity, moments, similarity
-
-if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
 
 ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -133,52 +127,27 @@ def torchvision_probe(
         raise ValueError(f"name: expected one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if (weights is not None) + download + (random_seed is not None) != 1:
         raise ValueError("expected one of weights=FILE, download=True and random_seed=NUMBER, got none or several")
-    versions = models.get_model_weights(name)
-    known, digest = versions.DEFAULT, ""
+    default, digest = models.get_model_weights(name).DEFAULT, ""
     if download:
-        network = models.get_model(name, weights=known)
-        digest = sha256_of(Path(torch.hub.get_dir()) / "checkpoints" / Path(known.url).name)
+        network = models.get_model(name, weights=default)
+        weights = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
     else:
         with torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
             torch.manual_seed(random_seed or 0)
             network = models.get_model(name, weights=None)
-    if weights is not None:
-        network.load_state_dict(_weights(Path(weights), network))
+    size = {key: pixels for key, pixels in dict(resize=resize, crop=crop).items() if pixels is not None}
+    if weights is None:
+        size = sizes_of(default) | size
+    else:
+        network.load_state_dict(read_weights(weights, network))
         digest = sha256_of(weights)
-        known = next((each for each in versions if digest.startswith(_published(each))), None)
-    wanted = {} if known is None else vars(known.transforms())
-    size = _prepared(resize, "resize", wanted, weights), _prepared(crop, "crop", wanted, weights)
+        size = size if len(size) == 2 else sizes_for(name, weights, digest) | size
     trained = random_seed is None
     title = name if trained else f"{name}, random weights"
     nodes = {node: node for node in node_list(network)}
-    classes = tuple(versions.DEFAULT.meta["categories"])
+    classes = tuple(default.meta["categories"])
     about = dict(name=title, trained=trained, classes=classes, digest=digest)
-    return Probe(network.requires_grad_(False), nodes, *size, **IMAGENET, **about)
-
-
-def _published(version: WeightsEnum) -> str:
-    """The first digits of the sha256 of a file of torchvision, which its name ends in."""
-    return Path(version.url).stem.rsplit("-", 1)[1]
-
-
-def _prepared(given: int | None, what: str, wanted: Mapping, path: Path | None) -> int:
-    """Pixels that images are resized or cropped to: as given, as weights want it, or as the json beside them says."""
-    if given is not None:
-        return given
-    if wanted:
-        return wanted[f"{what}_size"][0]
-    beside = Path(path).with_suffix(".json")
-    try:
-        size = json.loads(beside.read_text("utf-8"))[what] if beside.is_file() else None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f'{beside}: expected json like {{"resize": 232, "crop": 224}}, got {error!r}') from error
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(
-            f"{path}: expected weights that torchvision publishes, or to be told in pixels how their images are "
-            f"prepared, got others and {what} = {size}; pass resize and crop, or write them into {beside.name}: "
-            '{"resize": 232, "crop": 224}'
-        )
-    return size
+    return Probe(network.requires_grad_(False), nodes, **size, **IMAGENET, **about)
 
 
 def node_list(network: nn.Module) -> list[str]:
@@ -206,14 +175,27 @@ def node_list(network: nn.Module) -> list[str]:
 def cnn_probe(
     network: ImageCNN, name: str = "CNN", *, trained: bool = True, classes: Sequence[str] = (), digest: str = ""
 ) -> Probe:
-    """A small classifier with all its layers; digest is that of its file."""
+    """A small classifier with all its layers.
+
+    Args:
+        network: from `hierlib.images.classifier.load_classifier`.
+        name, trained, classes, digest: see `Probe`.
+    """
     half = (0.5,) * network.config["channels"]
     about = dict(name=name, trained=trained, classes=tuple(classes), digest=digest)
     return Probe(network, network.nodes, mean=half, std=half, **about)
 
 
-def named(probe: Probe, images: Tensor | Sequence, batch: int = 256) -> Tensor:
-    """(n,) the class that the network names for each image.
+def predict(probe: Probe, images: Tensor | Sequence, batch: int = 256) -> Tensor:
+    """The class with the largest logit of each image.
+
+    Args:
+        probe: the network.
+        images: uint8 (n, channels, height, width), or anything that gives such a tensor for a slice.
+        batch: images at once.
+
+    Returns:
+        (n,) int64, on the CPU.
 
     Raises:
         ValueError: logits are not finite.
@@ -251,7 +233,13 @@ class LayerSimilarity(NamedTuple):
         return torch.from_numpy(_fullest(self.histogram(bins).numpy()))
 
     def peak_interval(self, bins: int = 40, *, seed: int = 0, num: int = 1000) -> tuple[Tensor, Tensor]:
-        """(layers,) twice: where 95 % of the peaks lie when the images are drawn again with replacement."""
+        """(layers,) twice: where 95 % of the peaks lie when the images are drawn again with replacement.
+
+        Args:
+            bins: equal bins from -1 to 1.
+            seed: of the drawing.
+            num: of resamplings.
+        """
         low, high = bootstrap(_fullest, self._binned(bins).numpy(), seed=seed, num=num)
         return torch.from_numpy(low), torch.from_numpy(high)
 
@@ -269,7 +257,16 @@ def _fullest(counts: np.ndarray) -> np.ndarray:
 
 
 def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict[str, Moments]:
-    """Streaming moments of every layer over a set of images, for `hierlib.networks.probe.similarity`."""
+    """Streaming moments of every layer over a set of images, for `compare`.
+
+    Args:
+        probe: the network.
+        images: uint8 (n, channels, height, width), or anything that gives such a tensor for a slice.
+        batch: images at once.
+
+    Raises:
+        ValueError: a layer is not finite.
+    """
     return moments(probe, (images[i : i + batch] for i in range(0, len(images), batch)))
 
 
@@ -286,7 +283,8 @@ def compare(
 
     Args:
         probe: the network.
-        batches: from `hierlib.images.sampler.uturns`, in any order.
+        batches: from `hierlib.images.sampler.uturns`, in any order; what follows each other with the same starts looks
+            at them once.
         moments: from `statistics`, over images that stand for the data.
         raw_second_moment: standardise by √E[a²], as the authors' code does.
         jpeg_quality: put the samples, and only them, through JPEG first, as the authors' code does.
@@ -299,8 +297,7 @@ def compare(
         ValueError: activations are not finite; the layer is named.
     """
     parts: dict[int, list] = {}
-    for _, same in groupby(batches, key=lambda u: id(u.start)):  # one start at several times is looked at once
-        same = list(same)
+    for same in _of_one_start(batches):
         for i in range(0, len(same[0].start), batch):
             a = probe(same[0].start[i : i + batch])
             for u in same:
@@ -315,6 +312,18 @@ def compare(
     }
 
 
+def _of_one_start(batches: Iterable[UTurns]) -> Iterator[list[UTurns]]:
+    """Runs of batches whose starts are equal."""
+    same: list[UTurns] = []
+    for u in batches:
+        if same and not (u.start is same[0].start or torch.equal(u.start, same[0].start)):
+            yield same
+            same = []
+        same.append(u)
+    if same:
+        yield same
+
+
 def baseline(
     probe: Probe,
     images: Tensor | Sequence,
@@ -325,6 +334,12 @@ def baseline(
     batch: int = 64,
 ) -> LayerSimilarity:
     """The same for pairs of unrelated images: each with another one, drawn at random.
+
+    Args:
+        probe, moments, raw_second_moment: as for `compare`.
+        images: uint8 (n, channels, height, width), or anything that gives such a tensor for a slice.
+        generator: draws who is whose other one.
+        batch: images at once.
 
     Raises:
         ValueError: there are fewer than two images.
@@ -343,31 +358,3 @@ def baseline(
 
 def _columns(alike: Similarity) -> Tensor:
     return torch.stack(list(alike.cosine.values()), 1).cpu()
-
-
-def _weights(path: Path, network: nn.Module) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{path}: expected a file of weights, got nothing there; check the path or pass download=True")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            source = load_file(path)
-        else:
-            source = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if not isinstance(error, RuntimeError | OSError | EOFError | ValueError | KeyError | pickle.UnpicklingError):
-            raise
-        raise ValueError(
-            f"{path}: expected a whole file of weights, got {str(error)[:200]}; compare its digest with the publisher's"
-        ) from error
-    if not isinstance(source, Mapping) or not all(isinstance(w, Tensor) for w in source.values()):
-        raise ValueError(f"{path}: expected weights, got {type(source).__name__}; save the state dict alone")
-    own = network.state_dict()
-    old = {name: w for name, w in own.items() if name.endswith("num_batches_tracked")}  # files before 2018 lack them
-    source = old | dict(source)
-    try:
-        check_weights({name: w.shape for name, w in own.items()}, source)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error} (a {type(network).__name__}; is it the name of another?)") from error
-    return source

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hierlib._finite import finite
 from hierlib.images.models import DiffusionModel
+from hierlib.images.probe import Probe
 from hierlib.images.sampler import forward_backward
 
 
@@ -56,16 +57,19 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return float(finite(within(a) + within(b) - 2 * kernel(a, b).mean(), "distance", "scale the features down"))
 
 
-def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, seed: int = 0, show: bool = True):
+def judge(
+    model: DiffusionModel, probe: Probe, images: Tensor, *, n: int, steps: int, seed: int = 0, show: bool = True
+) -> tuple[Tensor, dict[str, float]]:
     """Draw samples and compare them with real images in the hidden layer of a classifier.
 
     Args:
         model: the diffusion model.
-        probe: `hierlib.images.probe.Probe`; its last layer but one is compared, its last one names the classes.
+        probe: its last layer but one is compared, its last one names the classes.
         images: real images, uint8, at least 2 n: n are compared with the samples, n with each other as a yardstick.
         n: number of samples.
         steps: of the sampler.
         seed: of the samples.
+        show: whether to show progress.
 
     Returns:
         The samples, and a dict of fid, kid, both also for real images against real ones, the entropy of the classes

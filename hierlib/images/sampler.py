@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,11 +59,24 @@ def respaced(model: DiffusionModel, steps: int) -> tuple[DDPMScheduler, list[int
     return scheduler, times
 
 
-def noised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: bool, rngs: list) -> Tensor:
+def noised(
+    model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: bool, rngs: Sequence[torch.Generator]
+) -> Tensor:
     """The state after noising k of the steps, one generator an image.
 
     The authors' code noises to the respaced index k and denoises from k - 1, so that the network is told of slightly
     less noise than there is; k = steps is pure noise. `matched` noises to the index that denoising starts from.
+
+    Args:
+        model: on its device.
+        x: (n, …) clean state, as `DiffusionModel.encode` makes it.
+        k: inversion time in steps of the respaced grid, 1 … steps.
+        steps: of that grid.
+        matched: see above.
+        rngs: n generators on the device.
+
+    Returns:
+        The state of the shape of x, float32.
     """
     _, times = respaced(model, steps)
     noise = torch.stack([torch.randn(x.shape[1:], generator=rng, device=x.device) for rng in rngs])
@@ -75,8 +88,27 @@ def noised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: boo
 
 
 @torch.inference_mode()
-def denoised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, rngs: list, report=None) -> Tensor:
+def denoised(
+    model: DiffusionModel,
+    x: Tensor,
+    k: int,
+    *,
+    steps: int,
+    rngs: Sequence[torch.Generator],
+    report: Callable[[int], None] | None = None,
+) -> Tensor:
     """Ancestral sampling from the respaced index k - 1 to a clean state, one generator an image.
+
+    Args:
+        model: on its device.
+        x: (n, …) state after inversion time k.
+        k: in steps of the respaced grid, from 1 on.
+        steps: of that grid.
+        rngs: n generators on the device.
+        report: called with the number of steps that are done, after each.
+
+    Returns:
+        The clean state, of the shape of x.
 
     Raises:
         ValueError: what the network says, or the state, is not finite; the step is named.
@@ -97,6 +129,39 @@ def _advice(model: DiffusionModel) -> str:
     if model.dtype in (torch.float16, torch.bfloat16):
         return "run the network in float32: model.to(dtype=torch.float32), or on the CPU (--device cpu)"
     return "its weights are damaged, or they are not those of its options and its noise schedule"
+
+
+def uturn(
+    model: DiffusionModel,
+    start: Tensor,
+    k: int,
+    *,
+    first: int = 0,
+    steps: int = 250,
+    seed: int = 0,
+    matched: bool = False,
+    truncate: bool = False,
+    report: Callable[[int], None] | None = None,
+) -> Tensor:
+    """What images become by inversion after k steps: forward and backward, once.
+
+    Args:
+        model: on its device.
+        start: uint8 (n, channels, size, size).
+        k: inversion time, 1 … steps.
+        first: number of the first image; seed, k and its number decide about all noise of an image.
+        steps, seed, matched, truncate: see `uturns`.
+        report: called with the number of steps that are done, after each.
+
+    Returns:
+        uint8 of the shape of start, on the CPU.
+
+    Raises:
+        ValueError: as `uturns`.
+    """
+    rngs = [generator(model.device, seed, k, first + i) for i in range(len(start))]
+    x = noised(model, model.encode(start), k, steps=steps, matched=matched, rngs=rngs)
+    return model.decode(denoised(model, x, k, steps=steps, rngs=rngs, report=report), truncate=truncate).cpu()
 
 
 def uturns(
@@ -137,11 +202,12 @@ def uturns(
         ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is of another run;
             what the network says or makes is not finite.
     """
-    _, times = respaced(model, steps)
-    if bad := [j for j in k if not 1 <= j <= len(times)]:
+    respaced(model, steps)
+    if bad := [j for j in k if not 1 <= j <= steps]:
         raise ValueError(f"k: expected inversion times from 1 to {steps} steps, got {bad}; k = 0 would change nothing")
     if batch < 1 or not len(images) or not len(k):
         raise ValueError(f"expected images, inversion times and batch ≥ 1, got {len(images)}, {len(k)} and {batch}")
+<<<<<<< HEAD
     jobs = [(j, i) for j in k for i in range(0, len(images), batch)]
     total = sum(j * min(batch, len(images) - i) for j, i in jobs)
     bar = Progress(model.name, total, unit="network calls", show=show)
@@ -170,12 +236,102 @@ def uturns(
                 write_tensors(path, {"images": end.contiguous()}, identity)
         finished += n * j
         yield UTurns(j, i, start, end)
+=======
+    options = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
+    kept = None if folder is None else _Kept(Path(folder), model.identity | options)
+    pace = _Pace(model.name, sum(k) * len(images), show)
+    for j in k:
+        for i in range(0, len(images), batch):
+            start = images[i : i + batch]
+            end = None if kept is None else kept.read(j, i, start)
+            if end is not None:
+                pace.found(len(start), j)
+            else:
+                end = uturn(model, start, j, first=i, **options, report=pace.making(len(start), j))
+                pace.made(len(start), j)
+                if kept is not None:
+                    kept.write(j, i, start, end)
+            yield UTurns(j, i, start, end)
+>>>>>>> h-d
 
 
-def forward_backward(model: DiffusionModel, images: Tensor | Sequence, k: Sequence[int] | int, **options) -> Tensor:
-    """The images that come out of inversion after k steps: uint8 (len(k), n, …), or (n, …) for one k.
+class _Kept(NamedTuple):
+    """Finished batches, one file each, from which a killed run goes on."""
 
-    Args and errors are those of `uturns`; all images are held in memory.
+    folder: Path
+    identity: dict  #: all that decides about a batch but itself
+
+    def read(self, k: int, first: int, start: Tensor) -> Tensor | None:
+        """What a batch became, or None if it is not done.
+
+        Raises:
+            ValueError: its file is of another run.
+        """
+        path = self._path(k, first, len(start))
+        if not path.exists():
+            return None
+        (tensors, about), wanted = _read(path), self._identity(k, first, start)
+        if about != wanted:
+            changed = [key for key in wanted if about.get(key) != wanted[key]]
+            raise ValueError(
+                f"{path}: expected a batch of this run, got one that differs in {', '.join(changed)}; name another "
+                "folder"
+            )
+        return tensors["images"]
+
+    def write(self, k: int, first: int, start: Tensor, end: Tensor) -> None:
+        """Keep what a batch became."""
+        _write(self._path(k, first, len(start)), {"images": end.contiguous()}, self._identity(k, first, start))
+
+    def _identity(self, k: int, first: int, start: Tensor) -> dict:
+        digest = hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest()
+        return self.identity | dict(k=k, first=first, start=digest)
+
+    def _path(self, k: int, first: int, n: int) -> Path:
+        return self.folder / f"k{k:04d}-{first:06d}-{first + n:06d}.safetensors"
+
+
+class _Pace:
+    """Progress in calls of the network; the speed in whole U-turns is of those that were made in this run."""
+
+    def __init__(self, name: str, calls: int, show: bool):
+        self.bar = Progress(name, calls, unit="network calls", show=show)
+        self.finished, self.images, self.begin = 0, 0, time.monotonic()
+
+    def making(self, n: int, k: int) -> Callable[[int], None]:
+        """What is to be called with the number of finished steps of n images on their way back from k."""
+
+        def report(step: int) -> None:
+            speed = (self.images + n * step / k) / max(time.monotonic() - self.begin, 1e-9)
+            self.bar.update(self.finished + n * step, f"k = {k}, {speed:.2f} images/s")
+
+        return report
+
+    def made(self, n: int, k: int) -> None:
+        """Count a batch that was made."""
+        self.finished, self.images = self.finished + n * k, self.images + n
+
+    def found(self, n: int, k: int) -> None:
+        """Count a batch that was found done."""
+        self.bar.skip(n * k)
+        self.finished += n * k
+
+
+def forward_backward(
+    model: DiffusionModel, images: Tensor | Sequence, k: Sequence[int] | int, **options: Any
+) -> Tensor:
+    """The images that come out of inversion after k steps; all of them are held in memory.
+
+    Args:
+        model, images: as for `uturns`.
+        k: inversion times, or one.
+        options: the others of `uturns`.
+
+    Returns:
+        uint8 (len(k), n, channels, size, size), or (n, channels, size, size) for one k.
+
+    Raises:
+        ValueError: as `uturns`.
     """
     times = [k] if isinstance(k, int) else list(k)
     ends = [u.end for u in uturns(model, images, times, **options)]
@@ -183,10 +339,18 @@ def forward_backward(model: DiffusionModel, images: Tensor | Sequence, k: Sequen
     return out[0] if isinstance(k, int) else out
 
 
-def generator(device, seed: int, k: int, index: int) -> torch.Generator:
-    """The source of all noise of one image at one inversion time."""
+def generator(device: torch.device | str, seed: int, k: int, index: int) -> torch.Generator:
+    """The source of all noise of one image at one inversion time.
+
+    Args:
+        device: where the noise is drawn.
+        seed: of the run.
+        k: inversion time.
+        index: number of the image.
+    """
     word = hashlib.sha256(f"{seed}/{k}/{index}".encode()).digest()[:8]
     return torch.Generator(device).manual_seed(int.from_bytes(word, "big") >> 1)
+<<<<<<< HEAD
 
 
 def _finished(path: Path, identity: dict) -> Tensor:
@@ -197,3 +361,5 @@ def _finished(path: Path, identity: dict) -> Tensor:
             f"{path}: expected a batch of this run, got one that differs in {', '.join(changed)}; name another folder"
         )
     return tensors["images"]
+=======
+>>>>>>> h-d

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -48,7 +48,7 @@ WHY = {  # what is wrong with choices that diffusers documents
 }
 
 
-def exact_scheduler(**options) -> DDPMScheduler:
+def exact_scheduler(**options: Any) -> DDPMScheduler:
     """diffusers' DDPMScheduler with β, α and ᾱ in float64, as OpenAI's code has them (5e-7 a step instead of 1e-5).
 
     Args:
@@ -110,7 +110,16 @@ def check_options(options: Mapping) -> dict:
 
 
 def betas_of(alpha_bar: Callable[[float], float], n: int, largest: float = 0.999) -> Tensor:
-    """β of n steps, (n,) float64, from ᾱ as a function of time in [0, 1] (Nichol and Dhariwal 2021)."""
+    """β of each step from ᾱ as a function of time (Nichol and Dhariwal 2021).
+
+    Args:
+        alpha_bar: from time in [0, 1] to ᾱ in (0, 1], falling.
+        n: number of steps.
+        largest: what β is cut at.
+
+    Returns:
+        (n,) float64.
+    """
     at = [alpha_bar(i / n) for i in range(n + 1)]
     return torch.tensor([min(1 - b / a, largest) for a, b in pairwise(at)], dtype=torch.float64)
 

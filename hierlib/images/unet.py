@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def small_config(channels: int, size: int, widths: tuple[int, ...], layers: int = 1, fold: int = 2) -> dict:
-    """Arguments of UNet2DModel for a small model of folded images, with attention at the coarsest resolution."""
+    """Arguments of UNet2DModel for a small model of folded images, with attention at the coarsest resolution.
+
+    Args:
+        channels, size: of the images.
+        widths: channels of the levels, from the finest to the coarsest; multiples of 8.
+        layers: residual blocks a level.
+        fold: blocks of fold × fold pixels are channels; it and 2^(levels - 1) divide the size.
+    """
     inside = channels * fold**2
     return dict(
         sample_size=size // fold,
