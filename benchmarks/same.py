@@ -31,7 +31,7 @@ def values(run: Path) -> Iterator[tuple[str, object]]:
     """Every number and word of one run, with a name."""
     records = run / "records.json"
     for each in json.loads(records.read_text("utf-8")) if records.is_file() else ():
-        yield from _leaves(each.pop("id"), each)
+        yield from _leaves(each["id"], {key: each[key] for key in ("value", "interval")})
     for path in sorted((run / "data").glob("*.json")):
         yield from _leaves(path.name, json.loads(path.read_text("utf-8"))["data"])  # beside it: provenance
     for path in sorted((run / "data").glob("*.nc")):

@@ -23,7 +23,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cpu import FOLDER, provenance
 
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.runs import grid, sweep
 from hierlib.book.runs.run import identity, jobs_of
 from hierlib.book.runs.targets import target
@@ -41,7 +41,7 @@ def jobs(slug: str, out: Path, **given: str) -> list:
 def dispatch(crew: sweep.Crew, tasks: int) -> float:
     """Seconds a task that does nothing: what sending it out, scheduling it and hearing of it takes."""
     start = time.perf_counter()
-    sweep._work(crew, deque([()] * tasks), lambda _: None, lambda: False, 2 * crew.size + 2)
+    sweep._work(crew, deque([()] * tasks), "", lambda _: None, lambda _: None, lambda: False)
     return (time.perf_counter() - start) / tasks
 
 

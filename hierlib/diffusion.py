@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torchvision)
+from hierlib._finite import Watch
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise
@@ -73,7 +74,8 @@ def reverse_process(
         (n, d) int64, of each leaf the symbol with the largest component.
 
     Raises:
-        ValueError: k or the scheduler is not of this kind.
+        ValueError: k or the scheduler is not of this kind; the denoiser's mean or the state is not finite, and the step
+            is named.
     """
     scheduler = ddpm() if scheduler is None else scheduler
     config = scheduler.config
@@ -88,8 +90,10 @@ def reverse_process(
     if steps[0] != k:
         raise ValueError(f"k: expected one of the scheduler's steps, the next is {steps[0]}, got {k}")
     noise = ddpm_noise(x_k.shape[-1], scheduler, x_k.dtype)
+    watch = Watch(f"way back from step {k}", "look at the denoiser and the scheduler, or use float64", patience=1)
     x = x_k
     for step in steps:
         mean = denoise(noise.evidence(x, step))
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
+        watch(step, mean, x)
     return x.argmax(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +48,33 @@ def all_data(g: Grammar, *, limit: int = LIMIT) -> tuple[Tensor, ...]:
         below = rule[x[-1][:, None], which[None]].flatten(0, 1).flatten(1)
         x = [level.repeat_interleave(len(which), 0) for level in x] + [below]
     return tuple(reversed(x))
+
+
+class AnotherRule(NamedTuple):
+    """A datum of the first class, and the datum after one node has used its next rule."""
+
+    index: int  #: of the datum among `all_data`
+    before: tuple[Tensor, ...]  #: its symbols, 1-d, one tensor a level, leaves first
+    after: tuple[Tensor, ...]
+    level: int  #: of the node, the first one of its level: next to the class, or the class itself where L is 1
+    changed: int  #: how many leaves are others
+
+
+def another_rule(g: Grammar, *, limit: int = LIMIT) -> AnotherRule:
+    """The first datum in which the next rule at the node changes half of the leaves, or as near to half as can be.
+
+    Args:
+        g: a small grammar.
+        limit: the largest number of derivations that is listed.
+    """
+    x, top = all_data(g, limit=limit), max(1, g.L - 1)
+    stride = g.m ** sum(g.num_nodes(level) for level in range(1, top))
+    index = torch.arange(data_per_class(g.m, g.s, g.L), device=g.device)
+    after = torch.where(index // stride % g.m == g.m - 1, index - (g.m - 1) * stride, index + stride)
+    changed = (x[0][: len(index)] != x[0][after]).sum(1)
+    first = int((2 * changed - g.d).abs().argmin())
+    one, other = (tuple(level[i] for level in x) for i in (first, int(after[first])))
+    return AnotherRule(first, one, other, top, int(changed[first]))
 
 
 def brute_force(

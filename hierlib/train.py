@@ -15,7 +15,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hierlib.book.page.stamp import commit, versions
+from hierlib._locks import hdf5_needs_none
+from hierlib._provenance import commit, versions
+from hierlib._storage import write_dataset
 from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.generation import process as process_of
@@ -43,7 +45,8 @@ Threads = Annotated[int, typer.Option(min=1, help="Of the processor; the committ
 
 @app.callback()
 def _commands() -> None:
-    """Keeps the name of a command necessary while there is one only."""
+    """What all commands need."""
+    hdf5_needs_none()
 
 
 @app.command()
@@ -89,7 +92,7 @@ def figure8_(
     seed: Annotated[int, typer.Option(min=0, help="Of data and noise.")] = 0,
     threads: Threads = 1,
 ) -> None:
-    """Let every layer of all networks look at U-turns, before and after training (figure 8)."""
+    """Let every layer of all networks look at U-turns, before and after training (figure 8); in single precision."""
     torch.set_num_threads(threads)
     if out.exists():
         return say(f"{out.name}  is there")
@@ -103,10 +106,7 @@ def figure8_(
         found = figure8(nets, FIGURE8_EPS, n=data, seed=seed, rows=rows, probe_eps=(0.6, 0.85), report=say)
     command = f"python -m hierlib.train figure8 --models {models} --out {out} --data {data} --rows {rows} --seed {seed}"
     made = dict(command=command, versions=json.dumps(versions()), commit=commit(Path.cwd()))
-    part = out.with_suffix(".part")
-    packed = {name: {"zlib": True, "dtype": "float32"} for name in found.data_vars}
-    found.assign_attrs(made).to_netcdf(part, engine="netcdf4", encoding=packed)
-    part.replace(out)
+    write_dataset(out, found.assign_attrs(made), dtype="float32")
     say(f"{out.name}  {len(nets)} networks, {len(FIGURE8_EPS)} noises, {data} data for each grammar")
 
 

@@ -106,6 +106,35 @@ def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch:
         context.close()
 
 
+@contextlib.contextmanager
+def framed(browser, url: str) -> Iterator[Visit]:
+    """Opens a page in a sandboxed frame, which has no storage and counts as another site; `page` is the frame.
+
+    Fonts that are refused there are no complaint: the text falls back to the fonts of the machine.
+    """
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(f"uncaught: {error}"))
+    page.on(
+        "console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") and _grave(m.text) else None
+    )
+    page.set_content(f'<iframe sandbox="allow-scripts" src="{url}" width="1200" height="800"></iframe>')
+    page.wait_for_load_state("networkidle")
+    frame = page.frames[1]
+    frame.wait_for_load_state("load")
+    frame.evaluate("() => window.MathJax?.startup?.promise")
+    try:
+        yield Visit(frame, url, complaints)
+    finally:
+        context.close()
+
+
+def _grave(message: str) -> bool:
+    return not message.startswith(("Access to font at", "Failed to load resource: net::ERR_FAILED"))
+
+
 def _size(request) -> int:
     sizes = request.sizes() if request.url.startswith("http") else None
     return sizes["responseBodySize"] + sizes["responseHeadersSize"] if sizes else 0

@@ -13,26 +13,22 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # this is a script, too
 
-
-class Guard(NamedTuple):
-    """A piece of code, what stands there without the guard, and the test that must notice."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from tests.guards import OF_DATA, Guard  # noqa: E402
+from tests.guards_of_models import MODELS  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
+DECIDES = "test_an_interval_decides_by_all_of_it"
+SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
+LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
+CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
 
 GUARDS = [
@@ -59,6 +55,28 @@ GUARDS = [
         "                if not good:",
         "                if False:",
         "tests/test_grid.py::test_a_constraint_is_checked_at_every_point",
+    ),
+    Guard(
+        "constraints of a profile's defaults in a grid",
+        GRID,
+        "                about.add(PROFILE)  # which may change their defaults",
+        "                pass",
+        "tests/test_grid.py::test_each_point_has_the_defaults_of_its_profile",
+    ),
+    Guard(
+        "constraints of a profile's defaults",
+        "hierlib/book/runs/params.py",
+        "        values = filled(parameters, values)\n        check_constraints",
+        "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
+        "        values = filled(parameters, values)\n        print",
+        "tests/test_book_params.py::test_what_a_profile_sets_is_bound_like_any_value",
+    ),
+    Guard(
+        "full outside a run",
+        "hierlib/book/page/setup.py",
+        '    if profile == "full" and run_folder() is None:',
+        "    if False:",
+        "tests/test_glue.py::test_full_sizes_are_the_runners",
     ),
     Guard(
         "plain YAML",
@@ -170,38 +188,61 @@ GUARDS = [
     Guard(
         "points that died with another",
         SWEEP,
-        "deque([job] for group in suspects for job in group)",
-        "deque()",
+        "suspects.append if crew.size > 1 else failed",
+        "failed",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
     ),
     Guard(
         "a killer is marked",
         SWEEP,
-        "                    note(died(job, DEAD))",
-        "                    pass",
+        "        note(died(job, DEAD))",
+        "        pass",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "a killer is not handed on",
+        SWEEP,
+        "            mark.touch(exist_ok=False)",
+        "            mark.touch(exist_ok=True)",
+        f"{FAULTS}a_point_that_kills_its_process_fails_alone",
+    ),
+    Guard(
+        "workers with threads",
+        SWEEP,
+        "    with _TURN:",
+        "    with contextlib.nullcontext():",
+        f"{CLUSTER}a_worker_with_threads_does_one_point_at_a_time",
+    ),
+    Guard(
+        "workers with other disks",
+        SWEEP,
+        "        if not seen.exists():",
+        "        if False:",
+        f"{CLUSTER}a_worker_that_joins_with_another_file_system_stops_the_sweep",
     ),
     Guard(
         "versions of workers",
         SWEEP,
         "for k in mine if facts.get(k) != mine[k]]",
         "for k in mine if False]",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "threads of workers",
         SWEEP,
         "        if threads.get(address, 1) != 1:",
         "        if False:",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
-    Guard("resources of workers", SWEEP, "        if not able:", "        if False:", f"{HERE}workers_that_do_not_fit"),
+    Guard(
+        "resources of workers", SWEEP, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
+    ),
     Guard(
         "no workers",
         SWEEP,
         "        client.wait_for_workers(1, timeout=wait)",
         "        pass",
-        f"{HERE}workers_that_do_not_fit",
+        f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "no scheduler",
@@ -210,7 +251,7 @@ GUARDS = [
         "        except KeyError:",
         f"{HERE}refused_at_once_with_what_to_do",
     ),
-    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{HERE}without_dask"),
+    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
     Guard(
         "folder that takes no file",
         "hierlib/book/commands.py",
@@ -283,10 +324,21 @@ GUARDS = [
     ),
     Guard(
         "one build at a time",
-        "hierlib/book/site/build.py",
+        "hierlib/_locks.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        "tests/test_book_run.py::test_the_lock_waits",
+        "tests/test_locks.py::test_the_lock_waits",
+    ),
+    Guard("a site without Jekyll", SITE, '(work / "_build" / "html" / ".nojekyll").touch()', "pass", f"{BOOK}zip"),
+    Guard("notebooks beside chapters", SITE, '_LEFT = ("**.ipynb", ', "_LEFT = (", LEFT),
+    Guard("hidden copies of chapters", SITE, '_LEFT = ("**.ipynb", "**/.*")', '_LEFT = ("**.ipynb",)', LEFT),
+    Guard("what is left makes no site anew", SITE, "if not any(_left(", "if not all(_left(", LEFT),
+    Guard(
+        "bookmarks keep the spaces of a heading that wraps",
+        "hierlib/book/site/pdf.py",
+        "white-space: break-spaces;",
+        "",
+        "tests/test_pdf.py::test_a_bookmark_keeps_its_spaces_where_the_heading_wraps",
     ),
     Guard(
         "unknown parameters of a chapter",
@@ -316,7 +368,53 @@ GUARDS = [
         "pass",
         "tests/test_book_cache.py::test_every_way_to_import",
     ),
+    *(
+        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_book_results.py::{test}")
+        for name, old, new, test in (
+            ("imprecision buys no verdict", "if low <= min(lo, value - margin)", "if low <= value", DECIDES),
+            ("imprecision refutes nothing", "hi < low or high < lo", "value < low or high < value", DECIDES),
+            ("a margin in standard errors", 'expect.get("se", 0) * error', "0.0", DECIDES),
+            ("an unresolved condition", "condition, condition)", 'condition, "qualified")', "test_condition"),
+        )
+    ),
+    Guard(
+        "groups below the root",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in range(1)",
+        "tests/test_limits.py::test_version_2_below_the_root",
+    ),
+    Guard(
+        "groups above the own one",
+        "hierlib/_limits.py",
+        "for i in range(len(parts) + 1)",
+        "for i in [len(parts)]",
+        "tests/test_limits.py::test_the_lowest_limit_counts",
+    ),
+    Guard(
+        "file systems without locks: netCDF",
+        "hierlib/book/cli.py",
+        "    hdf5_needs_none()\n",
+        "",
+        f"{FAULTS}a_file_system_without_locks",
+    ),
+    Guard(
+        "file systems without locks: turns",
+        "hierlib/_locks.py",
+        'with path.open("x") as file:',
+        'with path.open("w") as file:',
+        "tests/test_locks.py::test_one_at_a_time_where_there_are_no_locks",
+    ),
+    Guard(
+        "containers of one host name",
+        "hierlib/_process.py",
+        'return f"{socket.gethostname()}-{world()}"',
+        "return socket.gethostname()",
+        "tests/test_locks.py::test_containers_of_one_host_name_have_names_of_their_own",
+    ),
+    *OF_DATA,
 ]
+GUARDS += [Guard(*each) for each in MODELS]
 
 
 def copy(to: Path) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 from concurrent.futures import Executor, Future
+from dataclasses import replace
 from pathlib import Path
 
 from hierlib.book.runs import grid
@@ -63,6 +64,9 @@ a: int = 1  # its process dies at 2
 
 
 def killer(*, a):
+    """Leaves a file each time that it runs."""
+    (HERE / f"ran-{a}-{time.time_ns()}").touch()
+    time.sleep(0.1 if a == 2 else 0.4)  # its neighbours are at work then
     if a == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return xr.Dataset({"square": a * a})
@@ -106,7 +110,13 @@ class AtOnce(Executor):
 @contextlib.contextmanager
 def here(size: int = 1):
     """A crew without processes."""
-    yield Crew(AtOnce(), size)
+    yield Crew(AtOnce(), size, ahead=2)
+
+
+@contextlib.contextmanager
+def as_crew(crew: Crew, executor: Executor):
+    """The same with another executor."""
+    yield replace(crew, executor=executor)
 
 
 def make(root: Path, **pages: str) -> Path:

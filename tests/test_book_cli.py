@@ -1,5 +1,8 @@
 """The command line: what it refuses before anything runs, and what it says then."""
 
+import subprocess
+import sys
+
 import pytest
 
 from hierlib.book.cli import app, joined
@@ -102,13 +105,26 @@ def test_outside_a_checkout(tmp_path, monkeypatch, call, words):
 
 def test_library_alone(tmp_path, call, monkeypatch):
     """A wheel without its extras: the command says what is missing."""
-    import sys
-
     monkeypatch.delitem(sys.modules, "hierlib.book.commands", raising=False)
     monkeypatch.setitem(sys.modules, "typer", None)
     with pytest.raises(SystemExit) as end:
         app(["list"])
     assert end.value.code == 2
+
+
+def test_systems_without_fcntl():
+    """Where there is none, nothing of it is needed to say what there is."""
+    program = "import sys; sys.modules['fcntl'] = None; from hierlib.book.cli import app; app(['--help'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and "Usage: hierlib" in done.stdout, done.stderr
+
+
+def test_windows(capsys, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(sys, "platform", "win32")
+        app(["list"])
+    out = capsys.readouterr().err
+    assert end.value.code == 2 and "run on Linux and macOS; on Windows use WSL" in out
 
 
 def test_a_malformed_chapter_is_named(root, call):

@@ -1,6 +1,7 @@
 """Answers to claims and their verdicts, saved numbers, and the stamp."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import torch
 import xarray as xr
 
 from hierlib import book
+from hierlib._provenance import commit
 from hierlib.book.page.results import claims
-from hierlib.book.page.stamp import Stamp, commit
+from hierlib.book.page.stamp import Stamp
 from hierlib.book.site.ledger import Z95, verdict, verdicts
 from hierlib.experiments.curves import Interval
 from tests import tiny
@@ -58,6 +60,14 @@ def test_an_answer_that_may_be_missing(run):
     assert book.record("near-is-far", Interval(np.float64(20), 19, 21), optional=True)["interval"] == [19.0, 21.0]
 
 
+def test_many_answers(run):
+    book.records({"near-is-far": (1, (0, 2))})
+    assert json.loads((run / "records.json").read_text())[0]["interval"] == [0.0, 2.0]
+    with pytest.raises(ValueError, match="answered twice"):
+        book.records({"near-is-far": Interval(1, 0, 2)})
+    book.records({"near-is-far": float("nan")}, optional=True)
+
+
 def test_outside_a_run_nothing_is_written(run, monkeypatch):
     monkeypatch.delenv("HIERLIB_RUN_DIR")
     assert book.record("near-is-far", 1)["value"] == 1
@@ -101,37 +111,78 @@ def test_save_refuses(run):
         book.save("x", {"a": 2})
 
 
-SE = 0.1
-BAND = [-SE * Z95, SE * Z95]  # around 0
-
-
 @pytest.mark.parametrize(
     "expect, right, wrong",
     [
         ({"at_most": 1}, 1, 1.01),
-        ({"at_most": 1, "se": 3}, 0.69, 0.71),
         ({"at_least": 0}, 0, -0.01),
-        ({"at_least": 0, "se": 5}, 0.51, 0.49),
         ({"near": 2, "abs": 0.5}, 2.5, 2.51),
-        ({"near": 2, "abs": 0.5, "se": 3}, 1.21, 1.19),
         ({"equals": [8, 16]}, [8, 16], [8, 17]),
         ({"equals": "a"}, "a", "b"),
         ({"holds": True}, True, False),
     ],
 )
-def test_a_wrong_value_flips_the_verdict(expect, right, wrong):
+def test_a_wrong_exact_value_flips_the_verdict(expect, right, wrong):
     claim = {"id": "x", "expect": expect}
-    interval = [right + b for b in BAND] if "se" in expect else None
-    assert verdict(claim, {"value": right, "interval": interval}) == "reproduced"
-    assert verdict(claim, {"value": wrong, "interval": interval}) == "differs"
+    assert verdict(claim, {"value": right, "interval": None}) == "reproduced"
+    assert verdict(claim, {"value": wrong, "interval": None}) == "differs"
+
+
+SE = 0.1
+R, N, D = "reproduced", "not resolved", "differs"
+
+
+@pytest.mark.parametrize(
+    "expect, value, found",
+    [
+        ({"at_most": 1}, 0.80, R),
+        ({"at_most": 1}, 0.81, N),
+        ({"at_most": 1}, 1.19, N),
+        ({"at_most": 1}, 1.20, D),
+        ({"at_most": 1, "se": 3}, 0.69, R),
+        ({"at_most": 1, "se": 3}, 0.71, N),
+        ({"at_most": 1, "se": 3}, 1.20, D),
+        ({"at_least": 0}, 0.20, R),
+        ({"at_least": 0}, 0.19, N),
+        ({"at_least": 0}, -0.20, D),
+        ({"at_least": 0, "se": 5}, 0.51, R),
+        ({"at_least": 0, "se": 5}, 0.49, N),
+        ({"near": 2, "abs": 0.5}, 2.30, R),
+        ({"near": 2, "abs": 0.5}, 2.31, N),
+        ({"near": 2, "abs": 0.5}, 2.69, N),
+        ({"near": 2, "abs": 0.5}, 2.70, D),
+        ({"near": 2, "abs": 0.5}, 1.30, D),
+        ({"near": 2, "abs": 0.5, "se": 9}, 2.70, D),  # a slack in standard errors widens nothing
+        ({"near": 2, "abs": 0.1}, 2.0, N),  # right in the middle, but the interval is wider than what is asked
+        ({"near": 0, "abs": 0, "se": 3}, 0.0, N),
+        ({"near": 0, "abs": 0, "se": 3}, 0.31, D),
+    ],
+)
+def test_an_interval_decides_by_all_of_it(expect, value, found):
+    band = [value - SE * Z95, value + SE * Z95]
+    assert verdict({"id": "x", "expect": expect}, {"value": value, "interval": band}) == found
+
+
+@pytest.mark.parametrize(
+    "expect", [{"at_most": 1}, {"at_least": 1}, {"near": 1, "abs": 0.5}, {"near": 1, "abs": 0.5, "se": 3}]
+)
+def test_a_wider_interval_never_helps(expect):
+    """Around any value: what is not reproduced with a narrow interval is not with a wider one; nor does it refute."""
+    for value in np.linspace(-1, 3, 41):
+        claim = {"id": "x", "expect": expect}
+        found = [verdict(claim, {"value": value, "interval": [value - w, value + w]}) for w in (0, 0.01, 0.1, 1, 10)]
+        assert found[-1] == N
+        assert all(b in (a, N) for a, b in pairwise(found)), (value, found)
+        assert found[0] != N
 
 
 def test_condition():
     claim = {"id": "x", "expect": {"holds": True}, "condition": {"check": "y", "text": "…"}}
-    assert verdict(claim, {"value": True}, condition=True) == "qualified"
-    assert verdict(claim, {"value": True}, condition=False) == "reproduced"
-    assert verdict(claim, {"value": False}, condition=True) == "differs"
-    with pytest.raises(ValueError, match="say whether its condition 'y' holds"):
+    assert verdict(claim, {"value": True}, condition=R) == "qualified"
+    assert verdict(claim, {"value": True}, condition=D) == R
+    assert verdict(claim, {"value": True}, condition=N) == N
+    assert verdict(claim, {"value": False}, condition=R) == D
+    with pytest.raises(ValueError, match="say what its condition 'y' came to"):
         verdict(claim, {"value": True})
 
 
@@ -188,7 +239,7 @@ def test_the_ledger_of_the_book_has_no_malformed_row():
         if "expect" in claim:
             value = claim["expect"].get("equals", "holds" in claim["expect"] or 0)
             answer = {"value": value, "interval": [0, 0]}
-            assert verdict(claim, answer, condition=True) in ("reproduced", "qualified", "differs"), id
+            assert verdict(claim, answer, condition=R) in (R, "qualified", N, D), id
 
 
 def test_stamp(run):

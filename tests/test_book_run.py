@@ -1,12 +1,9 @@
 """Real runs of tiny chapters: what is executed again, what a kill, a failure or a second build leaves."""
 
-import fcntl
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +11,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hierlib import _process
 from hierlib.book.runs.run import execute, finished, prepare, prune
 from hierlib.book.runs.sweep import execute_all
-from hierlib.book.site.build import SiteError, build_site, locked, zip_site
+from hierlib.book.site.build import SiteError, build_site, zip_site
+from hierlib.book.site.sphinxext import sources
 from tests import tiny
+from tests.test_locks import ended
 
 
 def run(root, *slugs, **options):
@@ -90,6 +90,29 @@ def test_a_warning_fails_the_build_and_leaves_the_site(site):
     assert html.read_bytes() == before
 
 
+def test_what_jupyter_and_editors_leave_beside_a_chapter_is_no_page(site):
+    done = run(site)
+    build_site(site, done)
+    book, before = site / "book", sources(site)
+    notebook = nbformat.writes(done[0].job.chapter.notebook, version=4)
+    (book / ".ipynb_checkpoints").mkdir()
+    left = [book / name for name in ("01_one.ipynb", "index.ipynb", "Untitled.ipynb", ".ipynb_checkpoints/01_one.md")]
+    left += [
+        book / name
+        for name in (".~01_one.md", "._01_one.md", ".01_one.md.swp", "01_one.md~", "#01_one.md#", ".#01_one.md")
+    ]
+    for path in left[:-1]:
+        path.write_text(notebook)
+    left[-1].symlink_to("somebody@elsewhere.1234")  # as Emacs marks a file that it edits
+    assert not build_site(site, run(site)) and sources(site) == before, "the site is made of none of them"
+    assert build_site(site, run(site), force=True)
+    assert sorted(p.name for p in (site / "_build" / "html" / "book").glob("*.html")) == ["01_one.html", "index.html"]
+    code, out = tiny.finish(tiny.hierlib(site, "run", "two"))
+    assert code == 2 and "no chapter 'two'" in out
+    for path in left:
+        path.unlink()
+
+
 def test_a_cache_that_does_not_serve_is_noticed(site, monkeypatch):
     """Jupyter Book would execute what the cache lacks; the build must not pass."""
     monkeypatch.setattr("hierlib.book.site.build._feed", lambda *_: None)
@@ -114,7 +137,9 @@ def test_zip(site):
     import zipfile
 
     with zipfile.ZipFile(site / "dist" / "tiny.zip") as archive:
-        assert {"tiny/index.html", "tiny/book/01_one.html"} <= set(archive.namelist())
+        names = set(archive.namelist())
+    assert {"tiny/index.html", "tiny/book/01_one.html"} <= names
+    assert "tiny/.nojekyll" in names, "GitHub Pages would leave out _static"
 
 
 def test_parameters_reach_the_notebook_as_values(site, tmp_path):
@@ -214,37 +239,6 @@ def test_two_builds_at_once(tmp_path):
     assert all("The book is in _build/html/index.html" in out for _, out in ends)
 
 
-TAKE = "import pathlib, sys; from hierlib.book.site.build import locked\nwith locked(pathlib.Path(sys.argv[1])): pass"
-
-
-def test_the_lock_waits(tmp_path):
-    with locked(tmp_path / "lock"):
-        command = [sys.executable, "-c", TAKE, str(tmp_path / "lock")]
-        other = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert "waiting for it" in other.stderr.readline()
-        assert other.poll() is None
-    assert other.wait(20) == 0
-
-
-def test_a_child_keeps_the_lock_of_a_killed_build(tmp_path):
-    """Else the next build would remove the folder that an orphaned Jupyter Book still writes to."""
-    child = tmp_path / "sphinx"
-    code = f"""import subprocess, sys, time; from pathlib import Path; from hierlib.book.site.build import locked
-with locked(Path(sys.argv[1])) as lock:
-    child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()])
-    Path({str(child)!r}).write_text(str(child.pid))
-    time.sleep(60)"""
-    build = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")])
-    until(lambda: child.exists() and child.read_text())
-    build.kill()
-    build.wait()
-    with (tmp_path / "lock").open("a") as file:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.kill(int(child.read_text()), signal.SIGKILL)
-        fcntl.flock(file, fcntl.LOCK_EX)
-
-
 def test_prune_keeps_the_newest(tmp_path):
     root = tiny.make(tmp_path)
     job = prepare(tiny.get(root))
@@ -252,13 +246,14 @@ def test_prune_keeps_the_newest(tmp_path):
     for i in range(12):
         (runs / f"one-{i:016x}").mkdir(parents=True)
         os.utime(runs / f"one-{i:016x}", (i, i))
-    for name in ("other-0000000000000000", "one-0000000000000001-failed", ".one-0.nohost-1.part"):
+    other = f".one-{0:016x}.{_process.name().replace(_process.world(), '00000000')}.part"  # of a container, say
+    for name in ("other-0000000000000000", "one-0000000000000001-failed", other, f".one-{0:016x}.{ended()}.part"):
         (runs / name).mkdir()
     used = execute_outcome(job, runs / "one-0000000000000000")
     prune(runs, [used])
     left = sorted(p.name for p in runs.iterdir())
     newest = [f"one-{i:016x}" for i in range(6, 12)]
-    assert left == sorted([".one-0.nohost-1.part", "one-0000000000000000", *newest, "other-0000000000000000"])
+    assert left == sorted([other, "one-0000000000000000", *newest, "other-0000000000000000"])
 
 
 def execute_outcome(job, folder):

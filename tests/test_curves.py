@@ -17,6 +17,7 @@ from hierlib.experiments.curves import (
     slope_at,
     standard_error,
     width,
+    worst,
 )
 
 
@@ -104,6 +105,11 @@ def test_intervals_over_rows_of_draws():
         standard_error(rows[:1])
 
 
+def test_the_worst_gap_is_positive_and_keeps_its_interval():
+    gap = Interval(np.array([0.1, -0.3]), np.array([0.0, -0.4]), np.array([0.2, -0.1]))
+    assert worst(gap) == (0.3, 0.1, 0.4)
+
+
 def test_last_above_is_where_a_curve_stays_below():
     t = [0.0, 0.2, 0.4, 0.6]
     assert last_above(t, [1, 0, 1, 0], 0.5) == pytest.approx(0.5)
@@ -116,6 +122,7 @@ def test_between_two_noise_levels():
     assert between(t, y, 0.2) == pytest.approx([0.8, 0.7]) and between(t, y, 0.1) == pytest.approx([1.0, 0.9])
     assert between(t, y, 0.2 * 2**0.5) == pytest.approx([0.5, 0.4])
     assert between(t, y[..., None], 0.4).shape == (2, 1)
+    assert np.isnan(between(t, y, np.nan)).all() and np.isnan(mean_interval(between(t, y, np.nan))).all()
     with pytest.raises(ValueError, match=r"from 0\.1 to 0\.4, got 0\.5"):
         between(t, y, 0.5)
 

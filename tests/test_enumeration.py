@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hierlib as hl
-from hierlib.enumeration import all_data, brute_force, data_per_class, derivation_weights
+from hierlib.enumeration import all_data, another_rule, brute_force, data_per_class, derivation_weights
 from tests.grammars import grammars
 
 
@@ -63,3 +63,15 @@ def test_refuses_what_is_large_and_what_is_impossible():
         all_data(g, limit=511)
     with pytest.raises(ValueError, match="at least one possible derivation"):
         brute_force(g, torch.zeros(1, 8, 4))
+
+
+@settings(max_examples=30, deadline=None)
+@given(g=grammars(max_data=600))
+def test_another_rule_changes_one_node_and_what_is_below_it(g):
+    found = another_rule(g)
+    assert all(torch.equal(a, b[found.index]) for a, b in zip(found.before, all_data(g)))
+    assert all(torch.equal(a, b[0]) for a, b in zip(found.after, hl.parse(g, found.after[0][None])))
+    moved = [(a != b) for a, b in zip(found.before, found.after)]
+    assert int(moved[0].sum()) == found.changed and not any(level.any() for level in moved[found.level :])
+    for level in range(found.level):
+        assert not moved[level][g.s ** (found.level - level) :].any()  # nothing but what is below the first node

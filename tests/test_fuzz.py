@@ -1,19 +1,15 @@
-"""Fuzzing of the command line and of the public API: only documented exceptions, no hang, no partial file.
-
-HIERLIB_FUZZ=10 tries ten times as many inputs, and other ones each time.
-"""
+"""Fuzzing of the command line and of the public API: only documented exceptions, no hang, no partial file."""
 
 import contextlib
 import io
 import json
 import os
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import hierlib as hl
@@ -24,8 +20,8 @@ from hierlib.book.runs.run import Outcome
 from hierlib.experiments import curves
 from hierlib.theory import meanfield
 from tests import sweeps, tiny
+from tests.fuzz import many, only
 
-TIMES = int(os.environ.get("HIERLIB_FUZZ", "1"))
 INPUTS = {
     "commands": 500,
     "grids": 500,
@@ -35,21 +31,6 @@ INPUTS = {
     "meanfield": 350,
     "curves": 250,
 }
-
-
-def many(what):
-    """So many inputs, the same ones each time unless more are asked for."""
-    options = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
-    return settings(max_examples=INPUTS[what] * TIMES, derandomize=TIMES == 1, **options)
-
-
-@contextlib.contextmanager
-def only(*documented):
-    """No exception but these; and no hang: none of the inputs needs a hundredth of this processor time."""
-    start = time.process_time()
-    with contextlib.suppress(*documented):
-        yield
-    assert time.process_time() - start < 20
 
 
 def test_there_are_enough():
@@ -105,7 +86,7 @@ def files(root):
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-@many("commands")
+@many(INPUTS["commands"])
 @given(line=LINES)
 def test_the_command_line(stubbed, line):
     """It ends with 0 or 1 (done or tried), or with 2 and a reason; what it has written is nothing or whole."""
@@ -132,7 +113,7 @@ PLAIN = st.recursive(
 YAML = st.dictionaries(st.sampled_from(list(TINY)) | st.text(max_size=4), PLAIN, max_size=3).map(json.dumps)
 
 
-@many("grids")
+@many(INPUTS["grids"])
 @given(
     axes=st.dictionaries(st.sampled_from(list(TINY)), SCRAPS | VALUES, max_size=3),
     text=YAML | st.text(max_size=40) | st.none(),
@@ -161,7 +142,7 @@ LINE = st.lists(
 )
 
 
-@many("cells")
+@many(INPUTS["cells"])
 @given(text=LINE.map("".join))
 def test_parameter_cells(text):
     with only(BadRequest):
@@ -179,7 +160,7 @@ def generator():
     return torch.Generator().manual_seed(0)
 
 
-@many("grammars")
+@many(INPUTS["grammars"])
 @given(
     v=SMALL,
     m=SMALL,
@@ -199,7 +180,7 @@ def test_grammars_and_their_data(v, m, s, L, n):
 GRAMMARS = [hl.random_grammar(v=v, m=m, s=s, L=L, generator=generator()) for v, m, s, L in ((3, 2, 2, 2), (4, 1, 3, 1))]
 
 
-@many("evidence")
+@many(INPUTS["evidence"])
 @given(
     g=st.sampled_from(GRAMMARS),
     shape=st.sampled_from(["right", "right", "right", "flat", "wide", "short"]),
@@ -229,7 +210,7 @@ def test_evidence_and_inference(g, shape, numbers, dtype, t, kind):
         assert y[0].shape == (2, 1, g.d) and (y[0] < g.v).all()
 
 
-@many("meanfield")
+@many(INPUTS["meanfield"])
 @given(
     v=SMALL, m=SMALL | REAL, s=SMALL, L=st.sampled_from([1, 2, 30, 0, -1, 2.5]), eps=REAL | st.lists(REAL, max_size=3)
 )
@@ -246,7 +227,7 @@ def test_mean_field(v, m, s, L, eps):
 CURVE = st.lists(REAL, max_size=12)
 
 
-@many("curves")
+@many(INPUTS["curves"])
 @given(t=CURVE | st.integers(2, 9).map(lambda n: list(np.geomspace(0.1, 1, n))), y=CURVE, chance=REAL)
 @pytest.mark.filterwarnings("ignore")
 def test_curves(t, y, chance):

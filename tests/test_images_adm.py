@@ -8,7 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from hierlib.images import adm, models
+from hierlib.images import adm
+from hierlib.images.unet import unet
 
 GOLDEN = Path(__file__).parent / "golden" / "adm.safetensors"
 TOLERANCE = 1e-5  # of the root mean square of the output
@@ -66,7 +67,7 @@ def test_network_is_openais(golden, source, config):
 )
 def test_a_mistake_in_the_configuration_that_loads_is_seen(golden, source, config, mistake):
     weights = adm.adm_to_diffusers(source, config)
-    assert error(models.unet(config | mistake, weights), golden) > 2 * TOLERANCE
+    assert error(unet(config | mistake, weights), golden) > 2 * TOLERANCE
 
 
 def test_a_mistake_in_the_order_of_queries_keys_and_values_is_seen(golden, source, config, monkeypatch):
@@ -87,7 +88,7 @@ def test_another_state_dict_is_refused(source, config):
         adm.adm_network(short, config)
     with pytest.raises(ValueError, match=r"got 1 more \(label_emb.weight\)"):
         adm.adm_network(source | {"label_emb.weight": torch.zeros(1000, 4)}, config)
-    with pytest.raises(ValueError, match="expected the shapes of the configured model"):
+    with pytest.raises(ValueError, match=r"got another shape for conv_out\.weight"):
         adm.adm_network(source | {"out.2.weight": torch.zeros(3, 32, 3, 3)}, config)
 
 
@@ -141,9 +142,64 @@ def test_another_adm_by_the_json_beside_it(golden, source, tmp_path):
         adm.load_adm(path)  # it is taken for the published model
     path.with_suffix(".json").write_text(json.dumps(golden[1]["flags"]))
     assert error(adm.load_adm(path).network, golden) < TOLERANCE
-    for content in ("{", "[1]", '{"dropout": 0}', '{"image_size": "big"}'):
+    for content in ("{", "[1]", "3"):
         path.with_suffix(".json").write_text(content)
-        with pytest.raises(
-            ValueError, match=r"small\.json: expected arguments of hierlib.images.adm.adm_config as json"
-        ):
+        with pytest.raises(ValueError, match=r"small\.json: expected flags of guided-diffusion as a json object, got"):
             adm.load_adm(path)
+
+
+def flags(tmp_path, **change):
+    path = tmp_path / "flags.json"
+    path.write_text(json.dumps(change))
+    return adm.adm_flags(path)
+
+
+def test_flags_of_the_command_line(golden, tmp_path):
+    """Those of openai/guided-diffusion's README for the published model, and what its scripts save beside it."""
+    given = dict(attention_resolutions="32,16,8", class_cond=False, diffusion_steps=1000, image_size=256)
+    given |= dict(learn_sigma=True, noise_schedule="linear", num_channels=256, num_head_channels=64, num_res_blocks=2)
+    given |= dict(resblock_updown=True, use_fp16=True, use_scale_shift_norm=True, channel_mult="", dropout=0.1)
+    given |= dict(num_heads=4, timestep_respacing="250", rescale_timesteps=False, predict_xstart=False)
+    config, scheduler = flags(tmp_path, **given)
+    assert config == adm.adm_config() and torch.equal(scheduler.alphas_cumprod, adm.adm_scheduler().alphas_cumprod)
+    smaller, _ = flags(tmp_path, image_size=64, channel_mult="", attention_resolutions=[16, 8])
+    assert smaller["block_out_channels"] == [256, 512, 768, 1024]
+
+
+def test_the_noise_schedule_of_the_flags_is_that_of_the_model(golden, source, tmp_path):
+    path = tmp_path / "cosine.pt"
+    torch.save(source, path, _use_new_zipfile_serialization=False)  # as torch wrote it before 1.6
+    own = dict(golden[1]["flags"], noise_schedule="cosine", diffusion_steps=4000, predict_xstart=True)
+    path.with_suffix(".json").write_text(json.dumps(own))
+    model = adm.load_adm(path)
+    bar = model.scheduler.alphas_cumprod
+    cos = torch.cos((torch.tensor([0, 0.5], dtype=torch.float64) + 0.008) / 1.008 * torch.pi / 2) ** 2
+    assert len(bar) == 4000 and model.scheduler.config.prediction_type == "sample"
+    torch.testing.assert_close(bar[1999], cos[1] / cos[0], rtol=1e-12, atol=0)
+    linear = flags(tmp_path, diffusion_steps=4000)[1]
+    assert abs(float(linear.alphas_cumprod[-1].log() / adm.adm_scheduler().alphas_cumprod[-1].log()) - 1) < 0.01
+
+
+@pytest.mark.parametrize(
+    "change, why",
+    [
+        (dict(class_cond=True), "with class_cond = False, got True; take another model"),
+        (dict(learn_sigma=False), "with learn_sigma = True, got False"),
+        (dict(resblock_updown=False), "with resblock_updown = True, got False"),
+        (dict(use_scale_shift_norm=0), "with use_scale_shift_norm = True, got 0"),
+        (dict(use_new_attention_order=True), "with use_new_attention_order = False, got True"),
+        (dict(noise_schedule="sqrt"), "noise_schedule: expected linear or cosine, got 'sqrt'"),
+        (dict(diffusion_steps=0), "diffusion_steps: expected a number from 2 on, .* got 0"),
+        (dict(diffusion_steps=4000, rescale_timesteps=True), "1000 with rescale_timesteps, got 4000"),
+        (dict(predict_xstart="no"), "predict_xstart: expected true or false, got 'no'"),
+        (dict(image_size="big"), "whole numbers above 0, got 'big'"),
+        (dict(num_head_channels=-1), "whole numbers above 0, got -1"),
+        (dict(channel_mult=[0.5, 1]), "whole numbers above 0, got 0.5"),
+        (dict(channel_mult="", image_size=512), "got"),
+        (dict(in_channels=1), "got .*in_channels.*; take another model"),
+    ],
+    ids=str,
+)
+def test_flags_of_another_model_are_refused(tmp_path, change, why):
+    with pytest.raises(ValueError, match=rf"flags\.json: expected .*{why}"):
+        flags(tmp_path, **change)

@@ -33,6 +33,7 @@ def given(source, tmp_path_factory):  # noqa: F811
         models.save(root / f"cnn-{seed}.safetensors", cnn.state_dict(), dict(kind="classifier", network=cnn.config))
         words.append(str(root / f"cnn-{seed}.safetensors"))
     torch.save(torchvision_probe("resnet50", random_seed=0).network.state_dict(), root / "resnet50.pth")
+    (root / "resnet50.json").write_text('{"resize": 232, "crop": 224}')  # they are none that torchvision publishes
     words.append(f"resnet50={root / 'resnet50.pth'}")
     return dict(model="adm256", weights=str(root / "adm.pt"), images=str(root / "val"), per_class=2, steps=50), words
 

@@ -1,14 +1,17 @@
 """Models from files: what was saved is what is loaded, nothing is executed, every wrong file is named."""
 
+import hashlib
 import json
 
 import pytest
+import safetensors.torch
 import torch
 
-from hierlib.images import adm, classifier, models
+from hierlib.images import adm, classifier, models, schedule
+from hierlib.images.unet import small_config
 from tests.test_images_sampler import CONFIG, images, small
 
-STEPS = dict(models.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace", variance_type="fixed_small")
+STEPS = dict(schedule.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace", variance_type="fixed_small")
 ABOUT = dict(kind="diffusion model", name="little", network=CONFIG, scheduler=STEPS, channels=1, size=8, fold=2)
 
 
@@ -27,19 +30,6 @@ def test_saved_and_loaded_is_the_same_in_half_precision(saved):
     assert model.about["sha256"] == model.digest and model.name == "little" and model.fold == 2
     assert not list(saved.parent.glob("*.part"))
     assert saved.stat().st_size < 2.2 * sum(w.numel() for w in exact.network.state_dict().values()) + 20_000
-
-
-def test_schedule_is_float64_and_that_of_its_definition():
-    scheduler = models.exact_scheduler(**STEPS)
-    beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
-    assert scheduler.alphas_cumprod.dtype == torch.float64
-    torch.testing.assert_close(scheduler.alphas_cumprod[-1], torch.exp(torch.log1p(-beta).sum()), rtol=1e-12, atol=0)
-    for kind in ("scaled_linear", "squaredcos_cap_v2"):
-        ours = models.exact_scheduler(num_train_timesteps=50, beta_schedule=kind)
-        theirs = type(ours)(num_train_timesteps=50, beta_schedule=kind)
-        torch.testing.assert_close(ours.alphas_cumprod.float(), theirs.alphas_cumprod, rtol=1e-4, atol=1e-7)
-    given = models.exact_scheduler(num_train_timesteps=3, trained_betas=[0.1, 0.2, 0.3])
-    torch.testing.assert_close(given.alphas_cumprod, torch.tensor([0.9, 0.72, 0.504], dtype=torch.float64))
 
 
 def rewrite(path, **change):
@@ -66,7 +56,12 @@ WRONG = {
         "expected the sha256 in little.json",
     ),
     "not json": (lambda p: p.with_suffix(".json").write_text("{"), "expected a diffusion model written by"),
-    "other network": (lambda p: rewrite(p, network=models.small_config(1, 8, (8, 24))), "that belong together"),
+    "other images": (lambda p: rewrite(p, size=16), "that belong together, got a network of other images than"),
+    "fixed_large_log": (
+        lambda p: rewrite(p, scheduler=STEPS | dict(variance_type="fixed_large_log")),
+        "variance_type: expected one of .*, got 'fixed_large_log' .diffusers takes the root of a logarithm",
+    ),
+    "other network": (lambda p: rewrite(p, network=small_config(1, 8, (8, 24))), "that belong together"),
     "no size": (lambda p: rewrite(p, scheduler={"steps": 3}), "that belong together"),
 }
 
@@ -97,47 +92,32 @@ def test_classifier_saved_and_loaded(tmp_path):
         classifier.load_classifier(path)
 
 
-@pytest.mark.parametrize("layout", ["folders", "side by side", "no safetensors"])
-def test_a_pipeline_folder_of_diffusers(tmp_path, layout):
-    from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
-
-    with torch.random.fork_rng([]):
-        network = UNet2DModel(**CONFIG | dict(in_channels=3, out_channels=3, sample_size=8)).eval()
-    scheduler = DDIMScheduler(beta_schedule="scaled_linear", num_train_timesteps=100, steps_offset=1)
-    if layout == "side by side":
-        network.save_pretrained(tmp_path)
-        scheduler.save_pretrained(tmp_path)
-    else:
-        DDIMPipeline(network, scheduler).save_pretrained(tmp_path, safe_serialization=layout == "folders")
-    model = models.load_pipeline(tmp_path)
-    x = torch.randn(2, 3, 8, 8)
-    torch.testing.assert_close(model.output(x, 42), network(x, 42, return_dict=False)[0], rtol=1e-4, atol=1e-5)
-    assert (model.channels, model.size, model.fold, len(model.digest)) == (3, 8, 1, 64)
-    assert len(model.scheduler.alphas_cumprod) == 100 and model.scheduler.config.prediction_type == "epsilon"
-    weights = next(tmp_path.rglob("diffusion_pytorch_model.*"))
-    good = weights.read_bytes()
-    torch.save(Bomb(), weights)  # nothing in it is executed
-    with pytest.raises(ValueError, match=r"expected the weights of config\.json, got"):
-        models.load_pipeline(tmp_path)
-    weights.write_bytes(good)
-    config = next(tmp_path.rglob("config.json"))
-    config.write_text(json.dumps(json.loads(config.read_text()) | dict(num_class_embeds=10)))
-    with pytest.raises(ValueError, match="unconditional UNet2DModel on pixels, got UNet2DModel with class labels"):
-        models.load_pipeline(tmp_path)
-
-
-def test_no_pipeline(tmp_path):
-    with pytest.raises(ValueError, match=r"expected a pipeline .* give the folder that holds"):
-        models.load_pipeline(tmp_path)
-    for name, content in (("config.json", {"_class_name": "UNet2DConditionModel"}), ("scheduler_config.json", {})):
-        (tmp_path / name).write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="got UNet2DConditionModel; take another model"):
-        models.load_pipeline(tmp_path)
-
-
 class Bomb:
     def __reduce__(self):
         return (exec, ("raise SystemExit('executed')",))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf], ids=["nan", "infinity"])
+def test_weights_that_are_not_finite_are_refused(tmp_path, bad):
+    """As a file that another program wrote: `save` refuses them."""
+    path = tmp_path / "little.safetensors"
+    for kind, network, load in (
+        ("diffusion model", small().network, models.load_small),
+        ("classifier", classifier.ImageCNN(1, 5, width=8), classifier.load_classifier),
+    ):
+        weights = network.state_dict()
+        name = list(weights)[-1]
+        models.save(
+            path, weights, ABOUT | dict(kind=kind) | (dict(network=network.config) if kind != ABOUT["kind"] else {})
+        )
+        weights[name] = torch.full_like(weights[name], bad)
+        with pytest.raises(ValueError, match=f"{name}: expected weights that float16 can hold"):
+            models.save(tmp_path / "other.safetensors", weights, ABOUT)
+        data = safetensors.torch.save({k: w.contiguous() for k, w in weights.items()})
+        path.write_bytes(data)
+        rewrite(path, sha256=hashlib.sha256(data).hexdigest())
+        with pytest.raises(ValueError, match=rf"little\.safetensors: weight {name}: expected finite numbers, got"):
+            load(path)
 
 
 def test_adm_files(tmp_path):

@@ -1,5 +1,7 @@
 """The probe on image networks: its nodes, its literal definition, the architectures of the paper end to end."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -146,20 +148,83 @@ def test_preprocessing_is_torchvisions():
 def test_weights_of_a_file(tmp_path):
     from torchvision.models import resnet18
 
-    path = tmp_path / "weights.pth"
+    path, size = tmp_path / "weights.pth", dict(resize=34, crop=32)
     torch.save(resnet18().state_dict(), path)
-    with pytest.raises(ValueError, match="expected weights of this ResNet, got others"):
-        probe.torchvision_probe("resnet50", weights=path)
-    path.write_bytes(b"no weights")
-    with pytest.raises(ValueError, match="expected a whole file of weights"):
-        probe.torchvision_probe("resnet50", weights=path)
+    with pytest.raises(
+        ValueError, match=r"got none for layer1\.0\.conv3\.weight .* .a ResNet; is it the name of another"
+    ):
+        probe.torchvision_probe("resnet50", weights=path, **size)
+    for content, why in (
+        (b"no weights", "expected a whole file of weights, got .*; compare its digest with the publisher's"),
+        (None, "expected weights, got list; save the state dict alone"),
+    ):
+        path.write_bytes(content) if content else torch.save([1], path)
+        with pytest.raises(ValueError, match=why):
+            probe.torchvision_probe("resnet50", weights=path, **size)
     with pytest.raises(ValueError, match="got nothing there"):
-        probe.torchvision_probe("resnet50", weights=tmp_path / "none.pth")
+        probe.torchvision_probe("resnet50", weights=tmp_path / "none.pth", **size)
     other = probe.torchvision_probe("resnet50", random_seed=1)
-    torch.save(other.network.state_dict(), path)
-    loaded = probe.torchvision_probe("resnet50", weights=path)
-    assert loaded.trained and loaded.name == "resnet50"
+    weights = other.network.state_dict()
+    torch.save(weights, path)
+    loaded = probe.torchvision_probe("resnet50", weights=path, **size)
+    assert loaded.trained and loaded.name == "resnet50" and (loaded.resize, loaded.crop) == (34, 32)
+    assert loaded.digest == hashlib.sha256(path.read_bytes()).hexdigest() and not other.digest
     assert torch.equal(loaded.network.fc.weight, other.network.fc.weight)
+    old = {k: w for k, w in weights.items() if "num_batches" not in k}  # as in files of 2017
+    torch.save(old, path, _use_new_zipfile_serialization=False)
+    assert torch.equal(
+        probe.torchvision_probe("resnet50", weights=path, **size).network.fc.weight, weights["fc.weight"]
+    )
+    torch.save(weights | {"fc.bias": torch.full((1000,), torch.nan)}, path)
+    with pytest.raises(ValueError, match=r"weights\.pth: weight fc\.bias: expected finite numbers, got nan"):
+        probe.torchvision_probe("resnet50", weights=path, **size)
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A file of weights; a smaller network stands for each architecture."""
+    from torchvision import models
+
+    monkeypatch.setattr(models, "get_model", lambda *_, **__: models.resnet18())
+    path = tmp_path / "mine.pth"
+    torch.save(models.resnet18().state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize("name", probe.ARCHITECTURES)
+def test_images_are_prepared_as_the_weights_want_it(name, weights, monkeypatch):
+    """Those that torchvision publishes are known by their digest, whatever the file is called."""
+    from torchvision.models import get_model_weights
+
+    sizes = []
+    for version in get_model_weights(name):
+        digest = version.url.rpartition("-")[2].removesuffix(".pth")
+        monkeypatch.setattr(probe, "sha256_of", lambda _, digest=digest: digest + "0" * 56)
+        p, wanted = probe.torchvision_probe(name, weights=weights), version.transforms()
+        x = pictures(1, 3, 300)
+        torch.testing.assert_close(p.preprocess(x), wanted(x))
+        sizes.append(p.resize)
+        assert probe.torchvision_probe(name, weights=weights, resize=99).resize == 99
+    assert sizes[-1] == 232 and (name == "convnext_base" or sizes == [256, 232])
+
+
+def test_images_of_unknown_weights_are_prepared_as_is_said(weights):
+    with pytest.raises(
+        ValueError, match=r"expected weights that torchvision publishes, .* resize = None; pass resize and"
+    ):
+        probe.torchvision_probe("resnet50", weights=weights)
+    beside = weights.with_suffix(".json")
+    for content, why in (
+        ('{"resize": 236}', "mine.json: expected json like .* got KeyError"),
+        ('{"resize": "236", "crop": 224}', "resize = 236; pass resize and crop, or write them into mine.json"),
+        ("{", "mine.json: expected json like"),
+    ):
+        beside.write_text(content)
+        with pytest.raises(ValueError, match=why):
+            probe.torchvision_probe("resnet50", weights=weights)
+    beside.write_text('{"resize": 236, "crop": 224}')
+    p = probe.torchvision_probe("resnet50", weights=weights)
+    assert (p.resize, p.crop) == (236, 224)
 
 
 def test_any_network_by_its_nodes_and_what_is_refused():

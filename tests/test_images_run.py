@@ -13,6 +13,7 @@ from hierlib.book.runs.run import prepare
 from hierlib.images import classifier, models, sampler
 from hierlib.images import commands as run
 from hierlib.images.probe import baseline, cnn_probe, compare, statistics, torchvision_probe
+from hierlib.images.unet import small_config, unet
 from tests.test_images_data import folder_of_classes
 from tests.test_images_models import STEPS
 
@@ -29,10 +30,10 @@ def place(tmp_path_factory):
     """A denoiser and a classifier of 32 × 32 colour images, untrained, and a folder of such images."""
     root = tmp_path_factory.mktemp("run")
     folder_of_classes(root / "val", n=5, size=(40, 36))
-    config = models.small_config(3, 32, (8, 16))
+    config = small_config(3, 32, (8, 16))
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        network, cnn = models.unet(config), classifier.ImageCNN(3, 4, width=4, depth=1)
+        network, cnn = unet(config), classifier.ImageCNN(3, 4, width=4, depth=1)
     about = dict(kind="diffusion model", name="little", network=config, scheduler=STEPS, channels=3, size=32, fold=2)
     models.save(root / "model.safetensors", network.state_dict(), about)
     models.save(root / "cnn.safetensors", cnn.state_dict(), dict(kind="classifier", network=cnn.config))

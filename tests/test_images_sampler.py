@@ -9,19 +9,20 @@ import time
 import pytest
 import torch
 
-from hierlib.images import models, sampler
+from hierlib.images import models, sampler, schedule
 from hierlib.images.adm import adm_scheduler
+from hierlib.images.unet import small_config, unet
 
-CONFIG = models.small_config(1, 8, (8, 16))
+CONFIG = small_config(1, 8, (8, 16))
 
 
 def small(seed=0, **scheduler):
     """A little untrained denoiser of 8 × 8 images."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network = models.unet(CONFIG).eval()
-    steps = dict(models.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace") | scheduler
-    return models.DiffusionModel(network, models.exact_scheduler(**steps), 1, 8, fold=2, name="little", lanes=4)
+        network = unet(CONFIG).eval()
+    steps = dict(schedule.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace") | scheduler
+    return models.DiffusionModel(network, schedule.exact_scheduler(**steps), 1, 8, fold=2, name="little", lanes=4)
 
 
 def images(n=7, seed=0):
@@ -48,7 +49,7 @@ class Truth(torch.nn.Module):
 
 
 def truth(x, **scheduler):
-    steps = models.exact_scheduler(**models.LINEAR, timestep_spacing="linspace", **scheduler)
+    steps = schedule.exact_scheduler(**schedule.LINEAR, timestep_spacing="linspace", **scheduler)
     model = models.DiffusionModel(torch.nn.Linear(1, 1), steps, 1, 8, fold=2, name="truth")
     network = Truth(model.encode(x), steps.alphas_cumprod)
     return models.DiffusionModel(network, steps, 1, 8, fold=2, name="truth"), network
@@ -152,6 +153,37 @@ def test_wrong_arguments(change, why):
         sampler.forward_backward(small(), arguments.pop("images"), arguments.pop("k"), **arguments, show=False)
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_network_that_says_nan_ends_the_way_back_at_that_step(bad):
+    """Infinity, too, which clipping would turn into black and white."""
+    model = small(clip_sample=True)
+    calls, forward = iter(range(100)), model.network.forward
+    model.network.forward = lambda *a, **b: (
+        forward(*a, **b)[0].fill_(bad) if next(calls) == 3 else forward(*a, **b)[0],
+    )
+    with pytest.raises(
+        ValueError, match=r"little, way back of 10 steps, step 4 \(t = 666\): .* in float32; its weights are"
+    ):
+        sampler.forward_backward(model, images(3), 10, steps=10, show=False)
+
+
+def test_an_overflow_of_half_precision_is_said_and_what_helps():
+    """Weights that float16 holds, and activations that it does not."""
+    model = small()
+    with torch.no_grad():
+        model.network.conv_in.weight.mul_(6e4 / model.network.conv_in.weight.abs().max())
+    whole = sampler.forward_backward(model, images(2), 3, steps=10, show=False)
+    assert whole.unique().numel() > 1
+    half = model.to(dtype=torch.float16)
+    with pytest.raises(ValueError, match=r"step 1 \(t = 222\): .* in float16; run the network in float32: model\.to"):
+        sampler.forward_backward(half, images(2), 3, steps=10, show=False)
+
+
+def test_a_state_that_is_not_finite_is_no_image():
+    with pytest.raises(ValueError, match=r"state of little: expected finite numbers, got nan .1 of 64"):
+        small().decode(torch.zeros(1, 4, 4, 4).index_put_((torch.tensor(0),) * 4, torch.tensor(torch.nan)))
+
+
 RUN = """
 import sys, torch
 torch.set_num_threads(1)
@@ -192,7 +224,7 @@ def test_a_killed_run_loses_one_batch_at_most(tmp_path, monkeypatch):
 
 
 EVERYWHERE = """
-import os, pathlib, signal, safetensors.torch, tempfile, torch
+import os, pathlib, signal, tempfile, torch
 torch.set_num_threads(1)
 from tests.test_images_sampler import images, small
 from hierlib.images import models, sampler
@@ -215,12 +247,10 @@ def before_and_after(function):
     return wrapped
 
 def piecemeal(save):  # a file is there by half before it is whole
-    def wrapped(tensors, path, **more):
-        save(tensors, path, **more)
-        content = pathlib.Path(path).read_bytes()
-        pathlib.Path(path).write_bytes(content[: len(content) // 2])
+    def wrapped(path, content):
+        save(path, content[: len(content) // 2])
         event()
-        pathlib.Path(path).write_bytes(content)
+        return save(path, content)
     return wrapped
 
 def run(folder):
@@ -229,7 +259,7 @@ def run(folder):
 whole = run(None)
 calls, plain = [], models.DiffusionModel.output
 models.DiffusionModel.output, os.replace = before_and_after(plain), before_and_after(os.replace)
-safetensors.torch.save_file = piecemeal(safetensors.torch.save_file)
+pathlib.Path.write_bytes = piecemeal(pathlib.Path.write_bytes)
 killed = 0
 while True:
     end, seen = killed + 1, 0
@@ -271,6 +301,10 @@ def test_files_of_another_run_are_refused(tmp_path):
     for change, word in ((dict(seed=1), "seed"), (dict(matched=True), "matched"), (dict(steps=5), "steps")):
         with pytest.raises(ValueError, match=f"differs in {word}; name another folder"):
             sampler.forward_backward(model, x, [2], **options | change)
+    for other, word in ((small(clip_sample=False), "scheduler"), (model.to(dtype=torch.bfloat16), "precision")):
+        with pytest.raises(ValueError, match=f"differs in {word}; name another folder"):
+            sampler.forward_backward(other, x, [2], **options)
+    model = small()
     with pytest.raises(ValueError, match="differs in start"):
         sampler.forward_backward(model, images(4, seed=1), [2], **options)
     (tmp_path / "k0002-000002-000004.safetensors").write_bytes(b"cut")

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from hierlib.images import card, classifier, data, files, models, quality, train
+from hierlib.images import card, classifier, data, files, models, quality, schedule, train
 from hierlib.images.probe import cnn_probe
+from hierlib.images.unet import small_config, unet
 from hierlib.networks import fit
 
 
@@ -152,7 +153,7 @@ def test_what_is_trained_is_small_enough_to_ship():
     total = 0
     for name, (channels, size) in dict(fashion=(1, 28), cifar10=(3, 32)).items():
         with torch.device("meta"):
-            denoiser = models.unet(models.small_config(channels, size, **train.DIFFUSION[name][0]))
+            denoiser = unet(small_config(channels, size, **train.DIFFUSION[name][0]))
             cnn = classifier.ImageCNN(channels, 10, **train.CLASSIFIER[name][0])
         weights = [sum(p.numel() for p in network.parameters()) for network in (denoiser, cnn)]
         assert weights[0] <= 7e6
@@ -162,7 +163,7 @@ def test_what_is_trained_is_small_enough_to_ship():
 
 def test_loss_is_the_mean_square_error_of_v():
     """A network that says v exactly has no loss; one that says 0 has that of the variance of v."""
-    scheduler = models.exact_scheduler(**models.LINEAR)
+    scheduler = schedule.exact_scheduler(**schedule.LINEAR)
     images = torch.full((64, 1, 4, 4), 255, dtype=torch.uint8)  # x₀ = 1
 
     def truth(noisy, t, return_dict):
@@ -202,7 +203,7 @@ def test_denoiser_learns_and_its_samples_are_judged(folder, tmp_path, small, cap
     model = models.load_small(out)
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        untrained = models.unet(model.about["network"])
+        untrained = unet(model.about["network"])
     images = train._data(train._parser().parse_args(["diffusion", *words, "--out", "x"]), "test").images
     after, before = (
         train.denoising_loss(network, images, model.scheduler, 2, False)(torch.arange(len(images)), rng())

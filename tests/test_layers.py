@@ -15,16 +15,8 @@ import xarray as xr
 import hierlib as hl
 from hierlib.book.figures.layers import layers_html
 from hierlib.networks.classifier import Classifier, Training, TreeCNN, train_classifier
-from hierlib.networks.layers import (
-    above_chance,
-    figure8,
-    layer_uturns,
-    mean_interval,
-    order_inverts,
-    order_of_layers,
-    read_levels,
-    uturns,
-)
+from hierlib.networks.layer_curves import above_chance, order_inverts, order_of_layers, student_interval
+from hierlib.networks.layers import figure8, layer_uturns, read_levels, uturns
 
 FIGURE8 = Path(__file__).parents[1] / "book" / "_models" / "tree-cnn" / "figure8.nc"
 SMALL = dict(v=4, m=2, s=2, L=3)
@@ -81,7 +73,7 @@ def test_what_does_not_fit_is_refused(trained, turns):
     with pytest.raises(ValueError, match="probe_eps"):
         figure8([trained], [0.5], n=10, seed=0, rows=10, probe_eps=[0.6])
     with pytest.raises(ValueError, match="at least 2 grammars"):
-        mean_interval(np.ones((1, 3)))
+        student_interval(np.ones((1, 3)))
 
 
 def test_probes_read_a_layer_that_holds_the_symbols_and_no_other():
@@ -105,7 +97,7 @@ def test_probes_read_a_layer_that_holds_the_symbols_and_no_other():
 
 def test_interval_is_students_over_grammars():
     values = np.array([[1.0, 3.0], [4.0, np.nan], [6.0, 6.0]])  # means 2, 4, 6: sd 2
-    mean, lo, hi = mean_interval(values)
+    mean, lo, hi = student_interval(values)
     assert mean == pytest.approx(4)
     assert hi - mean == pytest.approx(4.302653 * 2 / 3**0.5) and mean - lo == pytest.approx(hi - mean)
 

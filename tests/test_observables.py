@@ -65,3 +65,36 @@ def test_refuses_what_is_no_pair():
     for i, j in [(0, 0), (0, 4), (-1, 2)]:
         with pytest.raises(ValueError, match="two different leaves"):
             ob.leaf_pair_distribution(g, i, j)
+
+
+def test_informations_are_those_of_each_grammar_in_turn():
+    size = {"v": 4, "m": 2, "s": 2, "L": 2}
+    found = ob.pair_informations(**size, n=50, draws=2, generator=torch.Generator().manual_seed(0))
+    gen = torch.Generator().manual_seed(0)
+    for draw in range(2):
+        one = ob.pair_information(hl.random_grammar(**size, generator=gen), n=50, generator=gen)
+        assert all((a[draw] == b.numpy()).all() for a, b in zip(found, one))
+
+
+def test_beliefs_that_come_true_are_calibrated_and_bold_ones_are_not():
+    draw = torch.Generator().manual_seed(0)
+    belief = torch.rand(20_000, 3, dtype=torch.float64, generator=draw)
+    belief /= belief.sum(1, keepdim=True)
+    truth = torch.multinomial(belief, 1, generator=draw)[:, 0]
+    right = ob.calibration(belief, truth)
+    assert abs(right.z).max() < 4 and (right.belief[1:] > right.belief[:-1]).all() and len(right.belief) == 10
+    bold = belief**2 / (belief**2).sum(1, keepdim=True)
+    assert abs(ob.calibration(bold, truth).z).max() > 10
+    certain = torch.nn.functional.one_hot(truth, 3).double()
+    assert len(ob.calibration(certain, truth).belief) == 0  # nothing that could be wrong
+
+
+def test_chi_square_pools_what_is_rare():
+    draw, expected = torch.Generator().manual_seed(0), torch.tensor([0.5, 0.3, 0.18, *[0.0002] * 100])
+    fair = [torch.bincount(torch.multinomial(expected, 1000, True, generator=draw), minlength=103) for _ in range(200)]
+    p = [ob.pooled_chi_square(counts, 1000 * expected)[0] for counts in fair]
+    assert 0.01 < sum(x < 0.1 for x in p) / 200 < 0.2
+    assert ob.pooled_chi_square(fair[0], 1000 * expected)[1] == 4
+    assert ob.pooled_chi_square(fair[0], 400 * expected, least=10)[1] == 3  # eight rare ones are no cell
+    assert ob.pooled_chi_square(torch.tensor([300, 300, 390, *[0] * 100]), 1000 * expected)[0] < 1e-6
+    assert ob.pooled_chi_square(torch.tensor([9, 1]), torch.tensor([9.0, 1.0])) == (1.0, 1)

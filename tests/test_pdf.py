@@ -20,6 +20,9 @@ ONE = """<p>See <a href="two.html#eq-1">(1)</a>, <a href="two.html">two</a>, <a 
 <figure id="fig"><div class="live"><div class="live-stage">moves</div><div class="live-still"><svg><clippath id="c"/>
 <path clip-path="url(#c)"/><use href="#c"/></svg></div></div><details class="hier-how">key</details></figure>
 <details class="above-input">code</details><details class="answer">why</details><img src="../_images/a.png">"""
+LONG = "A heading of so many words that they need three lines of a sheet: " + ", ".join(
+    f"belief {word} of a level" for word in ("one", "two", "three", "four", "five", "six", "seven")
+)
 TWO = '<div class="math" id="eq-1">x</div><label for="top">again</label>'
 
 
@@ -73,6 +76,35 @@ def test_without_a_site_or_a_browser_it_says_what_to_do(tmp_path, monkeypatch):
     assert not (tmp_path / "book.pdf").exists()
 
 
+def bookmarks(data: bytes) -> list[str]:
+    """The words of a PDF's outline, sorted: the file has children before their parents."""
+    found = []
+    for text in re.findall(rb"<</Title (\((?:\\.|[^\\)])*\)|<[0-9A-Fa-f]+>)\s*/Dest", data):
+        if text.startswith(b"<"):
+            raw = bytes.fromhex(text[1:-1].decode())
+        else:
+            raw = re.sub(
+                rb"\\([0-7]{3}|.)", lambda m: bytes([int(m[1], 8)]) if m[1].isdigit() else m[1], text[1:-1], flags=re.S
+            )
+        found.append(raw.decode("utf-16" if raw.startswith(b"\xfe\xff") else "latin-1"))
+    return sorted(found)
+
+
+def headings(whole: str) -> list[str]:
+    return [" ".join(tag.get_text().split()) for tag in BeautifulSoup(whole, "html.parser").select("h1, h2, h3, h4")]
+
+
+def test_a_bookmark_keeps_its_spaces_where_the_heading_wraps(tmp_path):
+    with b.chromium():
+        pass  # or the test is skipped
+    folder = tmp_path / "_build" / "html"
+    folder.mkdir(parents=True)
+    (folder / "index.html").write_text(PAGE.format(title=LONG, body=f"<section><h2>Of {LONG} (P ≠ 1)</h2></section>"))
+    (tmp_path / "_toc.yml").write_text("root: index\n")
+    data = pdf.make_pdf(tmp_path, tmp_path / "book.pdf").read_bytes()
+    assert bookmarks(data) == [LONG, "Contents", f"Of {LONG} (P ≠ 1)"]
+
+
 @pytest.mark.timeout(900)
 def test_the_book_prints_with_every_figure_font_and_chapter(tmp_path):
     with b.chromium():
@@ -90,5 +122,6 @@ def test_the_book_prints_with_every_figure_font_and_chapter(tmp_path):
     fonts = {name.decode() for name in re.findall(rb"/(?:BaseFont|FontName)\s*/[A-Z]{6}\+([\w-]+)", data)}
     for wanted in ("SourceSerif4", "SourceSans3", "MathJax_Math", "MathJax_Main"):
         assert any(name.startswith(wanted) for name in fonts), f"{wanted} is not in {sorted(fonts)}"
+    assert bookmarks(data) == sorted(headings(whole))
     titles = BeautifulSoup(whole, "html.parser").select("nav.book-contents a")
     assert len(titles) == len(pdf.pages(b.ROOT)) and data.count(b"/Dest") >= len(titles)

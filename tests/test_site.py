@@ -11,6 +11,7 @@ from . import axe
 from . import browser as b
 
 LIMIT = 3_000_000  # bytes that a page may load
+FULL = '{ value: { getItem: () => null, setItem() { throw new DOMException("full", "QuotaExceededError") } } }'
 
 
 def read(site: Path) -> list[Path]:
@@ -49,6 +50,51 @@ def test_every_page_from_the_disk(browser, site):
         with b.visit(browser, (site / path).as_uri()) as seen:
             found[path] = seen.complaints + b.maths(seen.page)
     assert not any(found.values()), report(found)
+
+
+FACES = "() => document.fonts.ready.then((all) => [...all].map((face) => [face.family, face.status]))"
+
+
+@pytest.mark.timeout(900)
+def test_every_page_in_a_sandboxed_frame(browser, site, http):
+    """There is no storage there, and fonts come as data only."""
+    found, set_in = {}, set()
+    for path in read(site):
+        with b.framed(browser, f"{http}/{path}") as seen:
+            seen.page.wait_for_function(b.LIVE_DRAWN)
+            found[path] = seen.complaints + b.maths(seen.page)
+            faces = [(name, status) for name, status in seen.page.evaluate(FACES) if name.startswith("MJX")]
+            found[path] += [f"the font {name} was refused" for name, status in faces if status == "error"]
+            set_in |= {name for name, status in faces if status == "loaded"}
+    assert not any(found.values()), report(found)
+    assert {"MJXTEX", "MJXTEX-I", "MJXTEX-S1"} <= set_in
+
+
+def test_search_in_a_sandboxed_frame(browser, site, http):
+    with b.framed(browser, f"{http}/search.html?q=belief") as seen:
+        seen.page.locator("#search-results a").first.wait_for()
+        assert not seen.complaints
+
+
+@pytest.mark.parametrize(
+    "storage", ['{ get() { throw new DOMException("blocked", "SecurityError") } }', "{ value: null }", FULL]
+)
+def test_storage_that_is_forbidden_absent_or_full(browser, site, http, storage):
+    context = browser.new_context(color_scheme="light")
+    define = f"Object.defineProperty(window, name, {{ configurable: true, ...{storage} }})"
+    context.add_init_script(f'for (const name of ["localStorage", "sessionStorage"]) {define}')
+    page, complaints = context.new_page(), []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{http}/book/index.html")
+    theme, shown = "document.documentElement.dataset.theme", set()
+    for _ in range(3):
+        page.locator(".theme-switch-button").first.click()
+        shown.add(page.evaluate(theme))
+    assert shown == {"light", "dark"} and page.evaluate("localStorage.getItem('mode')")
+    page.goto(f"{http}/search.html?q=belief")  # the theme keeps the place of its sidebar when a page is left
+    page.locator("#search-results a").first.wait_for()
+    context.close()
+    assert not complaints
 
 
 @pytest.mark.timeout(900)
@@ -214,6 +260,20 @@ def test_a_noisy_page_is_caught(browser, tmp_path, body, finding):
             assert seen.complaints == []
             assert sum(seen.transfers) > len(GOOD) // 2
         with b.visit(browser, f"{address}/bad.html") as seen:
+            assert any(finding in bad for bad in seen.complaints)
+
+
+@pytest.mark.parametrize(
+    "script, finding",
+    [("localStorage.getItem('x')", "uncaught"), ("console.error('oops')", "oops"), ("fetch('good.html')", "fetch")],
+)
+def test_a_page_that_a_frame_breaks_is_caught(browser, tmp_path, script, finding):
+    (tmp_path / "good.html").write_text(GOOD.format(body=""))
+    (tmp_path / "bad.html").write_text(GOOD.format(body=f"<script>{script}</script>"))
+    with b.serve(tmp_path) as address:
+        with b.framed(browser, f"{address}/good.html") as seen:
+            assert seen.complaints == []
+        with b.framed(browser, f"{address}/bad.html") as seen:
             assert any(finding in bad for bad in seen.complaints)
 
 

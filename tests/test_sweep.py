@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from hierlib.book.page.stamp import versions
+from hierlib._provenance import versions
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import execute, finished, prepare
 from hierlib.book.runs.sweep import run, take_stock
-from hierlib.book.runs.targets import quantities, target
+from hierlib.book.runs.targets import FILES, quantities, target
 from tests import sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,72 +181,6 @@ def test_refused_at_once_with_what_to_do(root, call, words, why):
     assert not list(root.rglob("noise-*"))
 
 
-def test_without_dask(root, call, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dask.distributed", None)
-    code, out = call("sweep", "noise", "--cluster", "local:2")
-    assert code == 2 and "pip install 'hierlib[cluster]'" in out
-
-
-def test_a_local_cluster_that_does_not_start(root, call, monkeypatch):
-    def start(**_):
-        raise RuntimeError("Nanny failed to start.")
-
-    monkeypatch.setattr("dask.distributed.LocalCluster", start)
-    code, out = call("sweep", "noise", "--cluster", "local:400")
-    assert code == 2 and "workers do not start (Nanny failed to start.); try fewer, or --jobs 400 without it" in out
-
-
-class FakeClient:
-    """A cluster of one worker, as `_check` sees it."""
-
-    def __init__(self, threads=1, resources=None, empty=False, **other):
-        self.threads, self.resources, self.empty, self.other = threads, resources or {}, empty, other
-
-    def wait_for_workers(self, count, timeout):
-        if self.empty:
-            raise TimeoutError
-
-    def run(self, function, *args, on_error):
-        facts = {**function(*args), **self.other}
-        return {"tcp://w": self.other.get("error") or {k: v for k, v in facts.items() if v}}
-
-    def nthreads(self):
-        return {"tcp://w": self.threads}
-
-    def scheduler_info(self, n_workers):
-        return {"workers": {"tcp://w": {"resources": self.resources}}}
-
-
-@pytest.mark.parametrize(
-    "client, needs, why",
-    [
-        (FakeClient(), None, None),
-        (FakeClient(resources={"GPU": 2}), {"GPU": 1}, None),
-        (FakeClient(resources={"GPU": 0.5}), {"GPU": 1}, r"no worker has GPU=1; .*--resources GPU=1"),
-        (FakeClient(torch="1.0"), None, r"does not fit: torch 1\.0 \(here .*requirements\.lock"),
-        (FakeClient(python="3.9.0"), None, r"does not fit: python 3\.9\.0"),
-        (FakeClient(distributed="2020.1"), None, "does not fit: distributed"),
-        (FakeClient(distributed=None), None, "does not fit: distributed unknown"),  # its library is an older one
-        (FakeClient(**{"the code and lock file": "0"}), None, "does not fit: the code and lock file"),
-        (FakeClient(**{"the library's folder": "/other/hierlib"}), None, "does not fit: the library's folder"),
-        (FakeClient(**{"the results' folder seen": "False"}), None, "does not fit: the results' folder"),
-        (FakeClient(threads=4), None, "4 threads .start it with --nthreads 1"),
-        (FakeClient(error=ModuleNotFoundError("hierlib")), None, "cannot run this: ModuleNotFoundError: hierlib"),
-        (FakeClient(empty=True), None, "no worker, and none has come within 5 s"),
-    ],
-)
-def test_workers_that_do_not_fit(root, tmp_path, client, needs, why):
-    def check():
-        return sweeping._check(client, target(root, "noise"), tmp_path, needs, 5)
-
-    if why is None:
-        assert check() == 1
-    else:
-        with pytest.raises(BadRequest, match=rf"(?s){why}"):
-            check()
-    assert [p.name for p in tmp_path.iterdir()] == ["checkout"], "the probe is gone"
-
-
 def test_code_that_changes_during_a_sweep_stops_it(root):
     """A worker that starts late must not file what new code gives under the old code's key."""
     first, second = sweeps.jobs(root, "noise", root / "out", a="1,2")
@@ -334,8 +267,9 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
 
 
 def test_two_quantities_of_one_name(root):
-    (root / "hierlib" / "book").mkdir(parents=True)
-    (root / "hierlib" / "book" / "quantities.py").write_text(sweeps.QUANTITIES)
+    path = root / FILES[0]
+    path.parent.mkdir(parents=True)
+    path.write_text(sweeps.QUANTITIES)
     with pytest.raises(BadRequest, match="a second quantity 'noise'"):
         quantities(root)
 

@@ -100,7 +100,7 @@ def test_runs_of_older_code_are_left_out_and_counted(root, call):
 def own_process():
     """This process has imported the older code."""
     with pool(1) as executor:
-        yield sweeping.Crew(executor, 1)
+        yield sweeping.Crew(executor, 1, ahead=1)
 
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ x }} `a` $b$ [c](d) |", "</td></table>"]

@@ -7,13 +7,13 @@ megabyte), so a freed block is kept for the next result, up to KEPT bytes in all
 from __future__ import annotations
 
 import math
-import os
 import threading
 from operator import attrgetter
-from pathlib import Path
 
 import numpy as np
 import torch
+
+from hierlib import _limits
 
 ALIGNMENT = 64
 KEPT = 2**28
@@ -66,16 +66,7 @@ def available(device: torch.device) -> int | None:
     if device.type == "cuda":
         reserved = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + reserved
-    limits = []
-    try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-        limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-        cgroup = Path("/sys/fs/cgroup")
-        limits.append(int((cgroup / "memory.max").read_text()) - int((cgroup / "memory.current").read_text()))
-    except (OSError, KeyError, ValueError):  # not Linux, or no limit set
-        if not limits and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-            limits.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return min(limits, default=None)
+    return _limits.memory()
 
 
 def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:

@@ -39,6 +39,7 @@ _HOME = {
     "text": "page.glue",
     "phase_note": "page.phase",
     "record": "page.results",
+    "records": "page.results",
     "save": "page.results",
     "stamp": "page.stamp",
 }

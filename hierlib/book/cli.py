@@ -3,11 +3,16 @@
 import sys
 from collections.abc import Sequence
 
+from hierlib._locks import LeftLock, hdf5_needs_none
 from hierlib.book.runs.params import BadRequest
 
 
 def app(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit code 2: what was asked for is refused; 1: it was tried and failed."""
+    if sys.platform == "win32":
+        print("hierlib: the book's commands run on Linux and macOS; on Windows use WSL", file=sys.stderr)
+        sys.exit(2)
+    hdf5_needs_none()
     try:
         from hierlib.book.commands import commands
     except ModuleNotFoundError as error:
@@ -22,7 +27,7 @@ def app(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     try:
         commands(args=joined(sys.argv[1:] if argv is None else argv), prog_name="hierlib")
-    except BadRequest as error:
+    except (BadRequest, LeftLock) as error:
         print(f"hierlib: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,6 +1,5 @@
 """The commands behind `hierlib`."""
 
-import os
 import re
 import time
 from pathlib import Path
@@ -10,7 +9,8 @@ import typer
 from rich.console import Console
 
 import hierlib
-from hierlib.book.page.stamp import commit
+from hierlib._limits import processors
+from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.checkout import chapter, chapters, find_checkout
@@ -33,7 +33,7 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, help="How many chapter
 Force = Annotated[bool, typer.Option("--force", "-f", help="Run again what has been run before.")]
 Timeout = Annotated[int, typer.Option(min=0, help="Seconds that one cell may take; 0 for no limit.")]
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The chapter or quantity, as `hierlib list` names it.")]
-CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CPUS = processors()
 
 
 @commands.command()
@@ -184,6 +184,8 @@ def collect(
     console.print(str(found.data), markup=False, highlight=False)
     if found.older:
         console.print(f"{found.older} runs of an earlier state of the code are left out", markup=False)
+    for note in found.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
     for line in found.damaged:
         console.print(f"left out, damaged: {line}", markup=False, style="red")
     if found.damaged:

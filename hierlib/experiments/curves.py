@@ -30,6 +30,9 @@ class Interval(NamedTuple):
         return Interval(*(x[index] for x in self))
 
 
+NOTHING = Interval(np.nan, np.nan, np.nan)  # of a number that does not exist, say a threshold where there is none
+
+
 class HalfHeight(NamedTuple):
     """Where a falling curve is half-way between its top and chance, and how steeply it falls there."""
 
@@ -52,7 +55,7 @@ def half_height(
         `HalfHeight`; both are nan where the curve does not come from above half height to below it.
 
     Raises:
-        ValueError: t is not positive and increasing, or the shapes differ.
+        ValueError: t is not positive and increasing, y is not finite, or the shapes differ.
 
     >>> t = np.geomspace(0.01, 1, 60)
     >>> found = half_height(t, 1 / (1 + (t / 0.1) ** 3), chance=0.0)
@@ -175,6 +178,21 @@ def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
     return Interval(value, value - 1.96 * error, value + 1.96 * error)
 
 
+def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval:
+    """The mean of one sample over that of another, (n,) and (k,), independent; errors to first order."""
+    a, b = np.asarray(a), np.asarray(b)
+    ratio = a.mean() / b.mean()
+    error = abs(ratio) * np.hypot(standard_error(a) / a.mean(), standard_error(b) / b.mean())
+    return plus_minus(float(ratio), float(error))
+
+
+def worst(gap: Interval) -> Interval:
+    """Of many differences the one largest in size, as a positive number with its interval."""
+    i = np.unravel_index(np.abs(gap.value).argmax(), gap.value.shape)
+    sign = np.sign(gap.value[i])
+    return Interval(float(abs(gap.value[i])), *sorted((float(sign * gap.lo[i]), float(sign * gap.hi[i]))))
+
+
 def difference(a: Interval, b: Interval) -> Interval:
     """a - b of two independent numbers: half the lengths of their intervals are added in squares.
 
@@ -235,12 +253,14 @@ def between(t: ArrayLike, y: ArrayLike, at: float) -> np.ndarray:
     Args:
         t: (T,) noise levels, positive and increasing, of which two or more.
         y: (draws, T, …).
-        at: between t[0] and t[-1].
+        at: between t[0] and t[-1]; or nan, a noise level that does not exist, whose values are nan.
 
     Returns:
         (draws, …).
     """
     t, y = np.asarray(t, float), np.asarray(y)
+    if np.isnan(at):
+        return np.full(y[:, 0].shape, np.nan)
     if not t[0] * (1 - 1e-9) <= at <= t[-1] * (1 + 1e-9):
         raise ValueError(f"at: expected a noise level from {t[0]:g} to {t[-1]:g}, got {at:g}")
     i = int(np.clip(np.searchsorted(t, at * (1 - 1e-9)), 1, len(t) - 1))
@@ -277,4 +297,7 @@ def _checked(t: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"expected t positive and increasing and y of its shape, got t of shape {t.shape}, y of shape {y.shape}"
         )
+    if not np.isfinite(y).all():
+        i = int(np.flatnonzero(~np.isfinite(y))[0])
+        raise ValueError(f"y: expected finite heights, got {y[i]} at t = {t[i]:g}; leave out what is not measured")
     return np.log(t), y

@@ -84,6 +84,38 @@ def message_curves(
     return MessageCurves(eps, *means, variance.clamp_min(0).sqrt())
 
 
+class SingleMessages(NamedTuple):
+    """Upward messages of single nodes of the lowest levels."""
+
+    v: int  #: of the grammars
+    s: int
+    L: int
+    eps: tuple[float, ...]  #: (T,) noise levels
+    up: list[list[Tensor]]  #: by noise and level, (nodes, v) messages of the first grammar's datum
+    truth: list[Tensor]  #: by level, (nodes,) its symbols
+    right: Tensor  #: (draws, T, levels) fraction of nodes whose largest message is that of the truth
+
+
+def single_messages(
+    eps: Sequence[float], levels: int, *, v: int, m: int, s: int, L: int, draws: int, generator: torch.Generator
+) -> SingleMessages:
+    """Messages of one datum of each of a few grammars, under the ε-process (figure 11).
+
+    Args:
+        eps: (T,) noise levels in [0, 1].
+        levels: how many, from the leaves up, at most L+1.
+        v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
+    """
+    right, shown, truth = torch.zeros(draws, len(eps), levels, dtype=torch.float64), [], []
+    for draw, (g, x) in enumerate(drawn_data(draws, 1, v=v, m=m, s=s, L=L, generator=generator)):
+        for i, noise in enumerate(eps):
+            up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).up[:levels]
+            right[draw, i] = torch.stack([(u.argmax(-1) == y).double().mean() for u, y in zip(up, x)])
+            shown += [[u[0] for u in up]] if draw == 0 else []
+        truth = truth or [y[0] for y in x[:levels]]
+    return SingleMessages(v, s, L, tuple(eps), shown, truth, right)
+
+
 class Largest(NamedTuple):
     """The largest distance of measured means from a theory, and where it is."""
 

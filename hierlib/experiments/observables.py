@@ -1,11 +1,15 @@
-"""What is measured on data and posteriors: here, how much two leaves know about each other."""
+"""What is measured on data and posteriors: how much two leaves know about each other, and whether beliefs come true."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
-from hierlib.grammar import Grammar, sample
+from hierlib.grammar import Grammar, random_grammar, sample
 
 
 def leaf_pairs(s: int, L: int, level: int) -> Tensor:
@@ -103,3 +107,72 @@ def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple
         ]
         means.append(torch.stack([mutual_information(torch.stack(kind)).mean() for kind in zip(*joints)]))
     return tuple(torch.stack(means, -1))
+
+
+class PairInformation(NamedTuple):
+    """Mutual information of two leaves by the level of their common ancestor, (draws, L) in nats."""
+
+    exact: np.ndarray
+    counted: np.ndarray  #: in drawn data
+    floor: np.ndarray  #: counted as well, but of leaves of different data
+
+
+def pair_informations(
+    *, v: int, m: int, s: int, L: int, n: int, draws: int, generator: torch.Generator
+) -> PairInformation:
+    """`pair_information` of several drawn grammars; n data of each are counted."""
+    runs = []
+    for _ in range(draws):
+        g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
+        runs.append(pair_information(g, n=n, generator=generator))
+    return PairInformation(*(torch.stack(kind).numpy() for kind in zip(*runs, strict=True)))
+
+
+class Calibration(NamedTuple):
+    """Beliefs in bins against how often they came true; bins with little to see are left out."""
+
+    belief: np.ndarray  #: (bins,) mean belief
+    frequency: np.ndarray  #: (bins,) how often it was true
+    error: np.ndarray  #: (bins,) standard error of the frequency, if the beliefs are right
+
+    @property
+    def z(self) -> np.ndarray:
+        """Frequency less belief, in standard errors."""
+        return (self.frequency - self.belief) / self.error
+
+
+def calibration(belief: Tensor, truth: Tensor, bins: int = 10) -> Calibration:
+    """How often each belief came true: beliefs of all symbols, sorted into bins of equal width.
+
+    Args:
+        belief: (n, v), float64 for large n; each row sums to one.
+        truth: (n,) the true symbols.
+        bins: their number; one whose number of true symbols has an expected variance of at most 1 is left out.
+    """
+    happened = torch.nn.functional.one_hot(truth, belief.shape[-1]).to(belief)
+    place = (belief * bins).long().clamp_(max=bins - 1).flatten()
+    columns = torch.ones_like(belief), belief, happened, belief * (1 - belief)  # the last: a variance
+    count, said, seen, variance = (torch.bincount(place, y.flatten(), bins).numpy() for y in columns)
+    few = variance <= 1
+    count, said, seen, variance = (y[~few] for y in (count, said, seen, variance))
+    return Calibration(said / count, seen / count, np.sqrt(variance) / count)
+
+
+def pooled_chi_square(counts: Tensor, expected: Tensor, *, least: float = 10) -> tuple[float, int]:
+    """χ² test of counts against what is expected, with all rare outcomes in one cell.
+
+    Args:
+        counts, expected: (outcomes,) of the same sum.
+        least: what is expected in every cell at least.
+
+    Returns:
+        The p-value, and the number of cells; with one cell there is nothing to test, and p is 1.
+    """
+    rare = expected < least
+    seen = np.append(counts[~rare].double().numpy(), float(counts[rare].sum()))
+    wanted = np.append(expected[~rare].double().numpy(), float(expected[rare].sum()))
+    if wanted[-1] < least:  # too few rare ones for a cell of their own
+        seen, wanted = np.append(seen[:-2], seen[-2:].sum()), np.append(wanted[:-2], wanted[-2:].sum())
+    if len(wanted) < 2:
+        return 1.0, len(wanted)
+    return float(stats.chisquare(seen, wanted * seen.sum() / wanted.sum()).pvalue), len(wanted)

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from hierlib._finite import finite
 from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.experiments.uturns import Noise, class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
-from hierlib.inference import infer
+from hierlib.inference import class_posterior, infer
 from hierlib.noise import epsilon_evidence
 
 
@@ -57,7 +58,7 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
         (batch, num_classes) float64; the largest is the class that the vote names.
 
     Raises:
-        ValueError: evidence has another shape.
+        ValueError: evidence has another shape, or says of a leaf that no symbol is possible, or what is not finite.
     """
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
         raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
@@ -65,7 +66,28 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
     centre = means.mean(0)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
     belief = evidence.double() / evidence.double().sum(2, keepdim=True)
+    finite(belief, "evidence", "each leaf needs finite numbers that are not all zero")
     return (belief - centre).flatten(1) @ axes.T
+
+
+def named_rightly(
+    noise: Noise, t: float, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
+) -> np.ndarray:
+    """How often a census and exact inference name the class, above chance: 0 at chance, 1 if always.
+
+    Args:
+        noise, t: of the leaves.
+        v, m, s, L, draws, data, generator: of the grammars, and of the data from each.
+
+    Returns:
+        (2, draws), the census first.
+    """
+    rows = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        seen = noise.evidence(noise.corrupt(x[0], t, generator=generator), t)
+        guesses = census(g, seen), class_posterior(g, seen)[0]
+        rows.append([(score.argmax(1) == x[-1][:, 0]).double().mean() for score in guesses])
+    return (np.array(rows).T - 1 / v) / (1 - 1 / v)
 
 
 def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) -> Tensor:

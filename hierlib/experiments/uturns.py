@@ -181,6 +181,35 @@ def uturn(
     return tuple(torch.stack(level) for level in zip(*runs, strict=True))
 
 
+class SeenTurn(NamedTuple):
+    """A U-turn of data with what the way back believed: per level (n, s^(L-l))."""
+
+    belief: tuple[Tensor, ...]  #: posterior probability of the true symbol
+    y: tuple[Tensor, ...]  #: int64, the symbols that came back
+
+
+def seen_turn(g: Grammar, x: Sequence[Tensor], noise: Noise, t: float, *, seed: int) -> SeenTurn:
+    """One U-turn of each datum, with the exact beliefs from which it is drawn.
+
+    Args:
+        g: the grammar.
+        x: data, (n, s^(L-l)) a level.
+        noise: a noise process.
+        t: its noise level.
+        seed: of the noise, and again of the way back; the same at every t.
+    """
+    evidence = noise.evidence(noise.corrupt(x[0], t, generator=torch.Generator().manual_seed(seed)), t)
+    marginals = infer(g, evidence).marginals
+    y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+    belief = tuple(p.gather(-1, z[..., None])[..., 0] for p, z in zip(marginals, x, strict=True))
+    return SeenTurn(belief, tuple(level[:, 0] for level in y))
+
+
+def kept(start: Sequence[Tensor], end: Sequence[Tensor]) -> Tensor:
+    """The fraction of nodes of each level that have the same symbol in two data: (n, s^(L-l)) each, to (n, L+1)."""
+    return torch.stack([(a == b).double().mean(1) for a, b in zip(start, end, strict=True)], -1)
+
+
 class Survivors(NamedTuple):
     """Each U-turn's fraction of nodes that kept their symbol; level 0 = leaves … L = class."""
 
@@ -212,10 +241,7 @@ def survivors(
     out = []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         y = [level[0] for level in uturn(g, x[0], noise, [t], generator=generator)]
-        pairs = list(zip(x, y, strict=True))
-        kept = torch.stack([(a == b).double().mean(1) for a, b in pairs], -1)
-        other = torch.stack([(a.roll(1, 0) == b).double().mean(1) for a, b in pairs], -1)
-        out.append((kept, other))
+        out.append((kept(x, y), kept([level.roll(1, 0) for level in x], y)))
     return Survivors(*(torch.stack(y).cpu() for y in zip(*out, strict=True)))
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import pickle
-import re
+import zipfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from hierlib.images.download import URL, fetch, sha256_of
-from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler, load_pipeline, load_small, unet
+from hierlib._provenance import sha256_of
+from hierlib.images.download import URL, fetch
+from hierlib.images.models import DiffusionModel, load_pipeline, load_small
+from hierlib.images.schedule import LINEAR, exact_scheduler
+from hierlib.images.unet import unet
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler, UNet2DModel
 
 NAMES = {  # of the parts of a residual block
     "in_layers.0": "norm1",
@@ -24,6 +31,29 @@ NAMES = {  # of the parts of a residual block
     "out_layers.0": "norm2",
     "out_layers.3": "conv2",
     "skip_connection": "conv_shortcut",
+}
+
+ONLY = dict(  # flags of guided-diffusion that leave one choice here
+    class_cond=False,
+    learn_sigma=True,
+    resblock_updown=True,
+    use_scale_shift_norm=True,
+    use_new_attention_order=False,
+)
+IDLE = (  # flags that change nothing in what the trained model is; steps are chosen where it runs
+    "dropout",
+    "num_heads",
+    "num_heads_upsample",
+    "rescale_learned_sigmas",
+    "timestep_respacing",
+    "use_checkpoint",
+    "use_fp16",
+    "use_kl",
+)
+MULTIPLIERS = {  # channels by the size of the images, where the flag is empty
+    256: (1, 1, 2, 2, 4, 4),
+    128: (1, 1, 2, 3, 4),
+    64: (1, 2, 3, 4),
 }
 
 
@@ -38,7 +68,13 @@ def adm_config(
     """Arguments of diffusers.UNet2DModel for an ADM; the names are those of guided-diffusion's flags.
 
     The rest is as in the published models: resblock_updown, use_scale_shift_norm, learn_sigma.
+
+    Raises:
+        ValueError: a number is no whole one above 0.
     """
+    numbers = image_size, num_channels, *channel_mult, *attention_resolutions, num_head_channels, num_res_blocks
+    if odd := [n for n in numbers if not isinstance(n, int) or isinstance(n, bool) or n < 1]:
+        raise ValueError(f"flags of the network: expected whole numbers above 0, got {odd[0]!r}")
     attends = [image_size >> i in attention_resolutions for i in range(len(channel_mult))]
     return dict(
         sample_size=image_size,
@@ -133,17 +169,13 @@ def split_qkv(rows: Tensor, head_channels: int) -> list[Tensor]:
     return [per_head[:, j].flatten(0, 1).contiguous() for j in range(3)]
 
 
-def adm_network(source: Mapping[str, Tensor], config: Mapping) -> nn.Module:
+def adm_network(source: Mapping[str, Tensor], config: Mapping) -> UNet2DModel:
     """The UNet2DModel of an ADM's state dict.
 
     Raises:
-        ValueError: the state dict is not that of the configured model.
+        ValueError: the state dict is not that of the configured model, or not finite.
     """
-    try:
-        return unet(dict(config), adm_to_diffusers(source, config))
-    except RuntimeError as error:  # a shape; the message of a strict load may run over pages
-        first = re.sub(r"\s+", " ", str(error))[:300]
-        raise ValueError(f"state dict: expected the shapes of the configured model, got {first}") from error
+    return unet(config, adm_to_diffusers(source, config))
 
 
 def load_adm(path: Path, config: Mapping | None = None, *, download: bool = False) -> DiffusionModel:
@@ -151,8 +183,9 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
 
     Args:
         path: 256x256_diffusion_uncond.pt, or a safetensors file with the same keys.
-        config: from `adm_config`; by default that of the json beside the file, which holds arguments of `adm_config`
-            for another unconditional ADM, or, if there is none, that of the published model.
+        config: from `adm_config`, with the noise schedule of the published model; by default both are those of the json
+            beside the file, flags of guided-diffusion for another unconditional ADM (see `adm_flags`), or, if there is
+            none, those of the published model.
         download: fetch the published file (2.2 GB) to `path` if it is not there yet; see `hierlib.images.download`.
 
     Returns:
@@ -172,32 +205,120 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
     try:
         if path.suffix == ".safetensors":
             source = safetensors.torch.load_file(path)
-        else:
-            source = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        else:  # only a file of torch's present format can be mapped into memory
+            source = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError, pickle.UnpicklingError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path}: expected a whole file of weights, got {first}; copy it again") from error
+        raise ValueError(
+            f"{path}: expected a whole file of weights, got {first}; compare its digest with the publisher's"
+        ) from error
     if not isinstance(source, Mapping) or not all(isinstance(w, Tensor) for w in source.values()):
         raise ValueError(f"{path}: expected a state dict (names and tensors), got {type(source).__name__}")
-    config = _flags(path.with_suffix(".json")) if config is None else config
+    flags, scheduler = path.with_suffix(".json"), adm_scheduler()
+    if config is None:
+        config, scheduler = adm_flags(flags) if flags.is_file() else (adm_config(), scheduler)
+    source = {name: w.float() if w.is_floating_point() else w for name, w in source.items()}
     try:
         network = adm_network(source, config)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     name = f"ADM {config['sample_size']}, unconditional"
-    return DiffusionModel(network, adm_scheduler(), 3, config["sample_size"], name=name, digest=sha256_of(path))
+    return DiffusionModel(network, scheduler, 3, config["sample_size"], name=name, digest=sha256_of(path))
 
 
-def _flags(path: Path) -> dict:
+def adm_flags(path: Path) -> tuple[dict, DDPMScheduler]:
+    """Network and noise schedule from the flags of guided-diffusion's scripts, in a json file.
+
+    Understood are those of `adm_config` and of `adm_scheduler`, with lists as json or as the command line has them;
+    those that leave one choice here (`ONLY`); and those that change nothing in what the model is (`IDLE`).
+
+    Returns:
+        Arguments of diffusers.UNet2DModel, and the scheduler.
+
+    Raises:
+        ValueError: the file is no json, or a flag is unknown or has a value that is not understood; it is named.
+    """
     try:
-        return adm_config(**json.loads(path.read_text("utf-8"))) if path.is_file() else adm_config()
+        flags = json.loads(path.read_text("utf-8"))
+        if not isinstance(flags, dict):
+            raise ValueError(f"{type(flags).__name__}")
+    except ValueError as error:
+        raise ValueError(f"{path}: expected flags of guided-diffusion as a json object, got {error}") from error
+    if flags.get("channel_mult") == "":
+        flags["channel_mult"] = MULTIPLIERS.get(flags.get("image_size", 256), "")
+    network, schedule = {}, {}
+    for name, value in flags.items():
+        if name in ONLY:
+            if value is not ONLY[name]:
+                raise ValueError(
+                    f"{path}: expected the flags of an unconditional ADM with {name} = {ONLY[name]}, got {value!r}; "
+                    "take another model"
+                )
+        elif name in ("noise_schedule", "diffusion_steps", "predict_xstart", "rescale_timesteps"):
+            schedule[name] = value
+        elif name in ("channel_mult", "attention_resolutions"):
+            network[name] = value.split(",") if isinstance(value, str) else value
+        elif name not in IDLE:
+            network[name] = value
+    try:
+        for name in network.keys() & {"channel_mult", "attention_resolutions"}:
+            network[name] = tuple(int(each) if isinstance(each, str) else each for each in network[name])
+        return adm_config(**network), adm_scheduler(**schedule)
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(
-            f"{path}: expected arguments of hierlib.images.adm.adm_config as json, got {error}; mend or remove it"
+            f"{path}: expected flags of an unconditional ADM, as guided-diffusion has them, got {error}; take another "
+            "model"
         ) from error
 
 
-def load_model(name: str, weights: Path, *, download: bool = False, device=None) -> DiffusionModel:
+def adm_scheduler(
+    noise_schedule: str = "linear",
+    diffusion_steps: int = 1000,
+    predict_xstart: bool = False,
+    rescale_timesteps: bool = False,
+) -> DDPMScheduler:
+    """The noise schedule of an ADM with learned variance; by default the published model's.
+
+    Args:
+        noise_schedule: linear or cosine.
+        diffusion_steps: number of steps; the β of the linear schedule are scaled so that all noise stays the same.
+        predict_xstart: whether the network tells the image and not its noise.
+        rescale_timesteps: whether the network is told times of 1000; then these must be the steps.
+
+    Raises:
+        ValueError: the schedule is another one.
+    """
+    if noise_schedule not in ("linear", "cosine"):
+        raise ValueError(f"noise_schedule: expected linear or cosine, got {noise_schedule!r}")
+    for name, value in dict(predict_xstart=predict_xstart, rescale_timesteps=rescale_timesteps).items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{name}: expected true or false, got {value!r}")
+    whole = isinstance(diffusion_steps, int) and diffusion_steps >= 2
+    if not whole or (rescale_timesteps and diffusion_steps != 1000):
+        raise ValueError(
+            f"diffusion_steps: expected a number from 2 on, 1000 with rescale_timesteps, got {diffusion_steps!r}"
+        )
+    options = LINEAR | dict(num_train_timesteps=diffusion_steps)
+    if noise_schedule == "cosine":
+        options |= dict(beta_schedule="squaredcos_cap_v2")
+    elif diffusion_steps != 1000:
+        options |= {end: options[end] * 1000 / diffusion_steps for end in ("beta_start", "beta_end")}
+    return exact_scheduler(
+        **options,
+        variance_type="learned_range",
+        prediction_type="sample" if predict_xstart else "epsilon",
+        timestep_spacing="linspace",
+    )
+
+
+def load_model(
+    name: str,
+    weights: Path,
+    *,
+    download: bool = False,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> DiffusionModel:
     """Any model by its kind, ready to run: on the GPU in float16 if there is one, else on the CPU in float32.
 
     Args:
@@ -205,6 +326,7 @@ def load_model(name: str, weights: Path, *, download: bool = False, device=None)
         weights: its file or folder.
         download: fetch OpenAI's file to `weights` if it is not there.
         device: another one.
+        dtype: another precision of the network.
 
     Raises:
         ValueError: the name is none of these, or the file is wrong.
@@ -214,11 +336,4 @@ def load_model(name: str, weights: Path, *, download: bool = False, device=None)
         raise ValueError(f"model: expected one of {', '.join(loaders)}, got {name!r}")
     model = loaders[name](Path(weights))
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return model.to(device, torch.float16 if device.type == "cuda" else torch.float32)
-
-
-def adm_scheduler():
-    """The published model's noise schedule: 1000 linear-β steps, learned variance."""
-    return exact_scheduler(
-        **LINEAR, variance_type="learned_range", prediction_type="epsilon", timestep_spacing="linspace"
-    )
+    return model.to(device, dtype or (torch.float16 if device.type == "cuda" else torch.float32))

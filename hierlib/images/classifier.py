@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hierlib._finite import finite
 from hierlib.images.models import load_weights
+from hierlib.images.unet import check_weights
 
 
 class ImageCNN(nn.Module):
@@ -53,20 +55,25 @@ def load_classifier(path: Path) -> tuple[ImageCNN, dict]:
     """A classifier trained by ``python -m hierlib.images.train classifier``, and what its json says.
 
     Raises:
-        ValueError: the files are missing or damaged.
+        ValueError: the files are missing or damaged, or a weight is not finite.
     """
     weights, about = load_weights(path, "classifier")
     try:
         network = ImageCNN(**about["network"])
+        check_weights({name: w.shape for name, w in network.state_dict().items()}, weights)
         network.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: expected weights and a json that belong together, got {error}") from error
     return network.eval().requires_grad_(False), about
 
 
 @torch.no_grad()
 def classify(network: nn.Module, images: Tensor, batch: int = 500) -> Tensor:
-    """(n,) most probable class of uint8 images (n, channels, height, width)."""
+    """(n,) most probable class of uint8 images (n, channels, height, width).
+
+    Raises:
+        ValueError: logits are not finite.
+    """
     device = next(network.parameters()).device
-    parts = [network(part.to(device).float() / 127.5 - 1).argmax(1).cpu() for part in images.split(batch)]
-    return torch.cat(parts)
+    logits = torch.cat([network(part.to(device).float() / 127.5 - 1) for part in images.split(batch)])
+    return finite(logits, "logits", "train the network again, at a lower rate").argmax(1).cpu()

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from hierlib._locks import hdf5_needs_none
+from hierlib._storage import read_tensors, write_dataset, write_tensors
 from hierlib.images.adm import load_model
 from hierlib.images.classifier import load_classifier
 from hierlib.images.data import ImageFiles, LabelledImages, fashion_mnist, image_folder
@@ -24,7 +26,6 @@ from hierlib.images.probe import ARCHITECTURES, LayerSimilarity, Probe, baseline
 from hierlib.images.probe import torchvision_probe as from_torchvision
 from hierlib.images.sampler import UTurns, uturns
 from hierlib.images.train import versions
-from hierlib.networks.classifier import _read, _write
 
 
 def open_images(folder: Path, model: DiffusionModel, per_class: int, *, seed: int = 0) -> LabelledImages | ImageFiles:
@@ -70,7 +71,7 @@ def save_layers(path: Path, found: dict[int, LayerSimilarity], unrelated: LayerS
     tensors = {"k": torch.tensor(list(found)), "baseline": unrelated.cosine.float().contiguous()}
     tensors["cosine"] = torch.stack([alike.cosine for alike in found.values()]).float()
     tensors["kept"] = torch.stack([alike.kept for alike in found.values()])
-    _write(path, tensors, about | dict(layers=unrelated.layers))
+    write_tensors(path, tensors, about | dict(layers=unrelated.layers))
 
 
 def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity, dict]:
@@ -79,7 +80,7 @@ def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity
     Raises:
         ValueError: the file is another one.
     """
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     try:
         layers, cosine, kept = about["layers"], tensors["cosine"].double(), tensors["kept"]
         found = {k: LayerSimilarity(layers, c, s) for k, c, s in zip(tensors["k"].tolist(), cosine, kept, strict=True)}
@@ -108,11 +109,7 @@ def save_uturns(path: Path, batches: Iterable[UTurns], about: dict) -> None:
     end = torch.stack([u.end for u in turns])
     columns = {"start": (axes, turns[0].start.numpy()), "end": (("k", *axes), end.numpy())}
     data = xr.Dataset(columns, {"k": [u.k for u in turns]}, {"about": json.dumps(about)})
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    data.to_netcdf(part, engine="netcdf4", encoding={name: dict(zlib=True, complevel=9) for name in columns})
-    part.replace(path)
+    write_dataset(path, data)
 
 
 def load_uturns(path: Path) -> tuple[list[UTurns], dict]:
@@ -151,6 +148,7 @@ def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], *
 def main(argv: list[str] | None = None) -> int:
     """Entry point; exit code 2 if an input is wrong."""
     options = _parser().parse_args(argv)
+    hdf5_needs_none()
     try:
         return _run(options, shlex.join(["python", "-m", "hierlib.images.commands", *(argv or sys.argv[1:])]))
     except ValueError as error:

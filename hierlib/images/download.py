@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import http.client
 import os
 import sys
@@ -11,6 +10,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from hierlib._provenance import sha256_of
 from hierlib.networks.progress import Progress
 
 URL = "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt"
@@ -48,12 +48,6 @@ def fetch(path: Path, *, url: str = URL, size: int = SIZE, sha256: str | None = 
         part.unlink()
         raise ValueError(f"{url}: expected sha256 {sha256}, got {got}; the file was removed, download it again")
     os.replace(part, path)
-
-
-def sha256_of(path: Path) -> str:
-    """Digest of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _receive(url: str, part: Path, start: int, size: int, show: bool) -> None:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from scipy.stats import norm, t
 from torch import Tensor
 
+from hierlib._finite import finite
+
 
 class Inversion(NamedTuple):
     """First layer minus logits, against inversion time."""
@@ -46,7 +48,7 @@ def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95) -> Inv
         confidence: that all K intervals hold.
 
     Raises:
-        ValueError: the shapes differ from these.
+        ValueError: the shapes differ from these, or a similarity is not finite, of which no rule decides.
     """
     if cosine.ndim != 4 or baseline.ndim != 3 or len(cosine) != len(baseline) or cosine.shape[3] != 2:
         raise ValueError(
@@ -58,6 +60,8 @@ def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95) -> Inv
         raise ValueError(
             f"expected at least two networks, images and pairs, got {networks}, {images}, {baseline.shape}"
         )
+    for name, x in dict(cosine=cosine, baseline=baseline).items():
+        finite(x, name, "measure it again; of what is not there nothing can be decided")
     d = (cosine[..., 0] - cosine[..., 1]).double()
     b = (baseline[..., 0] - baseline[..., 1]).double()
     of_images = d.mean(0).var(-1) / images + b.mean(0).var() / b.shape[1]

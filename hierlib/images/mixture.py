@@ -7,8 +7,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from hierlib.images.models import LINEAR, DiffusionModel, exact_scheduler
+from hierlib._finite import Watch
+from hierlib.images.models import DiffusionModel
 from hierlib.images.sampler import denoised, generator, noised
+from hierlib.images.schedule import LINEAR, exact_scheduler
 from hierlib.networks.probe import moments, similarity
 
 
@@ -59,7 +61,12 @@ def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[
 
 
 def train_mlp(model: DiffusionModel, *, width: int = 64, depth: int = 3, steps: int = 500, generator) -> nn.Sequential:
-    """A perceptron that tells the clouds apart, trained on fresh data at every step."""
+    """A perceptron that tells the clouds apart, trained on fresh data at every step.
+
+    Raises:
+        ValueError: the loss is not finite.
+    """
+    watch = Watch("training of the perceptron", "lower the separation of the clouds")
     sizes = [len(model.network.mode)] + [width] * depth
     layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
     net = nn.Sequential(*layers, nn.Linear(width, 2))
@@ -68,12 +75,14 @@ def train_mlp(model: DiffusionModel, *, width: int = 64, depth: int = 3, steps: 
             layer.weight.normal_(0, (2 / layer.in_features) ** 0.5, generator=generator)
             layer.bias.zero_()
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
-    for _ in range(steps):
+    for step in range(steps):
         x, y = draw(model, 128, generator=generator)
         loss = nn.functional.cross_entropy(net(x.flatten(1)), y)
+        watch(step, loss)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+    watch.close()
     return net.requires_grad_(False)
 
 

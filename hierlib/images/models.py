@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors.torch
 import torch
@@ -14,8 +14,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
+from hierlib._finite import all_finite, finite, precision
+from hierlib._storage import write_bytes, write_text
+from hierlib.images.pipeline import read_pipeline, side
+from hierlib.images.schedule import exact_scheduler
+from hierlib.images.unet import unet
 
-LINEAR = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True)
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class DiffusionModel:
     """
 
     network: nn.Module
-    scheduler: object
+    scheduler: DDPMScheduler
     channels: int
     size: int
     fold: int = 1
@@ -47,9 +53,23 @@ class DiffusionModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
-    def to(self, device=None, dtype: torch.dtype | None = None) -> DiffusionModel:
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the network computes in."""
+        return next(self.network.parameters()).dtype
+
+    @property
+    def identity(self) -> dict:
+        """All that decides what the model makes of the same noise, as json: two models of equal identity are one."""
+        configs = (dict(getattr(part, "config", {})) for part in (self.network, self.scheduler))
+        network, scheduler = ({k: v for k, v in sorted(c.items()) if not k.startswith("_")} for c in configs)
+        facts = dict(model=self.name, digest=self.digest, network=network, scheduler=scheduler, fold=self.fold)
+        return json.loads(json.dumps(facts | dict(precision=precision(self.dtype))))
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision (float16 on a GPU); the state stays float32."""
         # nn.Module's own `to`: that of diffusers warns of parts to keep in float32 even where there are none
         return replace(self, network=nn.Module.to(self.network, device, dtype, memory_format=torch.channels_last))
@@ -69,7 +89,12 @@ class DiffusionModel:
         return nn.functional.pixel_unshuffle(images.to(self.device).float() / 127.5 - 1, self.fold)
 
     def decode(self, state: Tensor, *, truncate: bool = False) -> Tensor:
-        """The images of a state, uint8, rounded, or truncated as OpenAI's sampling script does."""
+        """The images of a state, uint8, rounded, or truncated as OpenAI's sampling script does.
+
+        Raises:
+            ValueError: the state is not finite.
+        """
+        finite(state, f"state of {self.name}", "nothing can be shown of it; see which step made it")
         pixels = nn.functional.pixel_shuffle(state.float(), self.fold)
         pixels = (pixels.clamp(-1, 1) + 1) * 127.5
         return (pixels if truncate else pixels.round()).to(torch.uint8)
@@ -77,9 +102,9 @@ class DiffusionModel:
     @torch.no_grad()
     def output(self, x: Tensor, t: int) -> Tensor:
         """What the network says of the state x at training step t, float32: the input of the scheduler's step."""
-        weight, n = next(self.network.parameters()), len(x)
+        n = len(x)
         lanes = self.lanes or n
-        x = nn.functional.pad(x, (0, 0) * 3 + (0, -n % lanes)).to(weight.dtype)
+        x = nn.functional.pad(x, (0, 0) * 3 + (0, -n % lanes)).to(self.dtype)
         t = torch.full((lanes,), t, device=x.device)
         calls = [part.contiguous(memory_format=torch.channels_last) for part in x.split(lanes)]
         return torch.cat([self.network(part, t, return_dict=False)[0] for part in calls])[:n].float()
@@ -94,42 +119,6 @@ class DiffusionModel:
         return (x - a.sqrt() * out) / (1 - a).sqrt() if kind == "sample" else out
 
 
-def exact_scheduler(**config):
-    """diffusers' DDPMScheduler with β, α and ᾱ in float64, as OpenAI's code has them (5e-7 a step instead of 1e-5)."""
-    from diffusers import DDPMScheduler
-
-    scheduler = DDPMScheduler(**config)
-    c = scheduler.config
-    if c.trained_betas is not None:
-        betas = torch.tensor(c.trained_betas, dtype=torch.float64)
-    elif c.beta_schedule == "linear":
-        betas = torch.linspace(c.beta_start, c.beta_end, c.num_train_timesteps, dtype=torch.float64)
-    elif c.beta_schedule == "scaled_linear":
-        betas = torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64) ** 2
-    else:
-        betas = scheduler.betas.double()
-    scheduler.betas, scheduler.alphas = betas, 1 - betas
-    scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
-    scheduler.one = torch.ones((), dtype=torch.float64)
-    return scheduler
-
-
-def small_config(channels: int, size: int, widths: tuple[int, ...], layers: int = 1, fold: int = 2) -> dict:
-    """Arguments of UNet2DModel for a small model of folded images, with attention at the coarsest resolution."""
-    inside = channels * fold**2
-    return dict(
-        sample_size=size // fold,
-        in_channels=inside,
-        out_channels=inside,
-        layers_per_block=layers,
-        block_out_channels=list(widths),
-        norm_num_groups=8,
-        attention_head_dim=min(32, widths[-1]),
-        down_block_types=["DownBlock2D"] * (len(widths) - 1) + ["AttnDownBlock2D"],
-        up_block_types=["AttnUpBlock2D"] + ["UpBlock2D"] * (len(widths) - 1),
-    )
-
-
 def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
     """Write weights (float16 safetensors) and, beside them, a json that tells what they are and where from.
 
@@ -142,33 +131,27 @@ def save(path: Path, weights: dict[str, Tensor], about: dict) -> None:
         ValueError: a weight is too large for float16.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     half = {k: w.detach().cpu().half().contiguous() if w.is_floating_point() else w.cpu() for k, w in weights.items()}
     for key, w in half.items():
         if not w.isfinite().all():
             raise ValueError(f"{key}: expected weights that float16 can hold, got up to {weights[key].abs().max():.3g}")
     data = safetensors.torch.save(half)
-    _replace(path, data)
+    write_bytes(path, data)
     describe(path, {**about, "sha256": hashlib.sha256(data).hexdigest()})
 
 
 def describe(path: Path, about: dict) -> None:
     """Write the json beside the weights at `path`, as `save` does."""
     text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    _replace(Path(path).with_suffix(".json"), text.encode())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    write_text(Path(path).with_suffix(".json"), text)
 
 
 def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     """Read what `save` wrote, weights as float32.
 
     Raises:
-        ValueError: a file is missing, damaged, of another kind, or the two do not belong together.
+        ValueError: a file is missing, damaged, of another kind, or the two do not belong together; a weight is not
+            finite.
     """
     path = Path(path)
     description = path.with_suffix(".json")
@@ -184,6 +167,7 @@ def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
         weights = safetensors.torch.load(data)
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected a {kind} written by hierlib.images, got {error!r}") from error
+    all_finite({f"{path}: weight {name}": w for name, w in weights.items()}, "train it again")
     return {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}, about
 
 
@@ -201,73 +185,34 @@ def load_small(path: Path, lanes: int = 32) -> DiffusionModel:
     try:
         network = unet(about["network"], weights)
         scheduler = exact_scheduler(**about["scheduler"])
-    except (KeyError, TypeError, RuntimeError) as error:
+        shape = {key: about[key] for key in ("channels", "size", "fold")}
+        record = dict(name=about["name"], digest=about["sha256"], about=about)
+        inside = shape["channels"] * shape["fold"] ** 2
+        if (network.config.in_channels, network.config.sample_size * shape["fold"]) != (inside, shape["size"]):
+            raise ValueError(f"a network of other images than {shape}")
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: expected weights and a json that belong together, got {error}") from error
-    shape = {key: about[key] for key in ("channels", "size", "fold")}
-    record = dict(name=about["name"], digest=about["sha256"], about=about)
     return DiffusionModel(network, scheduler, **shape, **record, lanes=lanes)
 
 
 def load_pipeline(folder: Path) -> DiffusionModel:
     """An unconditional DDPM or DDIM pipeline in diffusers' folder layout, such as a download of google/ddpm-cifar10-32.
 
+    What the folder says is taken whole or not at all, see `hierlib.images.pipeline`. A DDIM pipeline runs as the DDPM
+    of its schedule, as the way back is the random one here.
+
     Args:
         folder: with unet/ and scheduler/ inside, or with their files side by side (the older layout).
 
+    Returns:
+        `DiffusionModel` on the CPU, float32. Where the folder has the weights in full precision these are taken, a
+        safetensors file before others; else those in half precision, which the model's name then says.
+
     Raises:
-        ValueError: it holds no such pipeline, or a conditional or latent one.
+        ValueError: it holds no such pipeline, or one of another kind, which is named; an option is not understood; a
+            weight is missing, has no place or is not finite. Nothing in a file is executed.
     """
-    from diffusers import UNet2DModel
-
-    folder = Path(folder)
-    of_unet, of_scheduler = ((folder / part if (folder / part).is_dir() else folder) for part in ("unet", "scheduler"))
-    try:
-        config = json.loads((of_unet / "config.json").read_text("utf-8"))
-        schedule = json.loads((of_scheduler / "scheduler_config.json").read_text("utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{folder}: expected a pipeline (unet/config.json, scheduler/scheduler_config.json), got {error}; "
-            "give the folder that holds model_index.json"
-        ) from error
-    if config.get("_class_name") != "UNet2DModel" or config.get("class_embed_type") or config.get("num_class_embeds"):
-        raise ValueError(
-            f"{folder}: expected an unconditional UNet2DModel on pixels, got {config.get('_class_name')}"
-            f"{' with class labels' if config.get('_class_name') == 'UNet2DModel' else ''}; take another model"
-        )
-    files = [f for f in of_unet.iterdir() if f.name.startswith("diffusion_pytorch_model.")]
-    chosen = sorted(files, key=lambda f: f.suffix != ".safetensors")[:1]
-    if not chosen:
-        raise ValueError(f"{of_unet}: expected diffusion_pytorch_model.safetensors, got no weights; download them")
-    try:  # diffusers reads other files than safetensors with weights_only=True
-        network = UNet2DModel.from_pretrained(of_unet, use_safetensors=chosen[0].suffix == ".safetensors")
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{chosen[0]}: expected the weights of config.json, got {first}; copy it again") from error
-    known = {k: v for k, v in schedule.items() if not k.startswith("_") and k in _scheduler_arguments()}
-    scheduler = exact_scheduler(**known | {"timestep_spacing": "linspace"})
-    size = network.config.sample_size
-    size = size if isinstance(size, int) else size[0]
-    digest = hashlib.sha256(chosen[0].read_bytes()).hexdigest()
-    return DiffusionModel(
-        network.eval(), scheduler, network.config.in_channels, size, name=folder.name, digest=digest, about=config
-    )
-
-
-def unet(config: dict, weights: dict[str, Tensor] | None = None) -> nn.Module:
-    """diffusers.UNet2DModel of a configuration, with the given weights, loaded strictly, or with random ones."""
-    from diffusers import UNet2DModel
-
-    if weights is None:
-        return UNet2DModel(**config)
-    with torch.device("meta"):
-        network = UNet2DModel(**config)
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
-
-
-def _scheduler_arguments() -> set[str]:
-    import inspect
-
-    from diffusers import DDPMScheduler
-
-    return set(inspect.signature(DDPMScheduler.__init__).parameters) - {"self"}
+    network, scheduler, digest, about = read_pipeline(folder)
+    name = Path(folder).resolve().name + (f" ({about['variant']})" if about["variant"] else "")
+    c = network.config
+    return DiffusionModel(network, scheduler, c.in_channels, side(c), name=name, digest=digest, about=about)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hierlib._finite import finite
 from hierlib.images.probe import Probe
-from hierlib.networks.probe import Moments
+from hierlib.networks.probe import ADVICE, Moments
 
 
 @torch.inference_mode()
@@ -28,7 +29,7 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
         (..., n, h // window, w // window) float64 in [-1, 1].
 
     Raises:
-        ValueError: the layer is no map, or smaller than a window; numbers of images differ.
+        ValueError: the layer is no map, smaller than a window or not finite; numbers of images differ.
     """
     if end.shape[-4:] != start.shape:
         raise ValueError(f"end: expected (..., {', '.join(map(str, start.shape))}) as start, got {tuple(end.shape)}")
@@ -37,7 +38,7 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
         x, y = (_standardised(probe(part)[layer], layer, moment, window) for part in (a, b.flatten(0, 1)))
         old = nn.functional.normalize(nn.functional.unfold(x, window), dim=1)
         new = nn.functional.normalize(nn.functional.unfold(y, window, stride=window), dim=1).unflatten(0, b.shape[:2])
-        best = torch.stack([(each.mT @ old).amax(2) for each in new])
+        best = finite(torch.stack([(each.mT @ old).amax(2) for each in new]), f"layer {layer}", ADVICE)
         rows.append(best.unflatten(2, (y.shape[2] // window, y.shape[3] // window)).cpu())
     return torch.cat(rows, 1).double().reshape(*end.shape[:-3], *rows[0].shape[2:])
 

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
+from hierlib._finite import finite
 from hierlib.experiments.curves import bootstrap
 from hierlib.images.classifier import ImageCNN
+from hierlib.images.download import sha256_of
 from hierlib.images.files import as_jpeg
 from hierlib.images.sampler import UTurns
-from hierlib.networks.probe import Moments, Similarity, moments, similarity
+from hierlib.images.unet import check_weights
+from hierlib.networks.probe import ADVICE, Moments, Similarity, moments, similarity
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
 IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -36,6 +43,7 @@ class Probe:
         name: of the network.
         trained: False for random weights, which no figure may show as a result.
         classes: name of each logit, if known.
+        digest: sha256 of the file of the weights, or "" if they are not from a file.
     """
 
     network: nn.Module
@@ -47,6 +55,7 @@ class Probe:
     name: str = "network"
     trained: bool = True
     classes: tuple[str, ...] = ()
+    digest: str = ""
     _extract: nn.Module = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -98,20 +107,25 @@ def torchvision_probe(
     weights: Path | None = None,
     download: bool = False,
     random_seed: int | None = None,
-    resize: int = 232,
-    crop: int = 224,
+    resize: int | None = None,
+    crop: int | None = None,
 ) -> Probe:
     """A network of torchvision with the nodes that the paper looks at.
+
+    Images are prepared as the weights want it: torchvision says so of those that it publishes, which are known by their
+    digest (232 pixels resized to for IMAGENET1K_V2, 256 for IMAGENET1K_V1 of the ResNets).
 
     Args:
         name: of `ARCHITECTURES`.
         weights: file of torchvision's weights (.pth, or safetensors).
         download: let torchvision fetch its default weights (98 to 338 MB), checked against its own digest.
         random_seed: draw random weights instead, for tests and as an untrained control.
-        resize, crop: pixels; those of the default weights.
+        resize, crop: pixels, where it is not what the weights want; other weights than torchvision's need both, here or
+            in a json beside the file: {"resize": 232, "crop": 224}.
 
     Raises:
-        ValueError: none or several of the three are given, the name is unknown, the file is of another network.
+        ValueError: none or several of the three are given, the name is unknown, the file is of another network or not
+            finite, or nothing is known of how its images are prepared.
     """
     from torchvision import models
 
@@ -119,20 +133,52 @@ def torchvision_probe(
         raise ValueError(f"name: expected one of {', '.join(ARCHITECTURES)}, got {name!r}")
     if (weights is not None) + download + (random_seed is not None) != 1:
         raise ValueError("expected one of weights=FILE, download=True and random_seed=NUMBER, got none or several")
+    versions = models.get_model_weights(name)
+    known, digest = versions.DEFAULT, ""
     if download:
-        network = models.get_model(name, weights="DEFAULT")
+        network = models.get_model(name, weights=known)
+        digest = sha256_of(Path(torch.hub.get_dir()) / "checkpoints" / Path(known.url).name)
     else:
         with torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
             torch.manual_seed(random_seed or 0)
             network = models.get_model(name, weights=None)
     if weights is not None:
         network.load_state_dict(_weights(Path(weights), network))
+        digest = sha256_of(weights)
+        known = next((each for each in versions if digest.startswith(_published(each))), None)
+    wanted = {} if known is None else vars(known.transforms())
+    size = _prepared(resize, "resize", wanted, weights), _prepared(crop, "crop", wanted, weights)
     trained = random_seed is None
     title = name if trained else f"{name}, random weights"
     nodes = {node: node for node in node_list(network)}
-    classes = tuple(models.get_model_weights(name).DEFAULT.meta["categories"])
-    about = dict(name=title, trained=trained, classes=classes)
-    return Probe(network.requires_grad_(False), nodes, resize, crop, **IMAGENET, **about)
+    classes = tuple(versions.DEFAULT.meta["categories"])
+    about = dict(name=title, trained=trained, classes=classes, digest=digest)
+    return Probe(network.requires_grad_(False), nodes, *size, **IMAGENET, **about)
+
+
+def _published(version: WeightsEnum) -> str:
+    """The first digits of the sha256 of a file of torchvision, which its name ends in."""
+    return Path(version.url).stem.rsplit("-", 1)[1]
+
+
+def _prepared(given: int | None, what: str, wanted: Mapping, path: Path | None) -> int:
+    """Pixels that images are resized or cropped to: as given, as weights want it, or as the json beside them says."""
+    if given is not None:
+        return given
+    if wanted:
+        return wanted[f"{what}_size"][0]
+    beside = Path(path).with_suffix(".json")
+    try:
+        size = json.loads(beside.read_text("utf-8"))[what] if beside.is_file() else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f'{beside}: expected json like {{"resize": 232, "crop": 224}}, got {error!r}') from error
+    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+        raise ValueError(
+            f"{path}: expected weights that torchvision publishes, or to be told in pixels how their images are "
+            f"prepared, got others and {what} = {size}; pass resize and crop, or write them into {beside.name}: "
+            '{"resize": 232, "crop": 224}'
+        )
+    return size
 
 
 def node_list(network: nn.Module) -> list[str]:
@@ -157,16 +203,24 @@ def node_list(network: nn.Module) -> list[str]:
     raise ValueError(f"network: expected a ResNet or ConvNeXt, got {type(network).__name__}; give Probe its nodes")
 
 
-def cnn_probe(network: ImageCNN, name: str = "CNN", *, trained: bool = True, classes: Sequence[str] = ()) -> Probe:
-    """A small classifier with all its layers."""
-    half, about = (0.5,) * network.config["channels"], dict(name=name, trained=trained, classes=tuple(classes))
+def cnn_probe(
+    network: ImageCNN, name: str = "CNN", *, trained: bool = True, classes: Sequence[str] = (), digest: str = ""
+) -> Probe:
+    """A small classifier with all its layers; digest is that of its file."""
+    half = (0.5,) * network.config["channels"]
+    about = dict(name=name, trained=trained, classes=tuple(classes), digest=digest)
     return Probe(network, network.nodes, mean=half, std=half, **about)
 
 
 def named(probe: Probe, images: Tensor | Sequence, batch: int = 256) -> Tensor:
-    """(n,) the class that the network names for each image."""
+    """(n,) the class that the network names for each image.
+
+    Raises:
+        ValueError: logits are not finite.
+    """
     parts = (images[i : i + batch] for i in range(0, len(images), batch))
-    return torch.cat([probe(part)[probe.layers[-1]].argmax(1).cpu() for part in parts])
+    logits = (finite(probe(part)[probe.layers[-1]], f"logits of {probe.name}", ADVICE) for part in parts)
+    return torch.cat([each.argmax(1).cpu() for each in logits])
 
 
 class LayerSimilarity(NamedTuple):
@@ -185,7 +239,11 @@ class LayerSimilarity(NamedTuple):
         return self.cosine.std(0) / len(self.cosine) ** 0.5
 
     def histogram(self, bins: int = 40) -> Tensor:
-        """(layers, bins) fractions of the images whose cosine falls into equal bins from -1 to 1."""
+        """(layers, bins) fractions of the images whose cosine falls into equal bins from -1 to 1.
+
+        Raises:
+            ValueError: a cosine is not finite, so falls into none.
+        """
         return self._binned(bins).mean(0)
 
     def peak(self, bins: int = 40) -> Tensor:
@@ -198,6 +256,7 @@ class LayerSimilarity(NamedTuple):
         return torch.from_numpy(low), torch.from_numpy(high)
 
     def _binned(self, bins: int) -> Tensor:
+        finite(self.cosine, "cosine similarity", "measure it again")
         index = ((self.cosine + 1) / 2 * bins).long().clamp(0, bins - 1)
         return nn.functional.one_hot(index, bins).double()
 
@@ -235,6 +294,9 @@ def compare(
 
     Returns:
         Inversion time k → `LayerSimilarity`.
+
+    Raises:
+        ValueError: activations are not finite; the layer is named.
     """
     parts: dict[int, list] = {}
     for _, same in groupby(batches, key=lambda u: id(u.start)):  # one start at several times is looked at once
@@ -296,8 +358,16 @@ def _weights(path: Path, network: nn.Module) -> Mapping[str, Tensor]:
     except Exception as error:
         if not isinstance(error, RuntimeError | OSError | EOFError | ValueError | KeyError | pickle.UnpicklingError):
             raise
-        raise ValueError(f"{path}: expected a whole file of weights, got {str(error)[:200]}; copy it again") from error
-    shapes = {key: w.shape for key, w in network.state_dict().items()}
-    if not isinstance(source, Mapping) or {key: getattr(w, "shape", None) for key, w in source.items()} != shapes:
-        raise ValueError(f"{path}: expected weights of this {type(network).__name__}, got others; check the name")
+        raise ValueError(
+            f"{path}: expected a whole file of weights, got {str(error)[:200]}; compare its digest with the publisher's"
+        ) from error
+    if not isinstance(source, Mapping) or not all(isinstance(w, Tensor) for w in source.values()):
+        raise ValueError(f"{path}: expected weights, got {type(source).__name__}; save the state dict alone")
+    own = network.state_dict()
+    old = {name: w for name, w in own.items() if name.endswith("num_batches_tracked")}  # files before 2018 lack them
+    source = old | dict(source)
+    try:
+        check_weights({name: w.shape for name, w in own.items()}, source)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error} (a {type(network).__name__}; is it the name of another?)") from error
     return source

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from hierlib._finite import finite
 from hierlib.images.models import DiffusionModel
 from hierlib.images.sampler import forward_backward
 
@@ -20,6 +21,9 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     Args:
         a, b: (n, units) features, n ≥ 2 each.
 
+    Raises:
+        ValueError: the shapes differ from these, or features or their distance are not finite.
+
     >>> x = torch.randn(500, 3, generator=torch.Generator().manual_seed(0))
     >>> round(frechet_distance(x, x + torch.tensor([3.0, 4.0, 0.0])), 4)
     25.0
@@ -27,7 +31,8 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     a, b = _features(a, b)
     root = _root(a.T.cov())
     mixed = torch.linalg.eigvalsh(root @ b.T.cov() @ root).clamp_min(0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum() - 2 * mixed)
+    distance = (a.mean(0) - b.mean(0)).square().sum() + a.var(0).sum() + b.var(0).sum() - 2 * mixed
+    return float(finite(distance, "distance", "scale the features down"))
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
@@ -35,6 +40,9 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
     Args:
         a, b: (n, units) features, n ≥ 2 each. Two sets of one distribution give 0 on average, and may give less.
+
+    Raises:
+        ValueError: the shapes differ from these, or features or their distance are not finite.
     """
     a, b = _features(a, b)
 
@@ -45,7 +53,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
         k = kernel(x, x)
         return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
 
-    return float(within(a) + within(b) - 2 * kernel(a, b).mean())
+    return float(finite(within(a) + within(b) - 2 * kernel(a, b).mean(), "distance", "scale the features down"))
 
 
 def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, seed: int = 0, show: bool = True):
@@ -64,7 +72,7 @@ def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, s
         of the samples (nats) and their mean highest probability.
 
     Raises:
-        ValueError: there are too few images.
+        ValueError: there are too few images; samples, features or logits are not finite.
     """
     if len(images) < 2 * n or n < 2:
         raise ValueError(f"images: expected at least {2 * max(n, 2)} for n = {n}, got {len(images)}")
@@ -73,7 +81,8 @@ def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, s
     layer, logits = probe.layers[-2:]
     outs = [[probe(part) for part in x.split(256)] for x in sets]
     made, real, other = (torch.cat([out[layer].flatten(1) for out in parts]) for parts in outs)
-    chance = torch.cat([out[logits] for out in outs[0]]).double().softmax(1)
+    scores = finite(torch.cat([out[logits] for out in outs[0]]), f"logits of {probe.name}", "train it again")
+    chance = scores.double().softmax(1)
     shares = chance.argmax(1).bincount(minlength=chance.shape[1]) / n
     record = dict(
         samples=n,
@@ -110,7 +119,7 @@ def save_grid(path: Path, images: Tensor, columns: int = 16, scale: int = 1) -> 
 def _features(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"features: expected two sets (n ≥ 2, units), got {tuple(a.shape)} and {tuple(b.shape)}")
-    return a.double().cpu(), b.double().cpu()
+    return tuple(finite(x.double().cpu(), "features", "look at the network that made them") for x in (a, b))
 
 
 def _root(matrix: Tensor) -> Tensor:

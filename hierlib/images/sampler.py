@@ -7,14 +7,18 @@ import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
+from hierlib._finite import Watch
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.images.models import DiffusionModel
-from hierlib.networks.classifier import _read, _write
 from hierlib.networks.progress import Progress
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 
 class UTurns(NamedTuple):
@@ -26,21 +30,33 @@ class UTurns(NamedTuple):
     end: Tensor  #: the same shape, uint8
 
 
-def respaced(model: DiffusionModel, steps: int):
-    """The model's scheduler on a coarser grid of times, as OpenAI's `space_timesteps` spaces them.
+def respaced(model: DiffusionModel, steps: int) -> tuple[DDPMScheduler, list[int]]:
+    """The model's scheduler on a coarser grid of times, spaced as its option timestep_spacing says.
+
+    Models trained here and ADM have "linspace", which is how OpenAI's `space_timesteps` spaces them.
 
     Returns:
         The scheduler, and the times in increasing order, times[j] the training step of the respaced index j.
 
     Raises:
-        ValueError: more steps than the model was trained with, or fewer than 2.
+        ValueError: more steps than the model was trained with, or fewer than 2; a number of steps for which the times
+            leave out the end of the noise, as "leading" ones do unless it divides that of the training steps, or for
+            which diffusers makes one time too many, as it does of some "trailing" ones.
     """
     trained = len(model.scheduler.alphas_cumprod)
     if not 2 <= steps <= trained:
         raise ValueError(f"steps: expected 2 to {trained} for {model.name}, got {steps}")
     scheduler = copy.deepcopy(model.scheduler)
     scheduler.set_timesteps(steps)
-    return scheduler, scheduler.timesteps.flip(0).tolist()
+    times = scheduler.timesteps.flip(0).tolist()
+    if len(times) != steps or times[0] < 0 or not trained - trained / steps <= times[-1] < trained:
+        raise ValueError(
+            f"steps: expected a number of times from 0 to {trained - 1} that reach the end of the noise, got {steps}, "
+            f"which makes {len(times)} from {times[0]} to {times[-1]} (timestep_spacing "
+            f"{scheduler.config.timestep_spacing}, steps_offset {scheduler.config.steps_offset}); take a divisor of "
+            f"{trained}"
+        )
+    return scheduler, times
 
 
 def noised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: bool, rngs: list) -> Tensor:
@@ -60,13 +76,27 @@ def noised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: boo
 
 @torch.inference_mode()
 def denoised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, rngs: list, report=None) -> Tensor:
-    """Ancestral sampling from the respaced index k - 1 to a clean state, one generator an image."""
+    """Ancestral sampling from the respaced index k - 1 to a clean state, one generator an image.
+
+    Raises:
+        ValueError: what the network says, or the state, is not finite; the step is named.
+    """
     scheduler, times = respaced(model, steps)
+    watch = Watch(f"{model.name}, way back of {k} steps", _advice(model), model.dtype)
     for done, t in enumerate(reversed(times[:k]), start=1):
-        x = scheduler.step(model.output(x, t), t, x, generator=rngs).prev_sample
+        said = model.output(x, t)
+        x = scheduler.step(said, t, x, generator=rngs).prev_sample
+        watch(f"{done} (t = {t})", said, x)  # clipping would hide an infinity of the network in the state
         if report is not None:
             report(done)
+    watch.close()
     return x
+
+
+def _advice(model: DiffusionModel) -> str:
+    if model.dtype in (torch.float16, torch.bfloat16):
+        return "run the network in float32: model.to(dtype=torch.float32), or on the CPU (--device cpu)"
+    return "its weights are damaged, or they are not those of its options and its noise schedule"
 
 
 def uturns(
@@ -104,7 +134,8 @@ def uturns(
         `UTurns`, in the order of k, then of the images.
 
     Raises:
-        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is of another run.
+        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is of another run;
+            what the network says or makes is not finite.
     """
     _, times = respaced(model, steps)
     if bad := [j for j in k if not 1 <= j <= len(times)]:
@@ -118,7 +149,7 @@ def uturns(
     for j, i in jobs:
         start = images[i : i + batch]
         n = len(start)
-        identity = dict(model=model.name, digest=model.digest, steps=steps, seed=seed)
+        identity = model.identity | dict(steps=steps, seed=seed)
         identity |= dict(matched=matched, truncate=truncate)
         identity |= dict(k=j, first=i, start=hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest())
         path = None if folder is None else Path(folder) / f"k{j:04d}-{i:06d}-{i + n:06d}.safetensors"
@@ -136,7 +167,7 @@ def uturns(
             end = model.decode(denoised(model, x, j, steps=steps, rngs=rngs, report=report), truncate=truncate).cpu()
             made += n
             if path is not None:
-                _write(path, {"images": end.contiguous()}, identity)
+                write_tensors(path, {"images": end.contiguous()}, identity)
         finished += n * j
         yield UTurns(j, i, start, end)
 
@@ -159,7 +190,7 @@ def generator(device, seed: int, k: int, index: int) -> torch.Generator:
 
 
 def _finished(path: Path, identity: dict) -> Tensor:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about != identity:
         changed = [key for key in identity if about.get(key) != identity[key]]
         raise ValueError(

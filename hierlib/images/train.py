@@ -19,9 +19,11 @@ from hierlib.images import models
 from hierlib.images.card import model_card
 from hierlib.images.classifier import ImageCNN, classify, load_classifier
 from hierlib.images.files import write_idx
-from hierlib.images.models import LINEAR, exact_scheduler, load_small, save, small_config, unet
+from hierlib.images.models import load_small, save
 from hierlib.images.probe import cnn_probe
 from hierlib.images.quality import judge, save_grid
+from hierlib.images.schedule import LINEAR, exact_scheduler
+from hierlib.images.unet import small_config, unet
 from hierlib.networks.fit import Schedule, fit
 from hierlib.networks.progress import Progress
 

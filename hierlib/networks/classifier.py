@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
+from hierlib._finite import Watch, all_finite
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -102,16 +100,16 @@ class Classifier:
         tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.net.state_dict().items()}
         tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.g.rules)}
         about = dict(num_classes=self.g.num_classes, training=asdict(self.training), history=self.history)
-        _write(path, tensors, about)
+        write_tensors(path, tensors, about)
 
     @classmethod
     def load(cls, path: Path) -> Classifier:
         """Read a file written by `save`.
 
         Raises:
-            ValueError: the file is not of this kind.
+            ValueError: the file is not of this kind, or a weight is not finite.
         """
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(sum(k.startswith("rules.") for k in tensors)))
             v = int(rules[0].shape[0]) if len(rules) > 1 else int(rules[0].max()) + 1
@@ -122,6 +120,7 @@ class Classifier:
             net.load_state_dict({k[4:]: x.float() for k, x in tensors.items() if k.startswith("net.")})
         except (KeyError, IndexError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a classifier written by Classifier.save, got {error}") from error
+        all_finite({f"{path}: weight {k}": x for k, x in net.state_dict().items()}, "train it again")
         return cls(g, net.eval(), training, about["history"])
 
 
@@ -140,7 +139,8 @@ def train_classifier(
         A `Classifier`; its history has loss, train and test accuracy after each pass.
 
     Raises:
-        ValueError: a parameter is out of range, or the checkpoint belongs to another training.
+        ValueError: a parameter is out of range, the checkpoint belongs to another training, or the loss is not finite;
+            the step is named, and the checkpoint holds the pass before.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rng = torch.Generator().manual_seed(training.grammar_seed)
@@ -167,18 +167,21 @@ def train_classifier(
 
 def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
     net.train()
+    watch = Watch(f"training of the classifier, pass {epoch}", "lower the learning rate", torch.bfloat16)
     order, total = torch.randperm(len(x), generator=rng).to(x.device), 0.0
     for i in range(0, len(x), batch):
         part = order[i : i + batch]
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             logits = net(x[part].long())
         loss = nn.functional.cross_entropy(logits.float(), y[part])
+        watch(i // batch + 1, loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.detach() * len(part)
         if report is not None and i // batch % 20 == 0:
             report(dict(epoch=epoch, fraction=i / len(x), loss=float(loss.detach())))
+    watch.close()
     return float(total) / len(x)
 
 
@@ -200,11 +203,11 @@ def _write_checkpoint(path, training, net, optimizer, rng, history) -> None:
     tensors = {f"net.{k}": p.detach().cpu().contiguous() for k, p in net.state_dict().items()}
     tensors |= {f"adam.{i}.{k}": p.detach().cpu().contiguous() for i, s in state.items() for k, p in s.items()}
     tensors["rng"] = rng.get_state()
-    _write(path, tensors, dict(training=asdict(training), history=history))
+    write_tensors(path, tensors, dict(training=asdict(training), history=history))
 
 
 def _resume(path, training, net, optimizer, rng) -> list[dict]:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about.get("training") != asdict(training):
         raise ValueError(f"{path}: expected a checkpoint of {training}, got {about.get('training')}: move it away")
     net.load_state_dict({k[4:]: x for k, x in tensors.items() if k.startswith("net.")})
@@ -216,20 +219,3 @@ def _resume(path, training, net, optimizer, rng) -> list[dict]:
     optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()["param_groups"]))
     rng.set_state(tensors["rng"])
     return about["history"]
-
-
-def _write(path: Path, tensors: dict[str, Tensor], about: dict) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(tensors, part, metadata={"about": json.dumps(about)})
-    os.replace(part, path)
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()  # no dict: it can't be iterated itself
-            return {name: file.get_tensor(name) for name in names}, json.loads((file.metadata() or {})["about"])
-    except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected a safetensors file of this library, got {error}") from error

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hierlib._finite import Watch, all_finite, finite
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer
-from hierlib.networks.classifier import _read, _write
 from hierlib.networks.generation import Process, process
 
 
@@ -133,16 +134,16 @@ class TrainedDenoiser:
         """Write the network at its lowest validation loss, the rules and the record to one safetensors file."""
         tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.best.state_dict().items()}
         tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.training.grammar().rules)}
-        _write(path, tensors, dict(training=asdict(self.training), history=self.history, exact=self.exact))
+        write_tensors(path, tensors, dict(training=asdict(self.training), history=self.history, exact=self.exact))
 
     @classmethod
     def load(cls, path: Path) -> tuple[DenoiserTraining, Grammar, TreeUNet]:
         """Read a file written by `save`: the training, the grammar and the network.
 
         Raises:
-            ValueError: the file is not of this kind.
+            ValueError: the file is not of this kind, or a weight is not finite.
         """
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             t = DenoiserTraining(**about["training"])
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(t.L))
@@ -150,6 +151,7 @@ class TrainedDenoiser:
             net.load_state_dict({k[4:]: x.float() for k, x in tensors.items() if k.startswith("net.")})
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a denoiser written by TrainedDenoiser.save, got {error}") from error
+        all_finite({f"{path}: weight {k}": x for k, x in net.state_dict().items()}, "train it again")
         return t, Grammar(t.v, t.m, t.s, t.L, t.v, rules), net.eval()
 
 
@@ -165,6 +167,9 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
 
     Returns:
         `TrainedDenoiser`, on the CPU.
+
+    Raises:
+        ValueError: the loss is not finite; the step is named.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     g, x = training.grammar(), training.data()
@@ -177,6 +182,7 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
     net = TreeUNet(g.v, g.s, g.L, training.width).reset_parameters(rng).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True)
     history, total, best = [], 0.0, None
+    watch = Watch("training of the denoiser", "lower the learning rate", torch.bfloat16)
     due = _due(training)
     for step in range(training.steps):
         warm = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / training.steps)) / 2
@@ -186,13 +192,14 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(evidence)
         loss = _loss(logits.float(), batch.to(device))
+        watch(step + 1, loss)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         total += loss.detach()
         if step + 1 in due:
             with torch.no_grad():
-                now = _loss(net(held), valid).item()
+                now = finite(_loss(net(held), valid), f"validation loss, step {step + 1}", watch.advice).item()
             since = step + 1 - (history[-1]["step"] if history else 0)
             history.append(dict(step=step + 1, loss=float(total) / since, validation=now))
             total = 0.0

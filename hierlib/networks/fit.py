@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hierlib.networks.classifier import _read, _write
+from hierlib._finite import all_finite
+from hierlib._storage import read_tensors, write_tensors
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def fit(
         The weights that are kept, or None if the minutes ran out before the schedule ended.
 
     Raises:
-        ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss is not
-            finite.
+        ValueError: the batch is larger than the data; the checkpoint belongs to another training; the loss, or
+            a weight at the end, is not finite.
     """
     if not 1 <= schedule.batch <= num_data:
         raise ValueError(f"batch: expected 1 to {num_data}, the size of the data, got {schedule.batch}")
@@ -137,7 +138,9 @@ def fit(
     if step < schedule.steps:
         return None
     network.eval()
-    return kept or network.state_dict()
+    found = kept or network.state_dict()
+    all_finite({f"step {step}, weight {name}": w for name, w in found.items()}, "lower the learning rate")
+    return found
 
 
 def _average(kept: dict[str, Tensor], now: dict[str, Tensor], decay: float) -> None:
@@ -156,11 +159,11 @@ def _checkpoint(path, identity, network, optimizer, kept, step, running) -> None
     states = optimizer.state_dict()["state"]
     tensors |= {f"adam.{i}.{name}": w for i, state in states.items() for name, w in state.items()}
     copies = {k: w.detach().cpu().clone(memory_format=torch.contiguous_format) for k, w in tensors.items()}
-    _write(path, copies, dict(identity=identity, step=step, running=running))
+    write_tensors(path, copies, dict(identity=identity, step=step, running=running))
 
 
 def _resume(path, identity, network, optimizer, kept) -> tuple[int, float]:
-    tensors, about = _read(path)
+    tensors, about = read_tensors(path)
     if about.get("identity") != identity:
         raise ValueError(f"{path}: expected a checkpoint of {identity}, got {about.get('identity')}: move it away")
     parts: dict[str, dict] = {"net": {}, "kept": {}, "adam": {}}

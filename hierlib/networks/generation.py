@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._finite import Watch, finite
 from hierlib.diffusion import ddpm, ddpm_noise, reverse_process
 from hierlib.grammar import Grammar, encode
 from hierlib.inference import infer
@@ -85,13 +86,18 @@ class Masking:
 
         Returns:
             (n, d) int64, leaves 0…v-1.
+
+        Raises:
+            ValueError: the denoiser says what is not finite; the step is named.
         """
-        x = x_t.clone()
+        x, revealed = x_t.clone(), 0
+        watch = Watch("way back from masks", "look at the denoiser's weights, or run it in float32", patience=1)
         while len(rows := (x == self.v).any(1).nonzero()[:, 0]):
             seen = x[rows]
             order = torch.rand(seen.shape, generator=generator, device=x.device)
             leaf = order.masked_fill_(seen != self.v, -1).argmax(1)
             belief = denoise(self.noise.evidence(seen))[torch.arange(len(rows)), leaf]
+            watch(revealed := revealed + 1, belief)
             x[rows, leaf] = torch.multinomial(belief, 1, generator=generator)[:, 0]
         return x
 
@@ -271,10 +277,14 @@ def gap_to_exact(
     """Kullback-Leibler divergence of a denoiser's leaf marginals from the exact ones, on data at noise t.
 
     Over data of the grammar the mean of loss - exact_loss is that of kl: the truth is a draw from the exact posterior.
+
+    Raises:
+        ValueError: the denoiser's marginals are not finite.
     """
     evidence = how.noise.evidence(how.noise.corrupt(leaves, t, generator=generator), t)
     with torch.no_grad():
-        q = denoise(evidence).double().clamp_min(1e-30)
+        said = finite(denoise(evidence), f"the denoiser's marginals at t = {t:g}", "look at its weights")
+    q = said.double().clamp_min(1e-30)
     b = infer(g, evidence.double(), messages=False).marginals[0]
     kl = torch.xlogy(b, b / q).sum(-1).mean(1)
     losses = (-x.gather(-1, leaves[..., None]).log().mean((1, 2)) for x in (q, b))

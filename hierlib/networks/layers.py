@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 from torch import Tensor
 
-from hierlib.experiments.curves import crossing, half_height
 from hierlib.grammar import Grammar, sample
 from hierlib.inference import epsilon_overlap, posterior_sample
 from hierlib.networks.classifier import Classifier, TreeCNN
 from hierlib.networks.probe import fit_linear, moments, similarity
 from hierlib.noise import epsilon_evidence
-
-Array = NDArray[np.float64]
-BELOW, ABOVE = (0.35, 0.05), (0.05, 0.15)  # how far from the class's half height `order_of_layers` looks
 
 
 class Uturns(NamedTuple):
@@ -234,78 +227,3 @@ def _one_network(net: TreeCNN, turns: Uturns, again: Uturns, rows: int, rng: tor
         for name in ("own", "start"):
             fields[f"read_{name}"] = (("probe_eps", "layer", "level"), read[name].numpy())
     return xr.Dataset(fields, {"layer": seen.layers})
-
-
-def mean_interval(values: ArrayLike, level: float = 0.95) -> tuple[Array, Array, Array]:
-    """Mean over grammars of the mean over their networks, and its interval by Student's t over the grammars.
-
-    Networks of one grammar share rules and data, so that grammars are what is independent: three of them leave two
-    degrees of freedom, and the interval is wide.
-
-    Args:
-        values: (grammars, networks, …), at least two grammars; nan for a network that is not there.
-        level: coverage.
-
-    Returns:
-        mean, lo, hi, each of shape ``values.shape[2:]``.
-    """
-    each = np.nanmean(np.asarray(values, float), axis=1)
-    if len(each) < 2:
-        raise ValueError(f"expected at least 2 grammars, got {len(each)}: an interval needs them")
-    mean, half = each.mean(0), each.std(0, ddof=1) / len(each) ** 0.5 * stats.t.isf((1 - level) / 2, len(each) - 1)
-    return mean, mean - half, mean + half
-
-
-def above_chance(cosine: ArrayLike, baseline: ArrayLike) -> Array:
-    """A cosine on the scale where 0 is that of two unrelated data and 1 that of a datum with itself."""
-    cosine, baseline = np.asarray(cosine, float), np.asarray(baseline, float)
-    return (cosine - baseline) / (1 - baseline)
-
-
-class Order(NamedTuple):
-    """First layer minus logits, both by `above_chance`, on both sides of the transition."""
-
-    inverts: bool  #: the logits are ahead at every noise below, the first layer at every noise above
-    transition: float  #: ε at which the class is at half height by exact inference
-    below: Array  #: (T', 4) rows ε, mean, lo, hi
-    above: Array  #: (T'', 4)
-    crossing: tuple[float, float, float]  #: mean, lo, hi of the ε where the two cross; nan if some network has none
-
-
-def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:
-    """Decide whether the order of the layers inverts at the transition, from a result of `figure8`.
-
-    The rule: ε is below the transition from 0.35 to 0.05 before the class's half height, above it from 0.05 to 0.15
-    after it. The order inverts if the 95 % interval of the difference, first layer minus logits, is below zero at
-    *every* noise below and above zero at *every* noise above. A network with a fixed order fails on one side.
-
-    Args:
-        data: from `figure8`.
-        weights: "trained" or "untrained".
-
-    Raises:
-        ValueError: there is no noise on one of the sides, or the class has no half height.
-    """
-    found, eps = data.sel(weights=weights), data.eps.values
-    middle = half_height(eps, data.overlap.isel(level=-1).mean("grammar").values, chance=1 / data.attrs["v"]).t
-    cosine = found.cosine.transpose("grammar", "seed", "eps", "layer").values
-    height = above_chance(cosine, found.baseline.transpose("grammar", "seed", "layer").values[:, :, None])
-    ahead = height[..., 0] - height[..., -1]
-    rows = np.stack([eps, *mean_interval(ahead)], 1)
-    below = rows[(eps >= middle - BELOW[0]) & (eps <= middle - BELOW[1])]
-    above = rows[(eps >= middle + ABOVE[0]) & (eps <= middle + ABOVE[1])]
-    if not (len(below) and len(above)):
-        raise ValueError(f"expected noises on both sides of the class's half height, {middle:.3f}, got {eps.tolist()}")
-    near = (eps >= below[0, 0]) & (eps <= above[-1, 0])
-    cross = np.full(ahead.shape[:2], np.nan)
-    for i in np.ndindex(*cross.shape):
-        if not np.isnan(ahead[i]).any():
-            cross[i] = crossing(eps[near], height[i][near, -1], height[i][near, 0])
-    there = ~np.isnan(ahead).any(-1)
-    place = (np.nan,) * 3 if np.isnan(cross[there]).any() else tuple(map(float, mean_interval(cross)))
-    return Order(bool((below[:, 3] < 0).all() and (above[:, 2] > 0).all()), middle, below, above, place)
-
-
-def order_inverts(data: xr.Dataset, weights: str = "trained") -> bool:
-    """Whether the order of the layers inverts; the rule is that of `order_of_layers`."""
-    return order_of_layers(data, weights).inverts

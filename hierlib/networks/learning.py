@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
@@ -17,6 +15,8 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hierlib._locks import locked
+from hierlib._storage import write_dataset
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
@@ -191,18 +191,14 @@ def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:
 
 def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
     """Add a run to the file, which another command may be adding to as well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(path.name + ".lock.part").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(path.name + ".lock.part"), waiting=lambda _: None):  # the other one needs no second
         found = _opened(path)
         if found is not None and runs(row)[0] in runs(found):
             return  # the other command was faster
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
-        part = path.with_name(path.name + ".part")
-        found.to_netcdf(part, engine="netcdf4")
-        os.replace(part, path)
+        write_dataset(path, found)
 
 
 def _opened(path: Path) -> xr.Dataset | None:
@@ -234,8 +230,16 @@ def strings_needed(num_data: ArrayLike, curve: ArrayLike, chance: float) -> floa
     """P at which a curve over the number of training data is for good half-way from chance to 1, linear in ln P.
 
     inf where it ends below, nan where it begins above.
+
+    Raises:
+        ValueError: the curve is not finite somewhere, as where no tuple had legal parts that could be judged.
     """
     x, y, half = np.log(np.asarray(num_data, float)), np.asarray(curve, float), (1 + chance) / 2
+    if not np.isfinite(y).all():
+        at = np.asarray(num_data)[~np.isfinite(y)][0]
+        raise ValueError(
+            f"curve: expected finite fractions, got {y[~np.isfinite(y)][0]} at {at} data; draw more strings"
+        )
     if y[-1] <= half or y[0] > half:
         return np.inf if y[-1] <= half else np.nan
     i = int(np.flatnonzero(y <= half)[-1])
@@ -250,6 +254,9 @@ def learnt_in_order(table: xr.Dataset, chance: float) -> bool:
     Args:
         table: from `whole_seeds`; the mean over its seeds is looked at, at the lowest validation loss.
         chance: f, the fraction of tuples that the grammar allows.
+
+    Raises:
+        ValueError: a curve is not finite somewhere, so that nothing can be decided.
     """
     rule = table.rule.sel(checkpoint="best").mean("seed").transpose("process", "level", "num_data").values
     needed = np.array([[strings_needed(table.num_data, curve, chance) for curve in of] for of in rule])

@@ -8,7 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._finite import all_finite, finite
+
 Activations = Mapping[str, Tensor]
+ADVICE = "look at the network's weights and inputs, or run it in float32"
 
 
 class Moments(NamedTuple):
@@ -49,7 +52,7 @@ def moments(activations: Callable[[Tensor], Activations], batches: Iterable[Tens
         Layer → `Moments`, accumulated in float64.
 
     Raises:
-        ValueError: there are no inputs.
+        ValueError: there are no inputs, or a layer is not finite; it is named.
     """
     sums: dict[str, list] = {}
     for batch in batches:
@@ -62,7 +65,9 @@ def moments(activations: Callable[[Tensor], Activations], batches: Iterable[Tens
             total[2] = total[2] + (a * a).sum(axes)
     if not sums:
         raise ValueError("batches: expected at least one batch of inputs, got none")
-    return {name: Moments(total / n, square / n) for name, (n, total, square) in sums.items()}
+    found = {name: Moments(total / n, square / n) for name, (n, total, square) in sums.items()}
+    all_finite({f"layer {name}": each.second for name, each in found.items()}, ADVICE)  # nan and infinity stay in sums
+    return found
 
 
 def similarity(
@@ -79,7 +84,7 @@ def similarity(
         `Similarity`. Channels that never vary are left out; a pair of which one vanishes has cosine 0.
 
     Raises:
-        ValueError: the layers or shapes differ.
+        ValueError: the layers or shapes differ, or activations are not finite; the layer is named.
     """
     if list(a) != list(b) or not set(a) <= set(statistics):
         raise ValueError(f"expected the same layers, got {list(a)}, {list(b)} and statistics of {list(statistics)}")
@@ -90,6 +95,7 @@ def similarity(
         x, y = (_standardise(z[name], statistics[name], raw_second_moment) for z in (a, b))
         norm = (torch.linalg.vecdot(x, x) * torch.linalg.vecdot(y, y)).sqrt()
         cosine[name] = torch.linalg.vecdot(x, y) / torch.where(norm > 0, norm, 1)
+    all_finite({f"layer {name}": c for name, c in cosine.items()}, ADVICE)
     return Similarity(cosine)
 
 
@@ -127,7 +133,7 @@ def fit_linear(x: Tensor, y: Tensor, symbols: int, *, ridge: float = 1e-3) -> Li
         A `LinearProbe`.
 
     Raises:
-        ValueError: shapes or symbols do not fit.
+        ValueError: shapes or symbols do not fit, or activations are not finite.
 
     >>> x = torch.eye(3).repeat(5, 1)
     >>> fit_linear(x, x.argmax(1, keepdim=True), 3)(torch.eye(3)).flatten().tolist()
@@ -137,6 +143,7 @@ def fit_linear(x: Tensor, y: Tensor, symbols: int, *, ridge: float = 1e-3) -> Li
         raise ValueError(f"expected (n, units) and (n, places), got {tuple(x.shape)} and {tuple(y.shape)}")
     if y.min() < 0 or y.max() >= symbols:
         raise ValueError(f"y: expected symbols in 0…{symbols - 1}, got {int(y.min())}…{int(y.max())}")
+    finite(x, "x", ADVICE)
     target = torch.nn.functional.one_hot(y, symbols).to(x.dtype).flatten(1)
     centre, rate = x.mean(0), target.mean(0)
     x, target = x - centre, target - rate

@@ -13,7 +13,8 @@ import torch
 import typer
 import xarray as xr
 
-from hierlib.book.page.stamp import commit, versions
+from hierlib._provenance import commit, versions
+from hierlib._storage import write_dataset
 from hierlib.networks.fit import Schedule
 from hierlib.networks.progress import Progress
 from hierlib.text.bound import train
@@ -92,7 +93,6 @@ def fit_(
         if model is None:
             typer.echo(f"{out.name}  is not finished; the same command goes on")
             raise typer.Exit(3)
-        out.parent.mkdir(parents=True, exist_ok=True)
         model.save(out)
         checkpoint.unlink()
         typer.echo(f"{out.name}  validation loss {model.about['validation']:.3f} nats a word")
@@ -158,20 +158,13 @@ def uturns(
                 shown.skip(1)
                 continue
             one = study(found.network, x0, t, uniform, steps=steps, keep=keep).assign_attrs(facts)
-            _write(one, part)
+            write_dataset(part, one)
             shown.update(k + 1, f"t {t:g}")
         opened = [xr.load_dataset(part) for part in parts]
-        start = dict(start=(("window", "place"), x0.short().numpy()), passage=("window", passage.numpy()))
-        _write(xr.concat(opened, "t").assign(start).assign_attrs(facts), out)
+        start = dict(start=(("window", "place"), x0.int().numpy()), passage=("window", passage.numpy()))
+        write_dataset(out, xr.concat(opened, "t").assign(start).assign_attrs(facts))
         for part in parts:
             part.unlink()
         typer.echo(
             f"{out.name}  {windows} windows of {size.length} words, {samples} U-turns of each at {len(fractions)} t"
         )
-
-
-def _write(data: xr.Dataset, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    data.to_netcdf(part, engine="netcdf4", encoding={name: {"zlib": True, "complevel": 9} for name in data.data_vars})
-    part.replace(path)

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import regex as re
 import torch
 from torch import Tensor
 
 MASK, RARE = 0, 1  #: tokens of every vocabulary, for an erased word and for a word that the vocabulary lacks
 SPECIAL = ("▒", "…")  #: how these two are written
-_TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
-_NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(",.;:!?)]}"), set("([{")
+# Marks (vowel signs, accents) belong to what they stand on; so do the signs, without a width, that join or part the
+# letters of a word, say where it may be hyphenated or which way it runs.
+_LETTER, _ON = r"\p{L}\p{N}_", r"\p{M}\u00ad\u200c-\u200f\u2060\ufeff"
+_WORD = f"[{_LETTER}][{_LETTER}{_ON}]*"
+_TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^{_LETTER}\s][{_ON}]*")
+_NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(",.;:!?)]}،؛؟।॥۔"), set("([{")
 
 
 def split(text: str) -> list[str]:
     """Words and punctuation marks, one by one, as they stand in the text.
+
+    Letters, digits and their marks, of any script, make words; where a script parts its words by nothing, as Chinese
+    and Thai do, a word is all that stands between two marks of punctuation.
 
     >>> split("And God said, Let there be light: and there was light.")[:5]
     ['And', 'God', 'said', ',', 'Let']
@@ -109,9 +117,14 @@ def read_passages(path: Path) -> list[list[list[str]]]:
         got = "a folder" if path.is_dir() else "nothing there"
         raise ValueError(f"{path}: expected a plain text file, got {got}; check the path")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except OSError as error:
+        raise ValueError(f"{path}: expected a plain text file, got {error}; check who may read it") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected UTF-8 text, got other bytes ({error}); convert it, as with iconv") from None
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # those of UTF-32 start so, too
+        got = f"{'UTF-16 or UTF-32' if wide else 'other bytes'} ({error})"
+        raise ValueError(f"{path}: expected UTF-8 text, got {got}; convert it, as with iconv") from None
     paragraphs = [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
     if len(paragraphs) == 1:
         paragraphs = paragraphs[0].splitlines()

@@ -92,5 +92,5 @@ def study(
     found = dict(kept=kept, variance=variance, independent=independent, belief=belief, squared=squared)
     packed = {name: ("window", value.float().numpy()) for name, value in found.items()}
     packed["pairs"] = ("window", "distance"), covariance(y, x0).float().numpy()
-    packed["sample"] = ("window", "run", "place"), y[:, :keep].short().numpy()
+    packed["sample"] = ("window", "run", "place"), y[:, :keep].int().numpy()
     return xr.Dataset(packed).expand_dims(t=[t])

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierlib.networks.classifier import _read, _write
+from hierlib._finite import all_finite
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.text.corpus import MASK, Vocabulary
 
 
@@ -116,19 +117,19 @@ class TextModel:
     def save(self, path: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write a safetensors file, first under a temporary name."""
         tensors = {k: w.detach().to("cpu", dtype).contiguous() for k, w in self.network.state_dict().items()}
-        _write(path, tensors, dict(self.about, size=asdict(self.network.size), words=self.vocabulary.words))
+        write_tensors(path, tensors, dict(self.about, size=asdict(self.network.size), words=self.vocabulary.words))
 
     @classmethod
     def load(cls, path: Path) -> TextModel:
         """Read it again, in float32.
 
         Raises:
-            ValueError: it is no such file.
+            ValueError: it is no such file, or a weight is not finite.
         """
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: expected a model of `python -m hierlib.train text fit`, got nothing there")
-        tensors, about = _read(path)
+        tensors, about = read_tensors(path)
         try:
             size, words = Size(**about.pop("size")), Vocabulary(tuple(about.pop("words")))
             network = MaskedModel(size)
@@ -137,4 +138,5 @@ class TextModel:
             raise ValueError(
                 f"{path}: expected a masked-diffusion language model, got another file ({error})"
             ) from None
+        all_finite({f"{path}: weight {k}": w for k, w in tensors.items()}, "train it again")
         return cls(network.eval(), words, about)

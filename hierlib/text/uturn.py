@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from hierlib._finite import finite, precision
 from hierlib.text.corpus import MASK
 
 #: From tokens (n, d) with `MASK` and places (rows (k,), columns (k,)) to log probabilities (k, vocabulary).
@@ -57,7 +58,8 @@ def uturn(
         (n, samples, d) int64.
 
     Raises:
-        ValueError: a shape, t or a number is wrong, or a start has erased words.
+        ValueError: a shape, t or a number is wrong, or a start has erased words; what the denoiser says is not finite,
+            and the step is named.
     """
     n, d = x0.shape
     if uniform.ndim != 4 or uniform.shape[0] != n or uniform.shape[2:] != (3, d):
@@ -83,13 +85,19 @@ def uturn(
             due = (place >= first[:, None]) & (place < last[:, None])
             where = due.nonzero(as_tuple=True)[0], order[on][due]
             log_p = denoiser(x[on], where)
-            x[on[where[0]], where[1]] = draw(log_p, pick[on[where[0]], where[1]])
+            name = f"way back of {int(taken[rows[0]])} steps, step {step + 1}"
+            x[on[where[0]], where[1]] = draw(log_p, pick[on[where[0]], where[1]], name)
     return x.reshape(n, samples, d)
 
 
-def draw(log_p: Tensor, uniform: Tensor) -> Tensor:
-    """One draw from each row of log probabilities (k, v) by its own uniform number (k,), inverting the distribution."""
+def draw(log_p: Tensor, uniform: Tensor, name: str = "draw") -> Tensor:
+    """One draw from each row of log probabilities (k, v) by its own uniform number (k,), inverting the distribution.
+
+    Raises:
+        ValueError: a row does not sum to a finite number; name says which.
+    """
     total = log_p.double().exp().cumsum(1)
+    finite(total[:, -1], f"{name}, probabilities in {precision(log_p.dtype)}", "look at the model's weights")
     chosen = torch.searchsorted(total, (uniform * total[:, -1])[:, None], right=True)[:, 0]
     return chosen.clamp_max(log_p.shape[1] - 1)
 
@@ -103,6 +111,9 @@ def calibration(denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, batch
 
     Returns:
         Two tensors (n,), float64, sums over samples and erased words divided by their number; nan if none was.
+
+    Raises:
+        ValueError: what the denoiser says is not finite.
     """
     n, samples, _, d = uniform.shape
     gone = uniform[:, :, 0].reshape(-1, d) < t
@@ -111,6 +122,7 @@ def calibration(denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, batch
     for rows in torch.arange(n * samples).split(batch):
         where = gone[rows].nonzero(as_tuple=True)
         p = denoiser(truth[rows].masked_fill(gone[rows], MASK), where).double().exp()
+        finite(p, f"belief at t = {t:g}", "look at the model's weights")
         belief.index_add_(0, rows[where[0]], p.gather(1, truth[rows][where][:, None])[:, 0])
         squared.index_add_(0, rows[where[0]], p.square().sum(1))
     count = gone.reshape(n, -1).sum(1)

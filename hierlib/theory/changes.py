@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._finite import all_finite, finite
 from hierlib.experiments.uturns import Noise, drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior, posterior_sample
@@ -62,7 +63,11 @@ def kept_moments(g: Grammar, evidence: Tensor, x0: Tensor, leaf: Tensor | None =
 def moments_of(
     log_evidence: Callable[[Tensor], Tensor], evidence: Tensor, x0: Tensor, leaf: Tensor | None = None
 ) -> Kept:
-    """The same for any model of data, given its log evidence: (batch, d, v) to (batch,), twice differentiable."""
+    """The same for any model of data, given its log evidence: (batch, d, v) to (batch,), twice differentiable.
+
+    Raises:
+        ValueError: shapes differ; a log evidence or a moment is not finite.
+    """
     if evidence.ndim != 3 or x0.shape != evidence.shape[:2]:
         raise ValueError(
             f"expected evidence (batch, d, v) and x0 (batch, d), got {tuple(evidence.shape)} and {tuple(x0.shape)}"
@@ -70,11 +75,13 @@ def moments_of(
     h = torch.zeros(x0.shape, dtype=torch.float64, device=evidence.device, requires_grad=True)
     here = torch.nn.functional.one_hot(x0, evidence.shape[2]).to(torch.float64)
     log_z = log_evidence(evidence.double() * torch.exp(h[..., None] * here))
+    finite(log_z, "log evidence", "a datum is impossible, or its evidence is not finite")
     (mean,) = torch.autograd.grad(log_z.sum(), h, create_graph=True)
     (with_all,) = torch.autograd.grad(mean.sum(), h, retain_graph=leaf is not None)
     one = None
     if leaf is not None:
         (one,) = torch.autograd.grad(mean.gather(1, leaf[:, None]).sum(), h)
+    all_finite({"probability that a leaf is kept": mean, "covariance of kept leaves": with_all}, "see the log evidence")
     return Kept(mean.detach(), with_all, one)
 
 
@@ -225,6 +232,8 @@ def sampled_moments(y: Tensor, x0: Tensor, s: int) -> Moments:
 
 def correlation_length(C: ArrayLike, s: int) -> Array:
     """Mean distance of two leaves, each pair weighted by the covariance of their changes; s^l where they meet at l.
+
+    nan where no two leaves change together.
 
     Args:
         C: (…, L+1) as in `Moments` or `MeanFieldChanges`.

@@ -266,8 +266,12 @@ def _integer(name: str, x: ArrayLike) -> Array:
 
 
 def _parameters(v: ArrayLike, m: ArrayLike, s: ArrayLike) -> tuple[Array, Array, Array]:
-    """v, m, s as float64 (v^s may exceed an int64), checked."""
+    """v, m, s as float64 (v^s may exceed an int64, but not a float64), checked."""
     v, s, m = _integer("v", v), _integer("s", s), np.asarray(m, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(v**s)
+    if bad.any():
+        raise ValueError(f"v, s: expected v^s below 1.8e308, got v = {_worst(v, bad):g} and s = {_worst(s, bad):g}")
     top = v ** (s - 1)
     bad = ~((m >= 1) & (m <= top))
     if np.any(bad):

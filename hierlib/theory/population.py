@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._finite import finite
 from hierlib.grammar import check_parameters
 from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 
@@ -105,7 +106,8 @@ def density_evolution(
         `Levels`, float64.
 
     Raises:
-        ValueError: a parameter is out of range, or beliefs contradict each other, so that no symbol is left.
+        ValueError: a parameter is out of range; beliefs are not finite or contradict each other, so that no symbol is
+            left.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> run = density_evolution(leaf_sampler(None, 0.5, v=32), m=8, s=2, L=3, size=500, generator=generator)
@@ -180,6 +182,7 @@ def _parts(beliefs: list[Tensor], m: int) -> list[tuple[Tensor, ...]]:
 
 def _total(message: Tensor) -> Tensor:
     total = message.sum(0, keepdim=True)
+    finite(total, "leaves, beliefs of a level", "draw finite evidence")
     if not (total > 0).all():
         raise ValueError("leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all")
     return total

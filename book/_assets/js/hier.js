@@ -16,6 +16,6 @@
   addEventListener("resize", mark);
 })();
 
-// From the disk a page cannot fetch another, so search shows its finds without the lines around them.
-if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined")
+// From the disk, or in a sandboxed frame, a page cannot fetch another, so search shows its finds without the lines around.
+if (self.origin === "null" && typeof DOCUMENTATION_OPTIONS !== "undefined")
   DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hierlib.book.figures.strata import strata_still
+from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import palette
 
 
@@ -59,6 +61,24 @@ def levels_html(
         ],
     }
     return _MARKUP.format(data=json.dumps(data, separators=(",", ":")), last=len(t) - 1, start=start, rows=L + 1)
+
+
+def linked(kept: Sequence[np.ndarray], stops: ArrayLike, t: ArrayLike, curves: ArrayLike, turn: int) -> Drawing:
+    """One U-turn of one datum, level by level, above the curves of all levels: a slider sets the noise of both.
+
+    Args:
+        kept, curves: as for `levels_html`.
+        stops: its t, times of Gaussian noise. t: its curve_t.
+        turn: place in stops about which the class goes; the still shows six stops around it.
+    """
+    stops = np.asarray(stops, float)
+    six = np.clip(turn + np.array([-7, -2, 1, 4, 9, 18]), 0, len(stops) - 1)
+    live = levels_html(kept, stops, np.exp(-2 * stops), t, curves, start=int(six[2]))
+    alt = (
+        "Above, rows of coloured cells, the class on top; below, falling curves of all levels against noise. Just past "
+        "the threshold the upper rows are grey while the bottom rows are still mostly coloured."
+    )
+    return Drawing(strata_still([level[None] for level in kept], stops, show=six), alt, live)
 
 
 _MARKUP = """<div class="live-stage" data-live="level-curves">

@@ -1,7 +1,8 @@
 """The live figure of a small grammar: noise, exact beliefs and ways back, all computed in the reader's browser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -9,7 +10,9 @@ from numpy.typing import ArrayLike
 
 from hierlib import Grammar
 from hierlib.book.figures.trees import ink_on, stage
-from hierlib.book.page.style import CHANGED, ERASED, PAPER, palette
+from hierlib.book.page.glue import Drawing
+from hierlib.book.page.style import CHANGED, ERASED, PAPER, WIDTH, palette
+from hierlib.experiments.uturns import SeenTurn
 
 _BAND, _CELL, _GAP = 0.16, 0.46, 0.05  # of a row's height: beliefs, the way back, the space between them
 
@@ -37,6 +40,28 @@ def grammar_html(g: Grammar, t: ArrayLike, start: int = 0) -> str:
     data = {"t": times, "ticks": [z for z in ticks if t[0] <= z <= t[-1]]}
     script = stage("small-grammar", g, **data).removesuffix("</div>")
     return script + _MARKUP.format(last=len(t) - 1, start=start, rows=g.L + 1)
+
+
+def turns_of_your_own(g: Grammar, stops: ArrayLike, x: Sequence, turns: Mapping[float, SeenTurn]) -> Drawing:
+    """A datum of a small grammar under noise, its exact beliefs and ways back: live; in print, at a few noises.
+
+    Args:
+        g, stops: of the live figure, as for `grammar_html`; it starts at about t = 0.3.
+        x: the symbols of one datum, one array of s^(L-l) a level.
+        turns: by time of Gaussian noise, its U-turn as of `seen_turn`, the first of those of each.
+    """
+    stops = np.asarray(stops, float)
+    fig, axes = plt.subplots(len(turns), 1, figsize=(WIDTH, 2.4 * len(turns)), squeeze=False)
+    for ax, (t, turn) in zip(axes[:, 0], turns.items(), strict=True):
+        belief = [np.asarray(level)[0] for level in turn.belief]
+        draw_grammar(ax, x, belief, [level[0] for level in turn.y])
+        ax.set_title(f"$t = {t}$: belief in the class {float(belief[-1][0]):.3f}, in a leaf {belief[0].mean():.3f}")
+    alt = (
+        f"{g.L + 1} rows of cells, the class on top and {g.d} leaves at the bottom; each cell has a band that fades as "
+        "the belief in its symbol does. With little noise a few leaves are ringed and crossed. With more, whole blocks "
+        "below a crossed cell are. With much noise the class and most cells are, but many leaves are still filled."
+    )
+    return Drawing(fig, alt, grammar_html(g, stops, start=int(np.abs(stops - 0.3).argmin())))
 
 
 def draw_grammar(ax: Axes, x: Sequence, belief: Sequence, y: Sequence) -> None:

@@ -105,6 +105,9 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
         value: a number, or an `Interval` with its own ends (which may just miss it: they come from resampling).
         fmt: a format specification; the same for the value and its interval. ".0%" gives 12 %.
         interval: None or the pair (lo, hi).
+
+    Raises:
+        ValueError: the value is outside its interval.
     """
     if isinstance(value, Interval):
         value, lo, hi = value

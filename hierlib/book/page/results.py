@@ -11,10 +11,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import yaml
 
-from hierlib.book.page.stamp import commit, run_facts, run_folder, versions
+from hierlib._provenance import commit, versions
+from hierlib.book.page.stamp import run_facts, run_folder
 from hierlib.experiments.curves import Interval
+
+MADE = ("chapter", "parameters", "seed", "versions", "commit", "key", "seconds")  # what `save` adds to the data
 
 
 class Record(dict):
@@ -95,8 +99,13 @@ def save(name: str, data) -> Path | None:
 
     Returns:
         The file, or None outside a run.
+
+    Raises:
+        ValueError: the name is none or is taken, or the file would not hold just these data.
     """
     import xarray as xr
+
+    from hierlib._netcdf import write as write_netcdf
 
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"name: expected lower-case letters, digits and hyphens, got {name!r}")
@@ -121,10 +130,20 @@ def save(name: str, data) -> Path | None:
         raise ValueError(f"{name}: saved twice in this run")
     if text is not None:
         return _write(path, text)
+    if taken := sorted(set(MADE) & set(data.attrs)):
+        raise ValueError(f"{name}: the attribute {taken[0]!r} says what made the data; call yours by another name")
     attributes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in made.items()}
-    part = path.with_suffix(".part")
-    data.assign_attrs(attributes).to_netcdf(part, engine="netcdf4")
-    return part.replace(path)
+    try:
+        return write_netcdf(data.assign_attrs(attributes), path)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
+def records(answers: Mapping[str, object], *, optional: bool = False) -> None:
+    """Answers many rows: by id what `record` takes as value, or a pair of it and its interval."""
+    for id, answer in answers.items():
+        value, interval = answer if isinstance(answer, tuple) and not isinstance(answer, Interval) else (answer, None)
+        record(id, value, interval, optional=optional)
 
 
 def _exists(*values) -> bool:
@@ -132,15 +151,25 @@ def _exists(*values) -> bool:
 
 
 def is_number(x) -> bool:
-    return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
+    return isinstance(x, int | float) and not isinstance(x, bool) and (isinstance(x, int) or math.isfinite(x))
 
 
 def plain(value):
-    """Arrays, tensors and numpy scalars as Python's own numbers and lists; refuses what is not finite."""
+    """Arrays, tensors and numpy scalars as Python's own numbers and lists.
+
+    What is not finite, is masked or is a time is refused. The keys of a mapping become strings, as JSON has no others.
+    """
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M", "V"):  # their tolist may be whole numbers
+        raise ValueError(f"expected numbers, True or False, or strings, got {value.dtype}; write it as text")
+    if isinstance(value, np.ma.MaskedArray) and value.mask.any():
+        raise ValueError(f"expected numbers, got an array of which some are masked: {value!r}; leave these out")
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        found = {str(k): plain(v) for k, v in value.items()}
+        if len(found) < len(value):
+            raise ValueError(f"expected keys that differ as strings, got {list(value)}")
+        return found
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
     if isinstance(value, bool | str) or value is None or is_number(value):

@@ -1,17 +1,14 @@
-"""What made a result: commit, versions, seed, parameters, device, duration."""
+"""What made a page: the run it is from, and the table that says so under it."""
 
 import html
-import importlib.metadata
 import json
 import os
-import platform
-import subprocess
 import time
-from functools import lru_cache
 from pathlib import Path
 
+from hierlib._provenance import commit, device, versions
+
 RUN_DIR = "HIERLIB_RUN_DIR"  # set by the runner: the folder of the run, which holds run.json
-_PACKAGES = ("hierlib", "torch", "numpy", "diffusers")
 
 
 def run_folder() -> Path | None:
@@ -24,47 +21,6 @@ def run_facts() -> dict:
     """What the runner wrote down before the start: chapter, parameters, key, commit, started. May be empty."""
     folder = run_folder()
     return json.loads((folder / "run.json").read_text("utf-8")) if folder else {}
-
-
-def versions() -> dict[str, str]:
-    """Of Python and the packages that results depend on most; the lock has the others."""
-    return dict(_versions())
-
-
-@lru_cache
-def _versions() -> dict[str, str]:
-    """Read once a process, as packages are imported once: a sweep asks at every point."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def commit(folder: Path) -> str:
-    """The commit checked out in `folder`, with "+ changes" where the tree differs from it, or "unknown"."""
-
-    def git(*words: str) -> str:
-        ask = ["git", "-C", str(folder), *words]
-        return subprocess.run(ask, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL).stdout.strip()
-
-    try:
-        name = git("rev-parse", "--short=10", "HEAD")
-        return f"{name} + changes" if git("status", "--porcelain") else name
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def device() -> str:
-    """The accelerator that this process has used, or the processor."""
-    import torch
-
-    if torch.cuda.is_initialized():
-        return f"{torch.cuda.get_device_name()} (CUDA {torch.version.cuda})"
-    threads = torch.get_num_threads()
-    return f"CPU, {platform.machine()}, {threads} thread{'s' * (threads > 1)}"
 
 
 class Stamp:

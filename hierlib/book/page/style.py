@@ -242,7 +242,7 @@ def noise_ruler(
     ax: Axes,
     alpha_bar: Callable[[np.ndarray], np.ndarray] | None = None,
     *,
-    half: float | None = None,
+    half: float | Interval | None = None,
     band: tuple[float, float] | None = None,
     chance: float | None = None,
     label: str = "noise $t$",
@@ -251,14 +251,17 @@ def noise_ruler(
 
     Args:
         alpha_bar: the schedule, monotone in x; a second row of ticks then shows it.
-        half: the noise at which the class is at half height, marked by an open triangle.
-        band: its 95 % interval, shaded.
+        half: the noise at which the class is at half height, marked by an open triangle; an `Interval` is shaded,
+            too, and one that is not finite (there is no half height) leaves no mark.
+        band: its 95 % interval, where half is a number.
         chance: the height of the dotted line of chance.
     """
     colour = _STOPS[-1]
     ax.set_xlabel(label)
     if chance is not None:
         ax.axhline(chance, color=CHANCE, linestyle=":", linewidth=1.2, zorder=0)
+    if isinstance(half, Interval):
+        half, band = (half.value, half.bounds) if np.isfinite(half).all() else (None, None)
     if band is not None:  # with an outline: to be seen in light and dark
         ax.axvspan(*band, facecolor=(colour, 0.3), edgecolor=colour, linewidth=0.6, zorder=0)
     if half is not None:

@@ -1,12 +1,14 @@
 """The results of benchmarks/ for a page: where they are, what made them, and the power laws fitted to them."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
+from scipy.optimize import nnls
 
 from hierlib.book.runs.checkout import find_checkout
 
@@ -90,3 +92,111 @@ def exponent(rows: list[dict], axis: str) -> PowerLaw:
         return power_law([row["leaves"] for row in rows], time)
     messages, factors = (np.array([row[key] for row in rows]) for key in ("messages", "factors"))
     return power_law(factors / messages, time / messages)
+
+
+def spread(rows: Sequence[Mapping]) -> np.ndarray:
+    """Microseconds a datum of points of scaling.json: median, least and most over the rounds, (3, points)."""
+    return np.array([[row["microseconds_per_datum"][k] for k in ("median", "min", "max")] for row in rows]).T
+
+
+class SymbolsAndFactors(NamedTuple):
+    """Nanoseconds a message = per_symbol · v + per_factor · v·m·s, least squares of the relative error."""
+
+    per_symbol: float
+    per_factor: float
+    factors: np.ndarray  #: (points,) v·m·s of the points that were fitted
+    error: float  #: median relative error at them
+
+
+def symbols_and_factors(rows: Mapping[str, Sequence[Mapping]]) -> SymbolsAndFactors:
+    """Fit the two rates to the points of scaling.json that vary m, v and s."""
+    points = [row for axis in "mvs" for row in rows[axis]]
+    messages, all_factors = (np.array([row[key] for row in points]) for key in ("messages", "factors"))
+    factors, v = all_factors / messages, np.array([row["parameters"]["v"] for row in points])
+    time = 1000 * spread(points)[0] / messages
+    (per_symbol, per_factor), _ = nnls(np.column_stack([v, factors]) / time[:, None], np.ones(len(time)))
+    error = np.median(abs((per_symbol * v + per_factor * factors) / time - 1))
+    return SymbolsAndFactors(float(per_symbol), float(per_factor), factors, float(error))
+
+
+class Goal(NamedTuple):
+    """What was wanted of a number, and what it came to."""
+
+    value: float | None  #: None: not measured
+    least: float | None = None
+    most: float | None = None
+    unit: str = "{:.3g}"  #: how the value is shown
+
+    @property
+    def short(self) -> float:
+        """By which factor it is missed; at most 1 if it is reached."""
+        return self.least / self.value if self.least else self.value / self.most
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not measured"
+        word = "reached" if self.short <= 1 else f"missed, by a factor of {self.short:.2f}"
+        return f"{self.unit.format(self.value)}: {word}"
+
+
+MARGINALS = "infer, marginals only"  # the row of cpu.json that all else is compared with
+
+
+def contenders(files: Mapping[str, Mapping], title: str) -> dict[str, tuple[float, float]]:
+    """Of one size of tree: by name the microseconds a datum, and how many times slower than hierlib that is.
+
+    Args:
+        files: `results` of "peers", "cpu" and "roofline"; the last two know more of the size called "paper".
+    """
+    found = files["peers"]["cases"][title]["contenders"]
+    ratios = {name: row["times_slower_than_hierlib"] for name, row in found.items() if "failed" not in row}
+    own = found["hierlib"]["microseconds_per_datum"]["median"]
+    if title == "paper":
+        paper = files["cpu"]["cases"]["paper"]
+        own, fast = paper["microseconds_per_datum"][MARGINALS]["median"], paper["times_faster_than_authors"]
+        ratios["hierlib, plain torch"] = fast[MARGINALS] / fast["infer, plain torch"]
+        ratios["the authors' code"] = fast[MARGINALS]
+        ratios["the limit of this machine"] = 1 / files["roofline"]["cases"]["paper"]["times_the_limit"]
+    return {name: (own * ratio, ratio) for name, ratio in ratios.items()}
+
+
+def goals(files: Mapping[str, Mapping]) -> dict[str, Goal]:
+    """What was wanted before anything was measured, and what the result files say; see the table of the page."""
+    cpu, paper = files["cpu"]["cases"], files["cpu"]["cases"]["paper"]
+    faster = {title: case.get("times_faster_than_authors", {}) for title, case in cpu.items()}
+    grown, two = paper.get("peak_memory_growth_MiB", {}), paper.get("two_times_one", {})
+    steps = {step: row["median"] for step, row in files["scaling"]["noise"]["microseconds_per_datum"].items()}
+    memory = grown["authors"] / grown[MARGINALS] if {"authors", MARGINALS} <= set(grown) else None
+    return {
+        "full": Goal(faster["paper"].get("infer"), least=300),
+        "overlap": Goal(faster["paper"].get("ε evidence and overlaps"), least=500),
+        "sampling": Goal(faster["paper"].get("posterior_sample"), least=100),
+        "memory": Goal(memory, least=50, unit="1/{:.0f}"),
+        "limit": Goal(files["roofline"]["cases"]["paper"]["times_the_limit"], most=3),
+        "threads": Goal(two.get("infer", {}).get("threads"), least=1.7),
+        "threads_marginals": Goal(two.get(MARGINALS, {}).get("threads"), least=1.7),
+        "noise": Goal(paper.get("evidence_times_inference", {}).get("Gaussian"), most=2),
+        "noise_marginals": Goal((steps["corrupt"] + steps["evidence"]) / steps["infer"], most=2),
+        "one": Goal(faster.get("one datum", {}).get("infer"), least=50),
+        "three": Goal(faster.get("three children", {}).get("infer"), least=250),
+        "many": Goal(faster.get("many data", {}).get("infer"), least=200),
+    }
+
+
+def about(x: float) -> str:
+    """A positive number to two or three digits, without an exponent.
+
+    >>> about(783.6), about(29.44), about(1.234)
+    ('784', '29', '1.2')
+    """
+    return f"{x:,.0f}" if x >= 99.5 else f"{x:.0f}" if x >= 9.95 else f"{x:.1f}"
+
+
+def power_of_ten(x: float) -> str:
+    """A small positive number to one digit.
+
+    >>> power_of_ten(4.2e-7), power_of_ten(0.0)
+    ('4 × 10⁻⁷', 'nothing')
+    """
+    digit, power = f"{x:.0e}".split("e")
+    return f"{digit} × 10⁻" + "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(k)] for k in str(-int(power))) if x else "nothing"

@@ -89,7 +89,7 @@ def chapter(root: Path, slug: str) -> Chapter:
     known = chapters(root)
     if slug in known:
         return known[slug]
-    for path in sorted((root / "book").glob("*.md")):  # also one that the table of contents does not name yet
+    for path in sorted((root / "book").glob("[!.]*.md")):  # also one that the table of contents does not name yet
         each = Chapter(_slug(path), path, root)
         if slug in (each.slug, path.stem, path.name, f"book/{path.name}") and _is_notebook(path):
             return each

@@ -1,20 +1,16 @@
 """All runs of one chapter or quantity in a folder, as one labelled xarray.Dataset."""
 
 import json
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import xarray as xr
 
-from hierlib.book.page.results import is_number
+from hierlib._netcdf import write as write_netcdf
+from hierlib.book.runs.join import SECONDS, Part, join
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import checksums
-
-CELLS = 2 * 10**8  # numbers of one variable; 1.6 GB
 
 
 @dataclass
@@ -25,13 +21,15 @@ class Collected:
     runs: int
     damaged: list[str] = field(default_factory=list)  #: folders whose files are not those of the run, and why
     older: int = 0  #: runs of an earlier state of the code, left out
+    notes: list[str] = field(default_factory=list)  #: how the dataset differs from those of the runs
 
 
 def collect(folder: Path, of: str | None = None) -> Collected:
     """Reads every finished run below a folder; damaged ones are named and left out.
 
     The dimensions are the parameters that vary between the runs; points that are missing are nan. Variables are those
-    of the datasets that the runs have saved, the answers to claims (`claim:id`), and the seconds that each took.
+    of the datasets that the runs have saved, the answers to claims (`claim:id`, and `claim:id:low`, `claim:id:high`
+    where there is an interval), and the seconds that each took, which are nan for a point that is missing and no other.
 
     Args:
         folder: what a sweep wrote to.
@@ -60,14 +58,25 @@ def collect(folder: Path, of: str | None = None) -> Collected:
         raise BadRequest(f"{folder} holds no finished run{f' of {of}' if of else ''}{more}; `hierlib sweep` makes some")
     newest = max(found, key=lambda run: run.facts["started"]).facts.get("code")
     now = [run for run in found if run.facts.get("code") == newest]
-    return Collected(_join(now), len(now), damaged, len(found) - len(now))
+    runs, notes = _once(now)
+    data, more = join([run.part for run in runs])
+    left = sorted({name for run in runs for name in run.left})
+    notes += [*more, *([f"not in the dataset, but in the runs' folders: {', '.join(left)}"] if left else [])]
+    facts = [run.facts for run in runs]
+    attributes = {
+        "chapter": facts[0]["chapter"],
+        "commits": json.dumps(sorted({each["commit"] for each in facts})),
+        "versions": json.dumps([json.loads(v) for v in sorted({json.dumps(each["versions"]) for each in facts})]),
+        "runs": len(runs),
+    }
+    return Collected(data.assign_attrs(attributes), len(runs), damaged, len(found) - len(now), notes)
 
 
 @dataclass
 class _Run:
     facts: dict
-    values: Mapping
-    data: dict[str, xr.DataArray]
+    part: Part
+    left: list[str]  #: what of it is not collected
 
     @classmethod
     def read(cls, folder: Path) -> "_Run":
@@ -77,22 +86,28 @@ class _Run:
             if wanted.get(name) != here.get(name):
                 word = "is missing" if name not in here else "is not of the run" if name not in wanted else "is damaged"
                 raise ValueError(f"{name} {word}")
-        values = facts["parameters"]
-        files, data = sorted(folder.glob("data/*.nc")), {}
-        for path in files:
+        part = Part(folder.name, facts["parameters"], {}, {SECONDS: float(facts["seconds"])})
+        for path in sorted(folder.glob("data/*.nc")):
             with xr.open_dataset(path, engine="netcdf4") as source:
-                loaded = source.load()
-            _same(json.loads(loaded.attrs["parameters"]), values)
-            prefix = "" if len(files) == 1 else f"{path.stem}:"
-            data |= {f"{prefix}{name}": loaded[name] for name in loaded.data_vars}
+                part.files[path.stem] = source.load()
+            _same(json.loads(part.files[path.stem].attrs["parameters"]), part.values)
+        left = [path.name for path in sorted(folder.glob("data/*")) if path.suffix != ".nc"]
         if (folder / "records.json").exists():
             for row in json.loads((folder / "records.json").read_text("utf-8")):
-                _same(row["parameters"], values)
-                if is_number(row["value"]):
-                    data[f"claim:{row['id']}"] = xr.DataArray(float(row["value"]))
-        data["seconds"] = xr.DataArray(float(facts["seconds"]))
+                _same(row["parameters"], part.values)
+                left += _answer(part.own, f"claim:{row['id']}", row)
         facts["started"] = float(facts["started"])
-        return cls(facts, values, data)
+        return cls(facts, part, left)
+
+
+def _answer(own: dict, name: str, row: Mapping) -> list[str]:
+    """Puts an answer among a run's own, with its interval; returns its name if it is no single value."""
+    if isinstance(row["value"], list | dict) or row["value"] is None:
+        return [name]
+    own[name] = row["value"]
+    if row.get("interval"):
+        own[f"{name}:low"], own[f"{name}:high"] = row["interval"]
+    return []
 
 
 def _same(parameters: Mapping, values: Mapping) -> None:
@@ -101,79 +116,30 @@ def _same(parameters: Mapping, values: Mapping) -> None:
         raise ValueError("run.json has other parameters than the data")
 
 
-def _join(runs: list[_Run]) -> xr.Dataset:
-    names = list(runs[0].values)
-    axes = {name: sorted({run.values[name] for run in runs}) for name in names}
-    swept = {name: values for name, values in axes.items() if len(values) > 1}
-    index = {name: {value: i for i, value in enumerate(values)} for name, values in swept.items()}
-    inner = _inner(runs, set(names))
-    variables = {}
-    for name in dict.fromkeys(name for run in runs for name in run.data):
-        arrays = [(run, run.data[name]) for run in runs if name in run.data]
-        dims = arrays[0][1].dims
-        if any(array.dims != dims for _, array in arrays):
-            raise BadRequest(f"{name} has other dimensions in some runs than in others; collect them apart")
-        shape = [len(v) for v in swept.values()] + [len(inner[d]) for d in dims]
-        if math.prod(shape) > CELLS:
-            raise BadRequest(f"{name} would have {math.prod(shape):,} numbers; collect fewer runs at once")
-        whole = sum(array.size for _, array in arrays) == math.prod(shape)
-        table = _blank(shape, arrays[0][1].dtype, whole)
-        for run, array in arrays:
-            own = [[inner[d][x] for x in _labels(array, d)] for d in dims]
-            at = np.ix_(*([index[n][run.values[n]]] for n in swept), *own)
-            table[at] = array.values.reshape(table[at].shape)
-        variables[name] = ((*swept, *dims), table, arrays[0][1].attrs)
-    coordinates = {**swept, **{d: list(labels) for d, labels in inner.items()}}
-    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
-    attributes = {
-        "chapter": runs[0].facts["chapter"],
-        "parameters": json.dumps(fixed),
-        "commits": json.dumps(sorted({run.facts["commit"] for run in runs})),
-        "versions": json.dumps([json.loads(v) for v in sorted({json.dumps(run.facts["versions"]) for run in runs})]),
-        "runs": len(runs),
-    }
-    return xr.Dataset(variables, coordinates, attributes)
-
-
-def _blank(shape: list[int], dtype: np.dtype, whole: bool) -> np.ndarray:
-    """A table to be filled: nan, or "" for words, where a point is missing."""
-    if dtype.kind in "biu":
-        return np.zeros(shape, dtype) if whole else np.full(shape, np.nan)
-    return np.full(shape, np.nan, dtype) if dtype.kind == "f" else np.full(shape, "", object)
-
-
-def _inner(runs: list[_Run], names: set[str]) -> dict[str, dict]:
-    """The runs' own dimensions, each with the labels of all runs and their places."""
-    labels: dict[str, dict] = {}
-    for run in runs:
-        for array in run.data.values():
-            for d in array.dims:
-                if d in names:
-                    raise BadRequest(f"the runs have a dimension {d!r} and a parameter of that name; rename one")
-                labels.setdefault(d, {}).update(dict.fromkeys(_labels(array, d)))
-    ordered = {d: list(x) if any(isinstance(y, str) for y in x) else sorted(x) for d, x in labels.items()}
-    return {d: {label: i for i, label in enumerate(x)} for d, x in ordered.items()}
-
-
-def _labels(array: xr.DataArray, d: str) -> list:
-    return array[d].values.tolist() if d in array.coords else list(range(array.sizes[d]))
+def _once(runs: list[_Run]) -> tuple[list[_Run], list[str]]:
+    """Of each point the newest run, and a note of each other."""
+    newest: dict[tuple, _Run] = {}
+    notes = []
+    for run in sorted(runs, key=lambda run: run.facts["started"]):
+        point = tuple(sorted(run.part.values.items()))
+        if old := newest.pop(point, None):
+            why = "a copy" if old.facts.get("key") == run.facts.get("key") else "an older run, of other files,"
+            notes.append(f"{old.part.name} is left out: {why} of the point that is in {run.part.name}")
+        newest[point] = run
+    return sorted(newest.values(), key=lambda run: run.part.name), notes
 
 
 def write(data: xr.Dataset, path: Path) -> None:
     """As netCDF, whole or not at all.
 
     Raises:
-        BadRequest: it cannot be written there.
+        BadRequest: it cannot be written there, or would not be read as it is.
     """
     if not path.name or path.is_dir():
         raise BadRequest(f"{path} is a folder; name a file, say {path / 'all.nc'}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.touch()
-        try:
-            data.to_netcdf(part, engine="netcdf4")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_netcdf(data, path)
     except (OSError, RuntimeError, ValueError) as error:  # netCDF4 raises RuntimeError on a full disk
-        raise BadRequest(f"{path} cannot be written: {error}; name a file in a folder that can be") from None
+        if isinstance(error, ValueError) and "null byte" not in str(error):
+            raise BadRequest(f"the dataset cannot be written: {error}") from None
+        raise BadRequest(f"{path} cannot be written: {error}; name a file in a folder that can") from None

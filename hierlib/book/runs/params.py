@@ -58,9 +58,11 @@ class Parameter:
         raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {text!r}")
 
     def check(self, value) -> Value:
-        """`value` itself if it has the declared type (an int will do for a float), else an error."""
-        if self.type == "float" and type(value) is int:
+        """`value` itself if it has the declared type (an int will do for a float), else an error. There is one zero."""
+        if self.type == "float" and type(value) is int and abs(value) <= 2**53:
             value = float(value)
+        if self.type == "float" and value == 0:
+            value = 0.0  # -0.0 would be a run of its own, under the same label
         if (
             type(value) is not TYPES[self.type]
             or (self.type == "int" and abs(value) >= 2**63)

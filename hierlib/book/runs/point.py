@@ -18,6 +18,7 @@ ENVIRONMENT = {
     **dict.fromkeys(("NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"),
     "PYTHONHASHSEED": "0",
     "HF_HUB_OFFLINE": "1",
+    "HDF5_USE_FILE_LOCKING": "FALSE",  # see hierlib._locks
     "JUPYTER_PREFER_ENV_PATH": "1",  # the kernel of this environment, not one that the user has installed
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",
 }

@@ -14,7 +14,6 @@ import multiprocessing
 import os
 import re
 import shutil
-import socket
 import threading
 import time
 import traceback
@@ -24,7 +23,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from hierlib.book.page.stamp import commit, versions
+from hierlib import _process
+from hierlib._provenance import commit, versions
 from hierlib.book.runs.checkout import Chapter
 from hierlib.book.runs.key import code_key, run_keys
 from hierlib.book.runs.params import BadRequest, resolve
@@ -205,7 +205,7 @@ def died(job: Job, why: str) -> Outcome:
 
 
 def _part(job: Job) -> Path:
-    return job.folder.with_name(f".{job.folder.name}.{socket.gethostname()}-{os.getpid()}.part")
+    return job.folder.with_name(f".{job.folder.name}.{_process.name()}.part")
 
 
 def _no_room(error: Exception, folder: Path) -> str | None:
@@ -264,11 +264,12 @@ def prune(runs: Path, used: Iterable[Outcome]) -> None:
 
 
 def clear_parts(runs: Path) -> None:
-    """Removes what runs have left that were killed on this machine."""
+    """Removes what runs have left that were killed on this machine; those of other machines and containers stay."""
     for part in runs.glob(".*.part"):
-        match = re.fullmatch(r".+\.(.+)-(\d+)\.part", part.name)
-        if match and match[1] == socket.gethostname() and not _alive(int(match[2])):
+        if _process.gone(part.name.removesuffix(".part")):
             shutil.rmtree(part, ignore_errors=True)
+            with contextlib.suppress(OSError):  # a mark is a file
+                part.unlink()
 
 
 def _start_worker() -> None:
@@ -292,7 +293,7 @@ def _publish(part: Path, job: Job) -> None:
                 return
             if attempt == 2:
                 raise
-            old = part.with_name(f"{part.name}.old.part")
+            old = part.with_name(f".old{part.name}")
             with contextlib.suppress(FileNotFoundError):
                 job.folder.replace(old)
             shutil.rmtree(old, ignore_errors=True)
@@ -343,13 +344,3 @@ def _age(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:  # removed by another build
         return float("inf")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

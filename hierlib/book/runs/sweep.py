@@ -2,27 +2,34 @@
 
 A point is a run of `hierlib.book.runs.run`, in a folder named by its key: what is there is skipped, so a sweep that was
 stopped, however, goes on where it was. A point that has failed stays failed until a retry is asked for.
+
+A point whose process dies under it may be innocent: others had taken the memory, or somebody stopped the worker. It
+runs once more, alone, after all others; if its process dies then, too, it has failed. Which point it was is told by a
+mark that a worker leaves beside the results while it is at one, so that no scheduler can hand it on to the next worker.
 """
 
 import contextlib
 import logging
-import os
 import re
+import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
 import hierlib
-from hierlib.book.page.stamp import versions
+from hierlib import _process
+from hierlib._provenance import versions
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.point import ENVIRONMENT, environment
 from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished, identity, pool
 
 DEAD = "its process died; was there enough memory?"
+FILES_EACH = 10  # that a process of one's own keeps open in this one
 
 
 @dataclass
@@ -50,10 +57,18 @@ class Tally:
 
 @dataclass(frozen=True)
 class Crew:
-    """Workers: an executor, how many there are, and what tells that one has died under a point."""
+    """Workers.
+
+    Attributes:
+        executor: takes tasks for them.
+        size: how many there are.
+        ahead: how many tasks are given to it at once, so that no worker waits and no queue grows.
+        dead: what tells that a process has died under a task.
+    """
 
     executor: Executor
     size: int
+    ahead: int
     dead: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 
 
@@ -76,27 +91,33 @@ def take_stock(jobs: Iterable[Job], *, retry: bool = False) -> Tally:
 def run(tally: Tally, hire: Hire, *, batch: int = 1, tell: Callable[[Outcome], None] = lambda _: None) -> None:
     """Runs what is to be done, `batch` points a task, and counts it in the tally.
 
-    Points whose process died run again one by one, so that the one that kills its process fails alone.
-
     Args:
         hire: opens a crew of so many workers at most.
         tell: hears of each point as it ends.
     """
+    label = f"{uuid.uuid4().hex[:8]}.{_process.name()}"
 
     def note(outcome: Outcome) -> None:
         tally.add(outcome)
         tell(outcome)
 
-    pending = deque(tally.todo[i : i + batch] for i in range(0, len(tally.todo), batch))
-    while pending and tally.halted is None:
-        with hire(len(pending)) as crew:
+    def failed(job: Job) -> None:
+        _mark(job, label).unlink(missing_ok=True)
+        note(died(job, DEAD))
+
+    def work(crew: Crew, tasks: Iterable[Sequence[Job]], lost: Callable[[Job], None]) -> None:
+        _work(crew, deque(tasks), label, note, lost, lambda: tally.halted is not None)
+
+    groups, suspects = [tally.todo[i : i + batch] for i in range(0, len(tally.todo), batch)], []
+    if groups:
+        with hire(len(groups)) as crew:
             tally.crew = crew.size
-            suspects = _work(crew, pending, note, lambda: tally.halted is not None, 2 * crew.size + 2)
-        alone = deque([job] for group in suspects for job in group)
-        while alone and tally.halted is None:
-            with hire(1) as crew:
-                for [job] in _work(crew, alone, note, lambda: tally.halted is not None, 1):
-                    note(died(job, DEAD))
+            work(crew, groups, suspects.append if crew.size > 1 else failed)
+    for job in suspects:
+        _mark(job, label).unlink(missing_ok=True)
+    if suspects and tally.halted is None:
+        with hire(1) as crew:
+            work(replace(crew, ahead=1), ([job] for job in suspects), failed)
 
 
 def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
@@ -118,56 +139,149 @@ def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], Non
     return [outcomes[job.folder] for job in jobs]
 
 
-def _work(crew: Crew, pending: deque, note: Callable, stop: Callable[[], bool], ahead: int) -> list[Sequence[Job]]:
-    """Takes tasks off `pending` until it is empty; returns those that were with the crew when one of it died.
+def _work(crew: Crew, pending: deque, label: str, note: Callable, lost: Callable, stop: Callable[[], bool]) -> None:
+    """Takes tasks off `pending` until it is empty.
 
     Args:
-        ahead: how many tasks are submitted at once, so that no worker waits and no queue grows.
+        label: of the marks.
+        note: hears of each point that has ended.
+        lost: hears of each point under which a process has died.
+        stop: whether no more tasks are to be begun.
     """
-    flying, done, lost = {}, SimpleQueue(), []
-    while (pending and not lost and not stop()) or flying:
-        while pending and not lost and not stop() and len(flying) < ahead and done.empty():
+    running, done = {}, SimpleQueue()
+
+    def halt(task: Sequence[Job], why: str) -> None:
+        note(Outcome(task[0], task[0].folder, 0.0, error=why, halt=True))
+
+    while (pending and not stop()) or running:
+        while pending and not stop() and len(running) < crew.ahead and done.empty():
             task = pending.popleft()
             try:
-                future = crew.executor.submit(_execute_many, task)
-            except BrokenProcessPool:
-                lost.append(task)
-                break
-            flying[future] = task
+                future = crew.executor.submit(execute_many, task, label)
+            except Exception as error:
+                halt(task, f"a task could not be given to a worker: {_in_words(error)}")
+                continue
+            running[future] = task
             future.add_done_callback(done.put)
-        if not flying:
+        if not running:
             break
         future = done.get()
-        task = flying.pop(future)
-        try:
-            for job, (seconds, cached, error, halt) in zip(task, future.result()):
-                note(Outcome(job, failed_folder(job) if error else job.folder, seconds, cached, error, halt))
-        except crew.dead:
-            lost.append(task)
-        except CancelledError:
-            note(Outcome(task[0], task[0].folder, 0.0, error="the scheduler of the cluster is gone", halt=True))
-        except Exception as error:  # of the crew, not of a point: a point's own is in its outcome
-            why = f"a worker could not take a task: {type(error).__name__}: {str(error).strip()[:300]}"
-            note(Outcome(task[0], task[0].folder, 0.0, error=why, halt=True))
-    return lost
+        task = running.pop(future)
+        if future.cancelled():
+            halt(task, "the scheduler of the cluster is gone")
+        elif (error := future.exception()) is None:
+            for job, ended in zip(task, future.result()):
+                if ended is None:
+                    lost(job)
+                else:
+                    seconds, cached, why, stopped = ended
+                    note(Outcome(job, failed_folder(job) if why else job.folder, seconds, cached, why, stopped))
+        elif isinstance(error, crew.dead):
+            begun = [job for job in task if _mark(job, label).exists()] or task
+            for job in begun:
+                lost(job)
+            if others := [job for job in task if job not in begun]:
+                pending.append(others)
+        else:  # of the crew, not of a point: a point's own is in its outcome
+            halt(task, f"a worker could not take a task: {_in_words(error)}")
 
 
-def _execute_many(task: Sequence[Job]) -> list[tuple]:
-    """On the worker. What goes back is small: the jobs are known there."""
-    out = []
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip()[:300]}"
+
+
+def execute_many(task: Sequence[Job], label: str) -> list[tuple | None]:
+    """On the worker. What goes back is small: the jobs are known there.
+
+    Returns:
+        For each job seconds, whether it was there, what was raised, and whether all must stop; None for one that has
+        been begun before, by a process that has died since or that the scheduler has given up.
+    """
+    out: list[tuple | None] = []
     for job in task:
-        outcome = execute(job)
+        mark = _mark(job, label)
+        with contextlib.suppress(OSError):
+            mark.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            mark.touch(exist_ok=False)
+        except FileExistsError:
+            out.append(None)
+            continue
+        except OSError:
+            pass  # the run itself will say what is wrong
+        try:
+            outcome = execute(job)
+        finally:
+            with contextlib.suppress(OSError):
+                mark.unlink()
         out.append((outcome.seconds, outcome.cached, outcome.error, outcome.halt))
         if outcome.halt:
             break
     return out
 
 
+def _mark(job: Job, label: str) -> Path:
+    """A file that is there while a worker is at a point; `clear_parts` removes those of a sweep that was killed."""
+    return job.folder.with_name(f".{job.folder.name}.{label}.part")
+
+
 @contextlib.contextmanager
 def processes(size: int) -> Iterator[Crew]:
     """Processes of this machine, one thread each."""
-    with environment(ENVIRONMENT), pool(size) as executor:  # before they import torch
-        yield Crew(executor, size)
+    with environment(ENVIRONMENT), contextlib.ExitStack() as stack:  # before they import torch
+        _open_files(FILES_EACH * size)
+        executor = _Apart(stack)
+        yield Crew(executor, size, ahead=size)
+        executor.shutdown()
+
+
+class _Apart(Executor):
+    """Processes, each with an executor of its own: one that dies takes no other with it."""
+
+    def __init__(self, stack: contextlib.ExitStack):
+        self._stack, self._all, self._idle = stack, [], deque()
+
+    def submit(self, fn, /, *args, **kwargs):
+        """For a process that is idle, or a new one."""
+        one = self._idle.pop() if self._idle else self._start()
+        try:
+            future = one.submit(fn, *args, **kwargs)
+        except BrokenProcessPool:  # it died while it was idle
+            one = self._start()
+            future = one.submit(fn, *args, **kwargs)
+        future.add_done_callback(
+            lambda done: done.cancelled() or isinstance(done.exception(), BrokenProcessPool) or self._idle.append(one)
+        )
+        return future
+
+    def _start(self) -> Executor:
+        one = self._stack.enter_context(pool(1))
+        self._all.append(one)
+        return one
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """All of them at once: a process takes a while to end."""
+        if self._all:
+            with ThreadPoolExecutor(len(self._all)) as threads:
+                list(threads.map(lambda one: one.shutdown(wait, cancel_futures=cancel_futures), self._all))
+
+
+def _open_files(count: int) -> None:
+    """Lets this process open that many more, as far as the system does."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = count + 256
+    if soft != resource.RLIM_INFINITY and soft < need:
+        most = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            soft = most
+        if soft < need:
+            raise BadRequest(
+                f"a process may open {soft} files here, enough for --jobs {max(1, (soft - 256) // FILES_EACH)}; "
+                "ask for no more, or for more files by `ulimit -n`"
+            )
 
 
 @contextlib.contextmanager
@@ -216,12 +330,37 @@ def cluster(
                 f"no scheduler answers at {where} within {wait:g} s; is it running (`dask scheduler`), and may this "
                 "machine connect to it? Without one: --cluster local:2"
             ) from None
-        workers = _check(client, chapter, out, resources, wait)
-        executor = client.get_executor(pure=False, retries=0, resources=resources)
-        yield Crew(executor, workers, (KilledWorker,))
+        seen = out / f".seen.{_process.name()}.part"
+        stack.callback(seen.unlink, missing_ok=True)
+        seen.touch()
+        workers = _check(client, chapter, seen, resources, wait)
+        executor = _Dask(client.get_executor(pure=False, retries=0, resources=resources), seen)
+        yield Crew(executor, workers, 2 * workers + 2, (KilledWorker,))
 
 
-def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> int:
+class _Dask(Executor):
+    """Hands tasks to the workers of a cluster, also to those that join it later."""
+
+    def __init__(self, executor: Executor, seen: Path):
+        self._executor, self._seen = executor, seen
+
+    def submit(self, fn, /, *args, **kwargs):
+        return self._executor.submit(_on_worker, self._seen, fn, *args, **kwargs)
+
+
+_TURN = threading.Lock()
+
+
+def _on_worker(seen: Path, fn: Callable, *args):
+    """A point sets the environment, the threads and the random numbers of its process: one at a time, though a worker
+    that has joined later may have several threads."""
+    with _TURN:
+        if not seen.exists():
+            return [(0.0, False, f"a worker that has joined does not see the results' folder {seen.parent}", True)]
+        return fn(*args)
+
+
+def _check(client, chapter, seen: Path, resources: dict | None, wait: float) -> int:
     """How many workers can do the sweep; all must fit, lest a point run where it gives something else."""
     try:
         client.wait_for_workers(1, timeout=wait)
@@ -230,13 +369,8 @@ def _check(client, chapter, out: Path, resources: dict | None, wait: float) -> i
             f"the scheduler has no worker, and none has come within {wait:g} s; start some (`dask worker ADDRESS "
             "--nthreads 1`), or let the sweep wait for them: --wait SECONDS"
         ) from None
-    probe = out / f".{os.getpid()}.seen"
-    probe.touch()
-    try:
-        found = client.run(worker_facts, chapter, probe, on_error="return")
-    finally:
-        probe.unlink(missing_ok=True)
-    mine, threads = worker_facts(chapter, out), client.nthreads()
+    found = client.run(worker_facts, chapter, seen, on_error="return")
+    mine, threads = worker_facts(chapter, seen), client.nthreads()
     for address, facts in found.items():
         if isinstance(facts, BaseException):
             raise BadRequest(f"the worker {address} cannot run this: {type(facts).__name__}: {facts}; install {mine}")
@@ -288,7 +422,7 @@ def writable(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.writable"
+        probe = folder / f".writable.{_process.name()}.part"
         probe.write_bytes(b"1" * 4096)
         probe.unlink()
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte

@@ -5,7 +5,6 @@ nothing: it finds every notebook in the cache.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -14,10 +13,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
+import yaml
+
+from hierlib._locks import locked
 from hierlib.book.page.results import claims
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import Outcome
@@ -35,6 +37,9 @@ _SOURCES = (
     "README.md",
     PAGES,
 )
+# What Jupyter, editors and Macs leave beside a chapter, its notebook and hidden copies, are no pages: Sphinx would find
+# two files of one name, or pages that the contents do not name.
+_LEFT = ("**.ipynb", "**/.*")
 
 
 class SiteError(RuntimeError):
@@ -65,6 +70,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
         for run in runs:
             _feed(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)
+        (work / "_build" / "html" / ".nojekyll").touch()  # or GitHub Pages serves no folder that begins with _
         kept.unlink(missing_ok=True)
         old = build / "html.old"
         shutil.rmtree(old, ignore_errors=True)
@@ -94,22 +100,6 @@ def zip_site(root: Path, target: Path) -> Path:
     return part.replace(target)
 
 
-@contextlib.contextmanager
-def locked(path: Path, tell: Callable[[str], None] = lambda text: print(text, file=sys.stderr)) -> Iterator[IO]:
-    """Holds an exclusive lock on a file; waits, and says so, while another process has it.
-
-    A child that is given the open file has a share in the lock, and keeps it if this process is killed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            tell("another build is at work in this checkout; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield file  # closing it, or dying, gives the lock back
-
-
 def _check_claims(root: Path, runs: list[Outcome]) -> None:
     """A cached run may answer a claim that has been renamed since; the ledger must not lose it silently."""
     known = claims(root) if (root / "book" / "claims.yaml").exists() else {}
@@ -137,13 +127,21 @@ def _gather(runs: list[Outcome], target: Path) -> None:
 
 def _site_key(root: Path, runs: list[Outcome]) -> str:
     digest = hashlib.sha256()
-    paths = [root / name for name in _SOURCES]
-    for folder in (root / "book", root / "hierlib"):
-        paths += sorted(p for p in folder.rglob("*") if "__pycache__" not in p.parts and "checkpoint" not in str(p))
-    for path in (*paths, *sorted(run.notebook for run in runs)):
+    for path in (*(root / name for name in _SOURCES), *made_of(root), *sorted(run.notebook for run in runs)):
         if path.is_file():
             digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def made_of(root: Path) -> list[Path]:
+    """The files of book/ and hierlib/, without what Python, Jupyter and editors leave there."""
+    found = [p for folder in ("book", "hierlib") for p in sorted((root / folder).rglob("*")) if p.is_file()]
+    names = {p: p.relative_to(root).parts for p in found}
+    return [p for p in found if not any(_left(name) for name in names[p])]
+
+
+def _left(name: str) -> bool:
+    return name.startswith((".", "#")) or name.endswith((".ipynb", "~")) or name == "__pycache__"
 
 
 def _feed(run: Outcome, folder: Path) -> None:
@@ -166,9 +164,21 @@ def _feed(run: Outcome, folder: Path) -> None:
     get_cache(str(folder)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
+def _config(root: Path, target: Path) -> Path:
+    """_config.yml, made to pass over what is left beside the chapters."""
+    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+    config["exclude_patterns"] = [*(config.get("exclude_patterns") or ()), *_LEFT]
+    local = config.get("sphinx", {}).get("local_extensions", {})
+    local |= {name: str(root / path) for name, path in local.items()}  # from where the file stood
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(yaml.safe_dump(config), "utf-8")
+    return target
+
+
 def _jupyter_book(root: Path, work: Path, log: Path, lock: IO) -> None:
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
+    words += ["--config", str(_config(root, work / "_config.yml"))]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     with log.open("w") as out:

@@ -18,7 +18,7 @@ from hierlib.book.runs.checkout import Chapter, chapters
 from hierlib.book.runs.key import chapter_code
 
 ANSWERS = ("record", "claim")  # what a cell calls to answer a claim,
-DRAWS = ("figure", "html")  # and to hand over a figure
+DRAWS = ("show", "figure", "html")  # and to hand over a figure
 CODE = "code"  # the pages' folder in the site
 API = "book/api"
 

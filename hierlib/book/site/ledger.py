@@ -6,27 +6,27 @@ from collections.abc import Mapping
 from hierlib.book.page.results import is_number, plain
 
 Z95 = 1.959963984540054  # half the width of a 95 % interval in standard errors
+_WORDS = {"at_most": "at most", "at_least": "at least"}
 
 
-def verdict(claim: Mapping, answer: Mapping, *, condition: bool | None = None) -> str:
-    """ "reproduced", "qualified" or "differs": computed from the claim's `expect` and the recorded answer.
+def verdict(claim: Mapping, answer: Mapping, *, condition: str | None = None) -> str:
+    """ "reproduced", "qualified", "differs" or "not resolved": from the claim's `expect` and the recorded answer.
 
     Args:
         claim: a row of book/claims.yaml.
         answer: with `value` and `interval` (or None), as `record` stores it.
-        condition: whether the claim's condition, itself a claim, holds; needed if it has one.
+        condition: what `outcome` says of the claim's condition, itself a claim; needed if it has one.
 
     Raises:
         ValueError: `expect` is not one of the forms that book/claims.yaml describes, or the answer does not
             fit it (a wrong type, no interval where `se` asks for one).
     """
-    if not holds(claim, answer):
-        return "differs"
-    if "condition" not in claim:
-        return "reproduced"
+    found = outcome(claim, answer)
+    if "condition" not in claim or found != "reproduced":
+        return found
     if condition is None:
-        raise ValueError(f"claim {claim['id']!r}: say whether its condition {claim['condition']['check']!r} holds")
-    return "qualified" if condition else "reproduced"
+        raise ValueError(f"claim {claim['id']!r}: say what its condition {claim['condition']['check']!r} came to")
+    return {"reproduced": "qualified", "differs": "reproduced"}.get(condition, condition)
 
 
 def verdicts(rows: Mapping[str, Mapping], answers: Mapping[str, Mapping]) -> dict[str, str]:
@@ -40,13 +40,18 @@ def verdicts(rows: Mapping[str, Mapping], answers: Mapping[str, Mapping]) -> dic
         elif id not in answers or (check and check not in answers):
             found[id] = "not answered yet"
         else:
-            condition = holds(rows[check], answers[check]) if check else None
+            condition = outcome(rows[check], answers[check]) if check else None
             found[id] = verdict(claim, answers[id], condition=condition)
     return found
 
 
-def holds(claim: Mapping, answer: Mapping) -> bool:
-    """Whether the answer is what the claim expects. Raises as `verdict` does."""
+def outcome(claim: Mapping, answer: Mapping) -> str:
+    """Whether the answer is what the claim expects: "reproduced", "differs", or "not resolved".
+
+    An answer with an interval is what is expected if its whole 95 % interval is, and differs if no part of it is;
+    imprecision thus never helps. Where `se` asks for a margin in standard errors, it has to be kept as well. An
+    answer without an interval is taken as exact. Raises as `verdict` does.
+    """
     expect, value, interval = claim.get("expect"), answer["value"], answer.get("interval")
 
     def wrong(why: str) -> ValueError:
@@ -58,25 +63,33 @@ def holds(claim: Mapping, answer: Mapping) -> bool:
     if form == {"holds"} and expect == {"holds": True}:
         if not isinstance(value, bool):
             raise wrong("expected True or False")
-        return value
+        return "reproduced" if value else "differs"
     if form == {"equals"} and len(expect) == 1:
-        return plain(expect["equals"]) == plain(value)
+        return "reproduced" if plain(expect["equals"]) == plain(value) else "differs"
     if len(form) != 1 or not form <= {"at_most", "at_least", "near"} or ("abs" in expect) != (form == {"near"}):
         raise wrong("not a form that the head of book/claims.yaml describes")
     if not all(is_number(x) for x in expect.values()) or min(expect.get("se", 0), expect.get("abs", 0)) < 0:
         raise wrong("its numbers must be finite, `se` and `abs` not negative")
     if not is_number(value):
         raise wrong("expected a finite number")
-    slack = 0.0
-    if "se" in expect:
-        if interval is None:
-            raise wrong("`se` needs the answer's interval")
-        slack = expect["se"] * (interval[1] - interval[0]) / (2 * Z95)
-    if "at_most" in expect:
-        return value + slack <= expect["at_most"]
-    if "at_least" in expect:
-        return value - slack >= expect["at_least"]
-    return abs(value - expect["near"]) <= expect["abs"] + slack
+    if "se" in expect and interval is None:
+        raise wrong("`se` needs the answer's interval")
+    lo, hi = interval or (value, value)
+    error = (hi - lo) / (2 * Z95)
+    low, high = _region(expect)
+    margin = 0.0 if "near" in expect else expect.get("se", 0) * error
+    if low <= min(lo, value - margin) and max(hi, value + margin) <= high:
+        return "reproduced"
+    if low == high:  # no tolerance was written down: such a row can be refuted only
+        return "differs" if abs(value - low) > expect["se"] * error else "not resolved"
+    return "differs" if hi < low or high < lo else "not resolved"
+
+
+def _region(expect: Mapping) -> tuple[float, float]:
+    """The least and the largest value that a claim expects."""
+    if "near" in expect:
+        return expect["near"] - expect["abs"], expect["near"] + expect["abs"]
+    return expect.get("at_least", -math.inf), expect.get("at_most", math.inf)
 
 
 def expected(claim: Mapping) -> str:
@@ -84,20 +97,16 @@ def expected(claim: Mapping) -> str:
     if "status_if_not_run" in claim:
         return claim["status_if_not_run"].partition(":")[2].strip()
     expect = dict(claim["expect"])
-    errors = f" with {expect['se']:g} standard errors allowed" if expect.get("se") else ""
     if "holds" in expect:
         return "it holds"
     if "equals" in expect:
         return f"{_shown(expect['equals'])}, exactly"
     if "near" in expect and not expect["abs"]:
-        return f"{expect['near']:g} within {expect['se']:g} standard errors"
+        return f"{expect['near']:g} within {expect['se']:g} standard errors; no tolerance was written down"
     if "near" in expect:
-        return f"{expect['near']:g} within {expect['abs']:g}{errors}"
-    if "se" in expect:
-        errors = f" by {expect['se']:g} standard errors or more"
-    return (
-        f"at most {expect['at_most']:g}{errors}" if "at_most" in expect else f"at least {expect['at_least']:g}{errors}"
-    )
+        return f"{expect['near']:g} within {expect['abs']:g}"
+    margin = f" by {expect['se']:g} standard errors or more" if expect.get("se") else ""
+    return "; ".join(f"{word} {expect[form]:g}{margin}" for form, word in _WORDS.items() if form in expect)
 
 
 def measured(answer: Mapping) -> str:

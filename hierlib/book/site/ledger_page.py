@@ -19,7 +19,7 @@ ANSWERS = "answers.json"  # in _build: what the chapters of this build have reco
 PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
 NOT_IN_THE_PAPER = "shape only: not in the paper"
 _PRINTED = {r"\balpha_bar\b": "ᾱ", r"\beps\b": "ε", "<=": "≤", ">=": "≥", r" - (?=\S)": " − "}
-VERDICTS = ("reproduced", "qualified", "differs", "no verdict", "not tested here", "not answered yet")
+VERDICTS = ("reproduced", "qualified", "not resolved", "differs", "no verdict", "not tested here", "not answered yet")
 
 
 class Ledger(SphinxDirective):
@@ -65,7 +65,7 @@ def _counts(rows: dict, found: dict) -> nodes.table:
 def _lists(rows: dict, found: dict) -> list[nodes.paragraph]:
     """Links to the claims that are not plainly reproduced, by verdict."""
     lines = []
-    for verdict in ("qualified", "differs"):
+    for verdict in ("qualified", "not resolved", "differs"):
         line = nodes.paragraph("", "", nodes.strong("", verdict.capitalize()), nodes.Text(": "))
         mine = [row for id, row in rows.items() if found[id] == verdict]
         for count, row in enumerate(mine):

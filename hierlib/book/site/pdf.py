@@ -14,8 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 import yaml
 
+from hierlib._locks import locked
 from hierlib.book.runs.params import BadRequest
-from hierlib.book.site.build import SiteError, locked
+from hierlib.book.site.build import SiteError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_BROWSER = (
@@ -37,6 +38,7 @@ header.cover { padding-top: 40vh; }
 header.cover p { font-family: var(--hier-sans); }
 nav.book-contents li { list-style: none; }
 nav.book-contents ul { padding: 0; }
+h1, h2, h3, h4, h5, h6 { white-space: break-spaces; } /* or bookmarks join the words where a heading wraps */
 .pst-scrollable-table-container, div.math, div.math > mjx-container { overflow: visible !important; }
 .bd-article table.table, .bd-article .cell_output table { min-width: 0; overflow-wrap: anywhere; }
 dl.py { break-inside: auto; }

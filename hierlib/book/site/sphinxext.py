@@ -1,5 +1,6 @@
 """What the book adds to Sphinx: executed notebooks to download, a stamp in every footer, one copy of a script."""
 
+import base64
 import hashlib
 import json
 import re
@@ -11,9 +12,10 @@ from docutils import nodes
 from markupsafe import Markup, escape
 
 import hierlib
-from hierlib.book.page.stamp import commit
+from hierlib._provenance import commit
 from hierlib.book.site import cells
 from hierlib.book.site import under_figures as figures
+from hierlib.book.site.build import made_of
 from hierlib.book.site.ledger_page import Ledger
 
 SOURCES = ".sources.json"  # in the site's folder
@@ -37,6 +39,7 @@ def setup(app) -> dict:
     app.connect("html-page-context", _tidy)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
+    app.connect("build-finished", _write_font_data)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -112,18 +115,22 @@ def build_stamp(root: Path) -> str:
 
 def sources(root: Path) -> dict[str, str]:
     """Digest of every file that the site is made of, by its path: what tells an old site from a new one."""
-    paths = [root / "_config.yml", root / "_toc.yml"]
-    for folder in (root / "book", root / "hierlib"):
-        paths += [p for p in folder.rglob("*") if p.suffix in _MADE_OF]
-    return {
-        p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(paths) if p.is_file()
-    }
+    paths = [root / "_config.yml", root / "_toc.yml", *(p for p in made_of(root) if p.suffix in _MADE_OF)]
+    return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
 
 def _note_sources(app) -> None:
     app.config.hier_stamp = app.config.hier_stamp or build_stamp(Path(app.srcdir))
     if app.builder.format == "html":  # at the start: a file that is edited meanwhile counts as newer
         (Path(app.outdir) / SOURCES).write_text(json.dumps(sources(Path(app.srcdir))))
+
+
+def _write_font_data(app, error: Exception | None) -> None:
+    """MathJax's fonts in a script, for browsers that refuse the files (see book/_assets/mathjax/fonts.js)."""
+    folder = Path(app.outdir) / "_static" / "mathjax"
+    if not error and folder.is_dir():
+        fonts = {p.name: base64.b64encode(p.read_bytes()).decode() for p in sorted(folder.rglob("*.woff"))}
+        (folder / "font-data.js").write_text(f"MathJax.fontData = {json.dumps(fonts, indent=0)};\n", "utf-8")
 
 
 def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:

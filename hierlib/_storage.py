@@ -1,0 +1,101 @@
+"""Files that are whole or not there, readable by whom the umask lets; tensors in safetensors, with facts about them."""
+
+from __future__ import annotations
+
+import glob
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from hierlib._netcdf import write as write_netcdf
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to: it takes the place of `path` when the block ends, and is removed if it fails.
+
+    The folder is made if need be. Processes that write the same file at once do not meet: each has its own name. What
+    a killed one has left is removed with the next success.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # which git ignores
+    try:
+        yield part
+        try:
+            part.replace(path)
+        except FileNotFoundError:  # another process has finished the same file, and removed this part as a left one
+            if not path.is_file():
+                raise
+        for other in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
+            other.unlink(missing_ok=True)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping) -> None:
+    """Write tensors, on the CPU and contiguous, and facts, json, into one safetensors file."""
+    # not `save_file`: the files of some versions can be read by their owner only
+    write_bytes(path, safetensors.torch.save(dict(tensors), metadata={"about": json.dumps(dict(about))}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """What `write_tensors` wrote: tensors by name, and the facts.
+
+    Raises:
+        ValueError: there is no such file, or another one.
+    """
+    path = Path(path)
+    if not path.is_file():
+        got = "a folder" if path.is_dir() else "nothing there"
+        raise ValueError(f"{path}: expected a safetensors file of this library, got {got}; check the path")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()  # no dict: it can't be iterated itself
+            tensors, about = {name: file.get_tensor(name) for name in names}, (file.metadata() or {})["about"]
+        about = json.loads(about)
+        if not isinstance(about, dict):
+            raise KeyError("about")
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected a safetensors file of this library, got {error}") from error
+    return tensors, about
+
+
+def write_dataset(path: Path, data: xr.Dataset, *, dtype: str | None = None) -> None:
+    """Write a netCDF file, packed, by `hierlib._netcdf.write`; its folder is made if need be.
+
+    Args:
+        path: of the file.
+        data: the dataset.
+        dtype: of every variable in the file, if it is to be another than now.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_netcdf(data if dtype is None else data.astype(dtype), path, packed=True)
+
+
+def on_cpu(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    """Copies as a file takes them: on the CPU, contiguous, and in another type if one is given."""
+    return {k: w.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format) for k, w in tensors.items()}

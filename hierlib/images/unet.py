@@ -1,0 +1,78 @@
+"""diffusers' UNet2DModel with exactly the weights that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import hierlib._torchvision  # noqa: F401
+from hierlib._finite import all_finite
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
+
+
+def small_config(channels: int, size: int, widths: tuple[int, ...], layers: int = 1, fold: int = 2) -> dict:
+    """Arguments of UNet2DModel for a small model of folded images, with attention at the coarsest resolution."""
+    inside = channels * fold**2
+    return dict(
+        sample_size=size // fold,
+        in_channels=inside,
+        out_channels=inside,
+        layers_per_block=layers,
+        block_out_channels=list(widths),
+        norm_num_groups=8,
+        attention_head_dim=min(32, widths[-1]),
+        down_block_types=["DownBlock2D"] * (len(widths) - 1) + ["AttnDownBlock2D"],
+        up_block_types=["AttnUpBlock2D"] + ["UpBlock2D"] * (len(widths) - 1),
+    )
+
+
+def unet(config: Mapping, weights: Mapping[str, Tensor] | None = None) -> UNet2DModel:
+    """diffusers.UNet2DModel of a configuration, with the given weights, or with random ones.
+
+    Args:
+        config: its arguments.
+        weights: a state dict of exactly this network.
+
+    Raises:
+        ValueError: a weight is missing, has another shape, has no place in the network, or is not finite; it is named.
+    """
+    from diffusers import UNet2DModel
+
+    if weights is None:
+        return UNet2DModel(**config)
+    with torch.device("meta"):
+        network = UNet2DModel(**config)
+    check_weights({name: w.shape for name, w in network.state_dict().items()}, weights)
+    network.load_state_dict(dict(weights), strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def check_weights(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> None:
+    """Whether these are all weights of a network and nothing else, finite all of them.
+
+    Args:
+        shapes: of the network's state dict.
+        weights: a state dict.
+
+    Raises:
+        ValueError: they are not; the first weight of each kind is named.
+    """
+    wrong = {
+        "none for": [name for name in shapes if name not in weights],
+        "no place for": [name for name in weights if name not in shapes],
+        "another shape for": [n for n, w in weights.items() if n in shapes and w.shape != shapes[n]],
+    }
+    said = [
+        f"{what} {names[0]}" + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
+        for what, names in wrong.items()
+        if names
+    ]
+    if said:
+        raise ValueError(f"weights: expected those of the configured network, got {', '.join(said)}; take its own file")
+    named = {f"weight {name}": w for name, w in weights.items()}
+    all_finite(named, "take another copy of the file, or an earlier checkpoint of its training")

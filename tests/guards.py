@@ -1,0 +1,107 @@
+"""Guards against numbers that change on the way into a dataset; tests/mutations.py removes each in turn."""
+
+from typing import NamedTuple
+
+
+class Guard(NamedTuple):
+    """A piece of code, what stands there without the guard, and the test that must notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+NETCDF, LABELS, JOIN = "hierlib/_netcdf.py", "hierlib/book/runs/labels.py", "hierlib/book/runs/join.py"
+COLLECTED, KEPT = "tests/test_collect.py::test_", "tests/test_netcdf.py::test_"
+
+OF_DATA = [
+    Guard(
+        "a type that holds all runs' numbers",
+        LABELS,
+        "np.result_type(*(each.dtype for each in arrays), *also)",
+        "np.result_type(arrays[0], *also)",
+        f"{COLLECTED}a_type_holds_the_numbers_of_all_runs_whichever_comes_first",
+    ),
+    Guard(
+        "whole numbers that no float is",
+        LABELS,
+        'if each.dtype.kind in "iu" and not (back == each).all():',
+        "if False:",
+        f"{COLLECTED}whole_numbers_that_no_common_type_holds_are_refused",
+    ),
+    Guard(
+        "labels up to rounding",
+        LABELS,
+        "        if every[i] - every[start] > room:",
+        "        if True:",
+        f"{COLLECTED}labels_that_differ_by_rounding_are_one_and_it_is_said",
+    ),
+    Guard(
+        "labels that stand twice",
+        LABELS,
+        "            if len(set(each.tolist())) < len(each) or missing(each).any():",
+        "            if False:",
+        f"{COLLECTED}what_cannot_be_lined_up_is_refused",
+    ),
+    Guard(
+        "names that are taken",
+        JOIN,
+        "if several or name in taken or name == SECONDS else name",
+        "if several else name",
+        f"{COLLECTED}names_that_are_taken_bear_their_files_and_it_is_said",
+    ),
+    Guard(
+        "coordinates",
+        JOIN,
+        "(n for n in data.variables if n not in data.sizes)",
+        "data.data_vars",
+        f"{COLLECTED}coordinates_that_are_no_dimension_stay_coordinates",
+    ),
+    Guard(
+        "units", JOIN, '    if "units" in differ:', "    if False:", f"{COLLECTED}what_cannot_be_lined_up_is_refused"
+    ),
+    Guard(
+        "one run a point",
+        "hierlib/book/runs/collect.py",
+        "    runs, notes = _once(now)",
+        "    runs, notes = now, []",
+        f"{COLLECTED}of_two_runs_of_one_point_the_newer_counts_and_the_other_is_named",
+    ),
+    Guard(
+        "notes on the screen",
+        "hierlib/book/commands.py",
+        "    for note in found.notes:",
+        "    for note in ():",
+        f"{COLLECTED}the_command_says_what_differs",
+    ),
+    Guard(
+        "one zero",
+        "hierlib/book/runs/params.py",
+        '        if self.type == "float" and value == 0:',
+        "        if False:",
+        f"{COLLECTED}nearly_equal_parameters_are_named",
+    ),
+    Guard(
+        "read as it was written",
+        NETCDF,
+        "        if why := _difference_to(data, part):",
+        "        if why := None:",
+        f"{KEPT}what_would_be_read_as_something_else_is_refused",
+    ),
+    Guard(
+        "white is no missing value",
+        NETCDF,
+        "            store.ds.set_fill_off()",
+        "            pass",
+        f"{KEPT}white_is_no_missing_value_to_those_who_read_without_xarray",
+    ),
+    Guard(
+        "the packing of another file",
+        NETCDF,
+        "data.drop_encoding()",
+        "data",
+        f"{KEPT}what_another_file_was_packed_by_is_not_used_again",
+    ),
+]
