@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hierlib._finite import finite
-from hierlib.images.probe import Probe
+from hierlib.experiments.curves import Interval
+from hierlib.images.probe import Probe, statistics
 from hierlib.networks.probe import ADVICE, Moments
 
 
@@ -75,6 +79,66 @@ def another_of_its_class(labels: Tensor, *, generator: torch.Generator) -> Tenso
         order = members[torch.randperm(len(members), generator=generator)]
         partner[order] = order.roll(1)
     return partner
+
+
+class Difference(NamedTuple):
+    """A mean over images with its 95 % interval, by the normal law."""
+
+    value: float  #: nan without images
+    error: float  #: half the length of the interval; nan with fewer than two
+    count: int  #: of images
+
+    @property
+    def standard_errors(self) -> float:
+        """The value in standard errors; nan where there is no error."""
+        return self.value / (self.error / 1.96) if self.count > 1 and self.error > 0 else float("nan")
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.value, self.value - self.error, self.value + self.error)
+
+
+class Parts(NamedTuple):
+    """How well the patches of samples are found in their own starts, and in others of the same class."""
+
+    own_patches: Tensor  #: (T, n, rows, columns) of `patch_match`
+    other_patches: Tensor
+    mask: Tensor  #: the same, bool: patches that are not empty
+    own: Tensor  #: (T, n) mean over the patches that are not empty
+    other: Tensor
+
+    def difference(self, i: int, chosen: Tensor | None = None) -> Difference:
+        """Own minus other after U-turn i, over all images or those chosen, (n,) bool."""
+        gap = (self.own - self.other)[i]
+        values = gap[~gap.isnan() if chosen is None else chosen & ~gap.isnan()].numpy()
+        error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        return Difference(float(values.mean()) if len(values) else float("nan"), 1.96 * float(error), len(values))
+
+    def found(self, rank: float) -> Tensor:
+        """(T, n, rows, columns) bool: patches found better than `rank` per cent are found in another start."""
+        return self.own_patches > float(np.percentile(self.other_patches[self.mask].numpy(), rank))
+
+
+def parts(
+    probe: Probe, layer: str, start: Tensor, ends: Tensor, labels: Tensor, *, generator: torch.Generator
+) -> Parts:
+    """Match samples with their own starts and with another start of the same class, patch by patch.
+
+    Args:
+        probe, layer, start: as for `patch_match`; the start's own moments standardise.
+        ends: (T, n, channels, height, width) samples.
+        labels: (n,) classes of the starts. If one of them occurs once only, the next image takes the place of another
+            of its class.
+        generator: source of randomness, for who is compared with whom.
+    """
+    moment = statistics(probe, start)[layer]
+    alone = min(labels.bincount()[labels]) < 2
+    partner = torch.arange(len(labels)).roll(1) if alone else another_of_its_class(labels, generator=generator)
+    own = patch_match(probe, layer, start, ends, moment)
+    other = patch_match(probe, layer, start[partner], ends, moment)
+    mask = torch.stack([inked(end, tuple(own.shape[2:])) for end in ends])
+    means = (torch.stack([mean_match(x, y) for x, y in zip(each, mask)]) for each in (own, other))
+    return Parts(own, other, mask, *means)
 
 
 def _standardised(a: Tensor, layer: str, moment: Moments, window: int) -> Tensor:

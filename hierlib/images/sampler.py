@@ -207,36 +207,6 @@ def uturns(
         raise ValueError(f"k: expected inversion times from 1 to {steps} steps, got {bad}; k = 0 would change nothing")
     if batch < 1 or not len(images) or not len(k):
         raise ValueError(f"expected images, inversion times and batch ≥ 1, got {len(images)}, {len(k)} and {batch}")
-<<<<<<< HEAD
-    jobs = [(j, i) for j in k for i in range(0, len(images), batch)]
-    total = sum(j * min(batch, len(images) - i) for j, i in jobs)
-    bar = Progress(model.name, total, unit="network calls", show=show)
-    finished, made, begin = 0, 0, time.monotonic()
-    for j, i in jobs:
-        start = images[i : i + batch]
-        n = len(start)
-        identity = model.identity | dict(steps=steps, seed=seed)
-        identity |= dict(matched=matched, truncate=truncate)
-        identity |= dict(k=j, first=i, start=hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest())
-        path = None if folder is None else Path(folder) / f"k{j:04d}-{i:06d}-{i + n:06d}.safetensors"
-        if path is not None and path.exists():
-            end = _finished(path, identity)
-            bar.skip(n * j)
-        else:
-
-            def report(step, n=n):
-                speed = (made + n * step / j) / max(time.monotonic() - begin, 1e-9)  # noqa: B023
-                bar.update(finished + n * step, f"k = {j}, {speed:.2f} images/s")  # noqa: B023
-
-            rngs = [generator(model.device, seed, j, i + b) for b in range(n)]
-            x = noised(model, model.encode(start), j, steps=steps, matched=matched, rngs=rngs)
-            end = model.decode(denoised(model, x, j, steps=steps, rngs=rngs, report=report), truncate=truncate).cpu()
-            made += n
-            if path is not None:
-                write_tensors(path, {"images": end.contiguous()}, identity)
-        finished += n * j
-        yield UTurns(j, i, start, end)
-=======
     options = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
     kept = None if folder is None else _Kept(Path(folder), model.identity | options)
     pace = _Pace(model.name, sum(k) * len(images), show)
@@ -252,7 +222,6 @@ def uturns(
                 if kept is not None:
                     kept.write(j, i, start, end)
             yield UTurns(j, i, start, end)
->>>>>>> h-d
 
 
 class _Kept(NamedTuple):
@@ -270,7 +239,7 @@ class _Kept(NamedTuple):
         path = self._path(k, first, len(start))
         if not path.exists():
             return None
-        (tensors, about), wanted = _read(path), self._identity(k, first, start)
+        (tensors, about), wanted = read_tensors(path), self._identity(k, first, start)
         if about != wanted:
             changed = [key for key in wanted if about.get(key) != wanted[key]]
             raise ValueError(
@@ -281,7 +250,7 @@ class _Kept(NamedTuple):
 
     def write(self, k: int, first: int, start: Tensor, end: Tensor) -> None:
         """Keep what a batch became."""
-        _write(self._path(k, first, len(start)), {"images": end.contiguous()}, self._identity(k, first, start))
+        write_tensors(self._path(k, first, len(start)), {"images": end.contiguous()}, self._identity(k, first, start))
 
     def _identity(self, k: int, first: int, start: Tensor) -> dict:
         digest = hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest()
@@ -350,16 +319,3 @@ def generator(device: torch.device | str, seed: int, k: int, index: int) -> torc
     """
     word = hashlib.sha256(f"{seed}/{k}/{index}".encode()).digest()[:8]
     return torch.Generator(device).manual_seed(int.from_bytes(word, "big") >> 1)
-<<<<<<< HEAD
-
-
-def _finished(path: Path, identity: dict) -> Tensor:
-    tensors, about = read_tensors(path)
-    if about != identity:
-        changed = [key for key in identity if about.get(key) != identity[key]]
-        raise ValueError(
-            f"{path}: expected a batch of this run, got one that differs in {', '.join(changed)}; name another folder"
-        )
-    return tensors["images"]
-=======
->>>>>>> h-d
