@@ -56,6 +56,18 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return float(finite(within(a) + within(b) - 2 * kernel(a, b).mean(), "distance", "scale the features down"))
 
 
+def hidden_distance(probe, made: Tensor, real: Tensor, batch: int = 50) -> float:
+    """`kernel_distance` of two sets of images in the last layer but one of a classifier.
+
+    Args:
+        probe: `hierlib.images.probe.Probe`.
+        made, real: uint8 images, 2 or more each.
+        batch: images that the network sees at once.
+    """
+    at = probe.layers[-2]
+    return kernel_distance(*(torch.cat([probe(part)[at].flatten(1) for part in x.split(batch)]) for x in (made, real)))
+
+
 def judge(model: DiffusionModel, probe, images: Tensor, *, n: int, steps: int, seed: int = 0, show: bool = True):
     """Draw samples and compare them with real images in the hidden layer of a classifier.
 
