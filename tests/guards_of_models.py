@@ -118,6 +118,13 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         f"{FINITE}no_verdict_of_what_is_not_there",
     ),
     (
+        "U-turns of the same images",
+        f"{IMAGES}layer_statistics.py",
+        "    if not same.any(0).all():",
+        "    if False:",
+        "tests/test_images_layer_statistics.py::test_what_other_uturns_of_some_of_the_images_change",
+    ),
+    (
         "finite features",
         f"{IMAGES}quality.py",
         'finite(x.double().cpu(), "features", "look at the network that made them")',

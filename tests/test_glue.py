@@ -147,6 +147,18 @@ def test_the_note_tells_of_another_phase(glued):
     assert "those of the grammar of its defaults" in glued["phase-note"]["text/plain"]
 
 
+def test_the_note_tells_of_other_models(glued):
+    from hierlib.book.page.models import models_note
+
+    said = []
+    for usual in (True, False):
+        setup(0)
+        models_note(usual, "ADM 256, on the images of val")
+        said.append(glued["models-note"]["text/plain"])
+    assert "this page are about Fashion-MNIST and the models that come with the book" in said[0]
+    assert "other models, images or U-turns: ADM 256, on the images of val." in said[1]
+
+
 def test_many_equations_as_a_reader_orders_them(glued):
     p, v = sp.symbols("p v")
     glue.equations({"eq-a": ("F(p)", v - p), "eq-b": r"\nu = 1"}, reorder={"- p + v": "v - p"})

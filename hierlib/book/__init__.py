@@ -37,6 +37,7 @@ _HOME = {
     "show": "page.glue",
     "Drawing": "page.glue",
     "text": "page.glue",
+    "models_note": "page.models",
     "phase_note": "page.phase",
     "record": "page.results",
     "records": "page.results",

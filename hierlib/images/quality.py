@@ -57,6 +57,18 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     return float(finite(within(a) + within(b) - 2 * kernel(a, b).mean(), "distance", "scale the features down"))
 
 
+def hidden_distance(probe: Probe, made: Tensor, real: Tensor, batch: int = 50) -> float:
+    """`kernel_distance` of two sets of images in the last layer but one of a classifier.
+
+    Args:
+        probe: `hierlib.images.probe.Probe`.
+        made, real: uint8 images, 2 or more each.
+        batch: images that the network sees at once.
+    """
+    at = probe.layers[-2]
+    return kernel_distance(*(torch.cat([probe(part)[at].flatten(1) for part in x.split(batch)]) for x in (made, real)))
+
+
 def judge(
     model: DiffusionModel, probe: Probe, images: Tensor, *, n: int, steps: int, seed: int = 0, show: bool = True
 ) -> tuple[Tensor, dict[str, float]]:
