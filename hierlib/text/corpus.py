@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from hierlib._seeds import checked
+
 MASK, RARE = 0, 1  #: tokens of every vocabulary, for an erased word and for a word that the vocabulary lacks
 SPECIAL = ("▒", "…")  #: how these two are written
 _TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
@@ -125,7 +127,7 @@ def read_passages(path: Path) -> list[list[list[str]]]:
 
 def shuffled(passages: list[list[list[str]]], seed: int) -> list[list[list[str]]]:
     """The same text with the words of every line in random order."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(checked(seed))
     return [[[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages]
 
 

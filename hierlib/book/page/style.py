@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
+from hierlib._seeds import checked
+
 INK = "#1F2328"  # text and axes: the page turns it into currentColor, so one file serves light and dark
 PAPER = "#FFFFFF"  # halos and hollow markers: becomes the page's background
 CHANGED = "#D55E00"  # a symbol that the way back has changed
@@ -83,7 +85,11 @@ _RC = {
 
 
 def setup(seed: int) -> torch.Generator:
-    """Sets the house style and one thread for this chapter, and returns its seeded generator."""
+    """Sets the house style and one thread for this chapter, and returns its seeded generator.
+
+    Raises:
+        ValueError: the seed is none, from 0 to 2**32 - 1.
+    """
     from hierlib.book.page import glue
 
     if _FONT.exists() and "Source Sans 3" not in font_manager.get_font_names():
@@ -94,7 +100,7 @@ def setup(seed: int) -> torch.Generator:
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[_STOPS[i] for i in (10, 5, 0, 7, 2)])
     torch.set_num_threads(1)  # chapters run side by side, one process each
     glue.reset()
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(checked(seed))
 
 
 def palette(L: int) -> list[str]:
