@@ -25,7 +25,7 @@ import torch
 import typer
 from cpu import FOLDER, provenance
 
-from hierlib import inference
+from hierlib import _paths, inference
 from hierlib.book.runs.checkout import chapters, find_checkout
 
 
@@ -59,7 +59,7 @@ def _run(slug: str, backend: str) -> tuple[float, int]:
 
 def main(
     slug: Annotated[list[str] | None, typer.Option(help="Only these chapters.")] = None,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "book.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "book.json",
 ) -> None:
     """Run, print a table, and write the result file."""
     made, known = (

@@ -29,6 +29,7 @@ import torch
 import typer
 
 import hierlib as hl
+from hierlib import _paths
 
 FOLDER = Path(__file__).resolve().parent
 TURN = 0.02  # seconds
@@ -257,10 +258,10 @@ def _lines(path: str) -> list[str]:
 
 
 def main(
-    peer: Annotated[Path | None, typer.Option(help="A clone of the authors' code; without it no ratios.")] = None,
+    peer: Annotated[Path | None, _paths.option(help="A clone of the authors' code; without it no ratios.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each contender runs.")] = 5,
     tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "cpu.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "cpu.json",
 ) -> None:
     """Measure, print a table, and write the result file."""
     if peer is not None and not (peer / "datasets" / "BP_utils.py").exists():

@@ -22,6 +22,7 @@ import typer
 from cpu import FOLDER, Case, _peer, provenance
 
 import hierlib as hl
+from hierlib import _paths
 
 CASES = {
     "paper": Case(32, 8, 2, 10, 1024, 64),
@@ -99,9 +100,9 @@ def _growth(run: Callable[[], object], device: torch.device) -> float:
 
 
 def main(
-    peer: Annotated[Path | None, typer.Option(help="A clone of the authors' code; without it no ratios.")] = None,
+    peer: Annotated[Path | None, _paths.option(help="A clone of the authors' code; without it no ratios.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each contender runs.")] = 20,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "gpu.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "gpu.json",
 ) -> None:
     """Measure, print a table, and write the result file."""
     if not torch.cuda.is_available():

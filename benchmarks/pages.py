@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 from cpu import FOLDER, provenance
 
+from hierlib import _paths
 from tests import browser as b
 
 _LIVE = f"""() => document.readyState !== "loading" &&
@@ -46,8 +47,8 @@ def measure(browser, url: str, rounds: int) -> dict:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1)] = 3,
-    site: Annotated[Path, typer.Option(help="The folder of the site.")] = b.SITE,
-    out: Annotated[Path, typer.Option()] = FOLDER / "results" / "pages.json",
+    site: Annotated[Path, _paths.option(help="The folder of the site.")] = b.SITE,
+    out: Annotated[Path, _paths.option()] = FOLDER / "results" / "pages.json",
 ) -> None:
     """Measure the pages of the book."""
     names = [page for page in b.pages(site) if page.parent != Path(".")]  # search and index are the theme's

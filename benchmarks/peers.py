@@ -36,6 +36,7 @@ from cpu import FOLDER, provenance
 from torch import Tensor
 
 import hierlib as hl
+from hierlib import _paths
 
 Run = Callable[[Tensor], list[np.ndarray]]  # evidence (n, d, v) to marginals, a level each: (n, nodes, symbols)
 
@@ -178,7 +179,7 @@ def measure(case: Case, rounds: int) -> dict:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
     tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "peers.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "peers.json",
 ) -> None:
     """Measure, print a table, and write the result file."""
     warnings.simplefilter("ignore", FutureWarning)  # of the peers, about themselves

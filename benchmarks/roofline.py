@@ -25,6 +25,7 @@ from cpu import CASES, FOLDER, TINY, provenance
 from numba import njit
 
 import hierlib as hl
+from hierlib import _paths
 from hierlib._kernels import memory
 from hierlib._kernels.compiled.simd import LANE_BYTES, fma, load, put, splat, stream
 
@@ -97,7 +98,7 @@ def ceilings(size: int = MEMORY) -> dict[str, float]:
 
 def main(
     tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "roofline.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "roofline.json",
 ) -> None:
     """Measure, print, and write the result file."""
     torch.set_num_threads(1)

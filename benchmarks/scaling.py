@@ -28,6 +28,7 @@ import typer
 from cpu import FOLDER, _peak, provenance
 
 import hierlib as hl
+from hierlib import _paths
 from hierlib._kernels.compiled.normal import fill_normal
 from hierlib.book.runs.benchmarks import EXPONENTS, exponent, messages_per_datum
 from hierlib.experiments.uturns import level_curves
@@ -213,7 +214,7 @@ def spread(x: list[float]) -> dict[str, float]:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each point is timed.")] = 7,
     tiny: Annotated[bool, typer.Option(help="Toy sizes, to see that the benchmark works.")] = False,
-    out: Annotated[Path, typer.Option(help="The result file.")] = FOLDER / "results" / "scaling.json",
+    out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "scaling.json",
 ) -> None:
     """Measure, print the exponents, and write the result file."""
     torch.set_num_threads(1)

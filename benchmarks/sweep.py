@@ -23,6 +23,7 @@ import typer
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from cpu import FOLDER, provenance
 
+from hierlib import _paths
 from hierlib._provenance import commit
 from hierlib.book.runs import grid, sweep
 from hierlib.book.runs.run import identity, jobs_of
@@ -67,7 +68,7 @@ def points(todo: list, crew: sweep.Crew, batch: int) -> dict:
 
 def main(
     tasks: Annotated[int, typer.Option(help="How many empty points.")] = 10_000,
-    out: Annotated[Path, typer.Option(help="The file to write.")] = FOLDER / "results" / "sweep.json",
+    out: Annotated[Path, _paths.option(help="The file to write.")] = FOLDER / "results" / "sweep.json",
 ) -> None:
     """Measure, print and keep."""
     made = provenance([])

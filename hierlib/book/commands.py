@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 import hierlib
+from hierlib import _paths
 from hierlib._limits import processors
 from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
@@ -79,7 +80,7 @@ def run(
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME VALUE", help="Set a parameter; may be given many times."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder to make; default results/SLUG-KEY.")] = None,
+    out: Annotated[Path | None, _paths.option(help="The folder to make; default results/SLUG-KEY.")] = None,
     force: Force = False,
     timeout: Timeout = 0,
 ) -> None:
@@ -111,9 +112,9 @@ def sweep(
         ),
     ] = None,
     grid_file: Annotated[
-        Path | None, typer.Option("--grid", help="A YAML file of such axes, or a list of them.")
+        Path | None, _paths.option("--grid", help="A YAML file of such axes, or a list of them.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The folder of the results; default results/.")] = None,
+    out: Annotated[Path | None, _paths.option(help="The folder of the results; default results/.")] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", "-j", min=1, max=512, help=f"How many processes here; default {CPUS}.")
     ] = None,
@@ -170,9 +171,9 @@ def sweep(
 
 @commands.command()
 def collect(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What a sweep has written to.")],
+    folder: Annotated[Path, _paths.argument(metavar="FOLDER", help="What a sweep has written to.")],
     of: Annotated[str | None, typer.Option(help="The chapter or quantity, if the folder holds several.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A netCDF file to write.")] = None,
+    out: Annotated[Path | None, _paths.option(help="A netCDF file to write.")] = None,
 ) -> None:
     """Gather the runs of a folder into one labelled dataset; exit code 1 if some are damaged and left out."""
     from hierlib.book.runs import collect as collecting  # xarray takes a second

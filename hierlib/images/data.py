@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import hierlib._torchvision  # noqa: F401
+from hierlib._seeds import checked
 from hierlib.images.files import read_idx, read_image
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  #: where Debian's package dataset-fashion-mnist puts the files
@@ -55,7 +56,7 @@ class LabelledImages:
         Raises:
             ValueError: a class has fewer.
         """
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch.Generator().manual_seed(checked(seed))
         chosen = []
         for label, name in enumerate(self.classes):
             members = (self.labels == label).nonzero().flatten()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hierlib._finite import Watch, all_finite
+from hierlib._seeds import checked
 from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 
@@ -75,7 +76,10 @@ class Training:
         max_epochs: passes over the training set after which it gives up.
         grammar_seed: draws the rules.
         data_seed: draws training and test set.
-        seed: weights and order of the data.
+        seed: weights and order of the data. Seeds are 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: a seed is none.
     """
 
     num_data: int = 300_000
@@ -87,6 +91,10 @@ class Training:
     grammar_seed: int = 0
     data_seed: int = 1
     seed: int = 2
+
+    def __post_init__(self):
+        for name in ("grammar_seed", "data_seed", "seed"):
+            checked(getattr(self, name), name)
 
 
 class Classifier:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hierlib._finite import Watch, all_finite, finite
+from hierlib._seeds import checked, derived
 from hierlib._storage import read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer
@@ -85,8 +86,11 @@ class DenoiserTraining:
         learning_rate, batch, steps: of Adam; the rate falls to zero as a half cosine.
         overfit: it ends before the last step once the validation loss is so far above its lowest, in nats a leaf.
         checks: how often the validation loss is looked at, at geometrically spaced steps.
-        seed: draws the grammar, the training set and the weights. Those of equal seed share the grammar, whatever
-            the process and the size of the training set.
+        seed: draws the grammar, the training set and the weights; 0 to 2**32 - 1. Those of equal seed share the
+            grammar, whatever the process and the size of the training set.
+
+    Raises:
+        ValueError: the seed is none.
     """
 
     v: int = 8
@@ -103,6 +107,9 @@ class DenoiserTraining:
     checks: int = 24
     seed: int = 0
 
+    def __post_init__(self):
+        checked(self.seed)
+
     def grammar(self) -> Grammar:
         """The grammar that it is about."""
         rng = torch.Generator().manual_seed(self.seed)
@@ -110,11 +117,13 @@ class DenoiserTraining:
 
     def data(self) -> Tensor:
         """The training set, (num_data, s^L) int64."""
-        return sample(self.grammar(), self.num_data, generator=torch.Generator().manual_seed(10_000 + self.seed))[0]
+        return sample(
+            self.grammar(), self.num_data, generator=torch.Generator().manual_seed(derived(10_000 + self.seed))
+        )[0]
 
     def test_data(self, n: int) -> tuple[Tensor, ...]:
         """Fresh data of the same grammar with all their levels; a few may by chance stand in the training set."""
-        return sample(self.grammar(), n, generator=torch.Generator().manual_seed(20_000 + self.seed))
+        return sample(self.grammar(), n, generator=torch.Generator().manual_seed(derived(20_000 + self.seed)))
 
 
 class TrainedDenoiser:
@@ -175,7 +184,7 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
     g, x = training.grammar(), training.data()
     how = process(training.process, g.v)
     valid = training.test_data(2048)[0]
-    rng = torch.Generator().manual_seed(30_000 + training.seed)
+    rng = torch.Generator().manual_seed(derived(30_000 + training.seed))
     held = _evidence(how, valid, rng)
     exact = _loss(infer(g, held, messages=False).marginals[0].clamp_min(1e-30).log(), valid).item()
     held, valid = held.to(device), valid.to(device)

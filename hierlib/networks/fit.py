@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hierlib._finite import all_finite
+from hierlib._seeds import LARGEST, checked, mixed
 from hierlib._storage import read_tensors, write_tensors
 
 
@@ -27,7 +28,10 @@ class Schedule:
         warmup: steps. decay: fraction of the training.
         weight_decay: of AdamW.
         ema: the weights that are kept are a moving average over about 1 / (1 - ema) steps; 0: the last ones.
-        seed: of the first weights, the order of the data and all noise.
+        seed: of the first weights, the order of the data and all noise; 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: the seed is none.
     """
 
     examples: int
@@ -38,6 +42,9 @@ class Schedule:
     weight_decay: float = 0.01
     ema: float = 0.0
     seed: int = 0
+
+    def __post_init__(self):
+        checked(self.seed)
 
     @property
     def steps(self) -> int:
@@ -151,7 +158,12 @@ def _average(kept: dict[str, Tensor], now: dict[str, Tensor], decay: float) -> N
 
 
 def _generator(device, seed: int, number: int, stream: int) -> torch.Generator:
-    return torch.Generator(device).manual_seed((seed * 4 + stream) << 40 | number)
+    """Of one step or pass: another one for each seed, stream and number.
+
+    Seed 0 counts from 0 in every stream, as it did when the weights that come with the book were trained.
+    """
+    first = mixed(seed, stream) if seed else 0
+    return torch.Generator(device).manual_seed((first + number) % (LARGEST + 1))
 
 
 def _checkpoint(path, identity, network, optimizer, kept, step, running) -> None:

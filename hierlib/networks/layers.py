@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from hierlib._seeds import checked, derived
 from hierlib.grammar import Grammar, sample
 from hierlib.inference import epsilon_overlap, posterior_sample
 from hierlib.networks.classifier import Classifier, TreeCNN
@@ -169,7 +170,7 @@ def figure8(
         classifiers: of one v, m, s, L; several may share a grammar, that is a `grammar_seed`.
         eps: (T,) noise levels, increasing.
         n: number of data for each grammar.
-        seed: of data and noise.
+        seed: of data and noise, 0 to 2**32 - 1.
         rows: of `read_levels`; 0 for no linear probes.
         probe_eps: noises, among eps, after which probes read the layers.
         report: called with one line for each network.
@@ -180,17 +181,18 @@ def figure8(
         data, and the passes of the training. nan where a grammar has fewer networks than another.
 
     Raises:
-        ValueError: probe_eps are not among eps.
+        ValueError: probe_eps are not among eps, or the seed is none.
     """
     eps, probe_eps = [float(x) for x in eps], [float(x) for x in probe_eps]
     if not set(probe_eps) <= set(eps):
         raise ValueError(f"probe_eps: expected some of {eps}, got {probe_eps}")
+    checked(seed)
     grammars: dict[int, list[Classifier]] = {}
     for each in classifiers:
         grammars.setdefault(each.training.grammar_seed, []).append(each)
     rng, parts = torch.Generator(), []
     for name, members in grammars.items():
-        rng.manual_seed(1000 * seed + name)
+        rng.manual_seed(derived(1000 * seed + name))
         turns = uturns(members[0].g, eps, n=n, generator=rng)
         again = turns._replace(end=[turns.end[eps.index(x)] for x in probe_eps])
         nets = []

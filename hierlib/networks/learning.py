@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._locks import locked
+from hierlib._seeds import derived
 from hierlib._storage import write_dataset
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
@@ -100,7 +101,7 @@ def _history(done: TrainedDenoiser, what: str) -> list[float]:
 
 
 def _of_network(denoise: Denoiser, g: Grammar, how: Process, data: Tensor, training, sizes: Sizes) -> dict:
-    rng = torch.Generator().manual_seed(40_000 + training.seed)
+    rng = torch.Generator().manual_seed(derived(40_000 + training.seed))
     drawn = generate(denoise, how, sizes.generated, g.d, generator=rng)
     parsed = validity(g, drawn)
     test = training.test_data(sizes.gap)[0]
@@ -122,7 +123,7 @@ def _of_network(denoise: Denoiser, g: Grammar, how: Process, data: Tensor, train
 
 def _kept(denoise: Denoiser, g: Grammar, how: Process, start: tuple[Tensor, ...], seed: int) -> Tensor:
     """Fraction that keeps its class, (turns, blocks)."""
-    rng = torch.Generator().manual_seed(50_000 + seed)
+    rng = torch.Generator().manual_seed(derived(50_000 + seed))
     ends = turn(denoise, how, start[0], TURNS[how.name], generator=rng)
     found = torch.stack([read_class(g, end) for end in ends])
     return (found == start[-1][:, 0]).double().unflatten(1, (BLOCKS, -1)).mean(-1)
@@ -133,7 +134,7 @@ def _control(training: DenoiserTraining, sizes: Sizes) -> dict[str, Tensor]:
     """The exact denoiser through the same samplers; the same for every size of the training set."""
     g, how = training.grammar(), process(training.process, training.v)
     denoise = exact_denoiser(g)
-    rng = torch.Generator().manual_seed(40_000 + training.seed)
+    rng = torch.Generator().manual_seed(derived(40_000 + training.seed))
     drawn = generate(denoise, how, sizes.generated, g.d, generator=rng)
     kept = _kept(denoise, g, how, training.test_data(sizes.turned), training.seed)
     return dict(drawn=drawn, kept=kept, legal=validity(g, drawn).strings.double().mean(0))

@@ -13,6 +13,8 @@ import regex as re
 import torch
 from torch import Tensor
 
+from hierlib._seeds import checked
+
 MASK, RARE = 0, 1  #: tokens of every vocabulary, for an erased word and for a word that the vocabulary lacks
 SPECIAL = ("▒", "…")  #: how these two are written
 # Marks (vowel signs, accents) belong to what they stand on; so do the signs, without a width, that join or part the
@@ -138,7 +140,7 @@ def read_passages(path: Path) -> list[list[list[str]]]:
 
 def shuffled(passages: list[list[list[str]]], seed: int) -> list[list[list[str]]]:
     """The same text with the words of every line in random order."""
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(checked(seed))
     return [[[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import finite, precision
+from hierlib._seeds import derived
 from hierlib.text.corpus import MASK
 
 #: From tokens (n, d) with `MASK` and places (rows (k,), columns (k,)) to log probabilities (k, vocabulary).
@@ -28,7 +29,7 @@ def chances(x0: Tensor, samples: int, seeds: list[int]) -> Tensor:
             f"expected a seed for each of {len(x0)} starts and samples of at least 1, got {len(seeds)} and {samples}"
         )
     draws = [
-        torch.rand(samples, 3, x0.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+        torch.rand(samples, 3, x0.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(derived(seed)))
         for seed in seeds
     ]
     return torch.stack(draws)

@@ -2,6 +2,7 @@
 
 import torch
 
+from hierlib._seeds import checked
 from hierlib.book.page import glue, style
 from hierlib.book.page.stamp import run_folder
 
@@ -13,7 +14,7 @@ def setup(seed: int, profile: str = "quick") -> torch.Generator:
         profile: of a chapter whose parameters have values for ``full:``. The runner puts these in place.
 
     Raises:
-        ValueError: "full" where no runner has done so, as in a notebook that is run cell by cell.
+        ValueError: the seed is none, from 0 to 2**32 - 1; or "full" where no runner has done so, as in a notebook that is run cell by cell.
     """
     if profile == "full" and run_folder() is None:
         raise ValueError(
@@ -23,4 +24,4 @@ def setup(seed: int, profile: str = "quick") -> torch.Generator:
     style.use()
     torch.set_num_threads(1)  # chapters run side by side, one process each
     glue.reset()
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(checked(seed))

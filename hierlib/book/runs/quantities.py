@@ -25,7 +25,7 @@ L: int = 8  # levels of the tree; 1 <= L; s**L <= 2**12
 draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
 reach: float = 0.08  # how far around the mean field's value the noise is scanned; 0 < reach <= 0.5
-seed: int = 0  # of every random number; seed >= 0
+seed: int = 0  # of every random number; 0 <= seed < 2**32
 device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
@@ -69,7 +69,7 @@ noise: str = "gaussian"  # kind of noise; noise in ("gaussian", "mask", "uniform
 t: float = 0.07  # length of the U-turn, in the noise's own time; t > 0; t <= 1 or noise in ("gaussian",)
 draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
-seed: int = 0  # of every random number; seed >= 0
+seed: int = 0  # of every random number; 0 <= seed < 2**32
 device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
@@ -97,7 +97,7 @@ L: int = 8  # levels of the tree; 1 <= L; s**L <= 2**12
 eps: float = 0.5  # noise of the leaves; 0 <= eps <= 1
 draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
-seed: int = 0  # of every random number; seed >= 0
+seed: int = 0  # of every random number; 0 <= seed < 2**32
 device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
