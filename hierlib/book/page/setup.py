@@ -14,7 +14,8 @@ def setup(seed: int, profile: str = "quick") -> torch.Generator:
         profile: of a chapter whose parameters have values for ``full:``. The runner puts these in place.
 
     Raises:
-        ValueError: the seed is none, from 0 to 2**32 - 1; or "full" where no runner has done so, as in a notebook that is run cell by cell.
+        ValueError: the seed is none, from 0 to 2**32 - 1; or "full" where no runner has done so, as in a notebook that
+            is run cell by cell.
     """
     if profile == "full" and run_folder() is None:
         raise ValueError(
