@@ -7,7 +7,7 @@ process hands to inference.
 from hierlib.grammar import Grammar, parse, random_grammar, sample
 from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
 from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
-from hierlib.theory import meanfield, population
+from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
 from hierlib.theory.changes import susceptibility
 
 __version__ = "0.1.0"
@@ -22,10 +22,8 @@ __all__ = [
     "epsilon_evidence",
     "epsilon_overlap",
     "infer",
-    "meanfield",
     "overlap",
     "parse",
-    "population",
     "posterior_sample",
     "random_grammar",
     "sample",
