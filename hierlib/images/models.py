@@ -47,6 +47,7 @@ class DiffusionModel:
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
     def to(self, device=None, dtype: torch.dtype | None = None) -> DiffusionModel:

@@ -120,6 +120,7 @@ def save(name: str, data) -> Path | None:
 
 
 def is_number(x) -> bool:
+    """Whether x is a finite int or float; True and False are none."""
     return isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x)
 
 
