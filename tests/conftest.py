@@ -1,7 +1,9 @@
 """What the whole suite shares: one thread a process, and a last line that tells what was not tested."""
 
+import ast
 import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' arrays are small; before torch is imported
 
@@ -14,6 +16,32 @@ if not torch.cuda.is_available():  # then the GPU kernels run in Triton's interp
 from . import browser as b
 
 _not_tested: set[str] = set()
+# What `make check` leaves out, as it takes minutes or needs the site: tests that import one of these.
+_OF_THE_BOOK = ("hierlib.book", "tests.axe", "tests.browser", "tests.sweeps", "tests.tiny")
+
+
+def imported(text: str) -> set[str]:
+    """The modules that a file of the tests imports, wherever it does, and the names that it takes of them."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {each.name for each in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            home = ".".join(filter(None, ["tests" if node.level else "", node.module]))
+            found |= {home, *(f"{home}.{each.name}" for each in node.names)}
+    return found
+
+
+def of_the_book(path: Path) -> bool:
+    names = imported(path.read_text("utf-8"))
+    return path.is_relative_to(b.ROOT / "hierlib" / "book") or any(name.startswith(_OF_THE_BOOK) for name in names)
+
+
+def pytest_collection_modifyitems(items):
+    known = {path: of_the_book(path) for path in {item.path for item in items}}
+    for item in items:
+        if known[item.path]:
+            item.add_marker("book")
 
 
 def pytest_runtest_logreport(report):

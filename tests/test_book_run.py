@@ -115,7 +115,7 @@ def test_what_jupyter_and_editors_leave_beside_a_chapter_is_no_page(site):
 
 def test_a_cache_that_does_not_serve_is_noticed(site, monkeypatch):
     """Jupyter Book would execute what the cache lacks; the build must not pass."""
-    monkeypatch.setattr("hierlib.book.site.build._feed", lambda *_: None)
+    monkeypatch.setattr("hierlib.book.site.build._fill_cache", lambda *_: None)
     with pytest.raises(SiteError, match="executed a notebook itself"):
         build_site(site, run(site), force=True)
 

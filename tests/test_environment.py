@@ -34,7 +34,7 @@ def test_lock_is_exact_and_tells_nothing_of_a_machine():
     for line in LOCK:
         assert re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9][A-Za-z0-9.]*(; sys_platform == \"darwin\")?", line), line
     assert sorted(LOCK, key=str.lower) == LOCK
-    assert "hierlib" not in LOCKED and str(LOCKED["torch"].specifier) == "==2.13.0"
+    assert "hierlib" not in LOCKED
 
 
 @pytest.mark.parametrize("extra, text", WANTED, ids=lambda x: x or "core")
@@ -65,18 +65,3 @@ def test_what_is_installed_is_the_lock():
         if requirement.marker is None or requirement.marker.evaluate():
             [pin] = requirement.specifier
             assert version(key).partition("+")[0] == pin.version, key
-
-
-def test_the_workflow_for_pages_publishes_what_make_book_builds():
-    flow = yaml.safe_load((ROOT / ".github" / "workflows" / "pages.yml").read_text("utf-8"))
-    build, deploy = flow["jobs"]["build"], flow["jobs"]["deploy"]
-    assert flow["permissions"] == {"contents": "read"}, "writing is for the last job alone"
-    assert deploy["permissions"] == {"pages": "write", "id-token": "write"} and deploy["needs"] == "build"
-    steps = build["steps"] + deploy["steps"]
-    used = [step["uses"] for step in steps if "uses" in step]
-    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", action) for action in used), "the major version is pinned"
-    assert [step["run"] for step in steps if "run" in step] == ["make book"]
-    [artifact] = [step["with"] for step in steps if "upload-pages-artifact" in step.get("uses", "")]
-    assert artifact == {"path": "_build/html"}
-    [python] = [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")]
-    assert Version(python) in SpecifierSet(PROJECT["requires-python"])

@@ -8,7 +8,7 @@ from bs4 import BeautifulSoup
 
 from hierlib.book.runs.run import prepare
 from hierlib.book.runs.sweep import execute_all
-from hierlib.book.site import under_figures as figures
+from hierlib.book.site import under_figures
 from hierlib.book.site.build import build_site
 from tests import tiny
 
@@ -93,5 +93,5 @@ def test_no_place_of_this_machine_is_told(site):
 
 def test_the_command_leaves_out_what_a_shell_would_change():
     facts = {"chapter": "x", "parameters": {"a": 1, "b": "two words", "c": "$HOME", "d": "", "e": "1:3"}}
-    assert figures.command(facts) == 'make run CH=x P="a=1 e=1:3"'
-    assert figures.command({"chapter": "x", "parameters": {}}) == "make run CH=x"
+    assert under_figures.command(facts) == """make run CH=x P="a=1 b='two words' d='' e=1:3\""""
+    assert under_figures.command({"chapter": "x", "parameters": {}}) == "make run CH=x"

@@ -11,6 +11,7 @@ book.stamp()                                  # what made this page
 """
 
 import importlib
+from typing import Any
 
 # Where each public name lives. Fetched when first used, so that the command line starts at once and a
 # chapter depends on the modules that it uses only (hierlib.book.runs.key reads this table).
@@ -48,7 +49,7 @@ _HOME = {
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"hierlib.book has no {name!r}; it has {', '.join(__all__)}")
     return getattr(importlib.import_module(f"hierlib.book.{_HOME[name]}"), name)

@@ -48,6 +48,7 @@ class Schedule:
 
     @property
     def steps(self) -> int:
+        """How many batches are learnt from; the last incomplete one is left out."""
         return max(1, self.examples // self.batch)
 
     def rate(self, step: int) -> float:

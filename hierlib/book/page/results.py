@@ -151,6 +151,7 @@ def _exists(*values) -> bool:
 
 
 def is_number(x) -> bool:
+    """Whether x is a finite int or float; True and False are none."""
     return isinstance(x, int | float) and not isinstance(x, bool) and (isinstance(x, int) or math.isfinite(x))
 
 

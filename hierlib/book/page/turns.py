@@ -17,6 +17,8 @@ TIMES = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  #: t/T
 
 
 class Experiment(NamedTuple):
+    """What a chapter on images compares: a model, the networks that look at its images, and these."""
+
     model: DiffusionModel
     probes: list[Probe]
     data: LabelledImages | ImageFiles

@@ -22,6 +22,7 @@ class PowerLaw(NamedTuple):
     factor: float
 
     def __call__(self, x: ArrayLike) -> np.ndarray:
+        """The value of the power law at x."""
         return self.factor * np.asarray(x, float) ** self.exponent
 
     def __str__(self) -> str:

@@ -95,6 +95,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
 
 @contextlib.contextmanager
 def environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Sets environment variables, and puts all of them back as they were."""
     before = dict(os.environ)
     os.environ.update(settings)
     try:

@@ -79,6 +79,7 @@ class Outcome:
 
     @property
     def notebook(self) -> Path:
+        """The executed notebook."""
         return self.folder / f"{self.job.chapter.slug}.ipynb"
 
     @property

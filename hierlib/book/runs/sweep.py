@@ -46,6 +46,7 @@ class Tally:
     crew: int = 0  #: how many workers there were
 
     def add(self, outcome: Outcome) -> None:
+        """Counts a point that has ended."""
         if outcome.halt:
             self.halted = outcome.error
         elif outcome.error:

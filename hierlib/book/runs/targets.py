@@ -27,6 +27,7 @@ class Quantity:
 
     @property
     def name(self) -> str:
+        """That of the function."""
         return self.slug.replace("-", "_")
 
     @cached_property
@@ -39,6 +40,7 @@ class Quantity:
 
     @property
     def lines(self) -> list[int]:
+        """As `Chapter.lines`: the one cell begins in line 1."""
         return [1]
 
     @cached_property

@@ -23,7 +23,7 @@ from hierlib._locks import locked
 from hierlib.book.page.results import claims
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import Outcome
-from hierlib.book.site import under_figures as figures
+from hierlib.book.site import under_figures
 from hierlib.book.site.ledger_page import ANSWERS, PAGES
 
 # What else the pages are made of: a change here makes the site anew, and executes nothing.
@@ -65,10 +65,10 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
             return False
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
-        _gather(runs, build / ANSWERS)
-        figures.gather(root, runs, build / figures.MADE)
+        _collect_answers(runs, build / ANSWERS)
+        under_figures.note_runs(root, runs, build / under_figures.MADE)
         for run in runs:
-            _feed(run, work / "_build" / ".jupyter_cache")
+            _fill_cache(run, work / "_build" / ".jupyter_cache")
         _jupyter_book(root, work, build / "site.log", lock)
         (work / "_build" / "html" / ".nojekyll").touch()  # or GitHub Pages serves no folder that begins with _
         kept.unlink(missing_ok=True)
@@ -110,9 +110,9 @@ def _check_claims(root: Path, runs: list[Outcome]) -> None:
             raise SiteError(f"{run.job.chapter.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
 
 
-def _gather(runs: list[Outcome], target: Path) -> None:
+def _collect_answers(runs: list[Outcome], target: Path) -> None:
     """All answers of the runs in one file, with what made each; the page of claims is built from it."""
-    found = {}
+    found: dict[str, dict] = {}
     for run in runs:
         path = run.folder / "records.json"
         facts = json.loads((run.folder / "run.json").read_text("utf-8"))
@@ -144,7 +144,7 @@ def _left(name: str) -> bool:
     return name.startswith((".", "#")) or name.endswith((".ipynb", "~")) or name == "__pycache__"
 
 
-def _feed(run: Outcome, folder: Path) -> None:
+def _fill_cache(run: Outcome, folder: Path) -> None:
     """Puts the run's outputs under today's prose into jupyter-cache."""
     import nbformat
     from jupyter_cache import get_cache

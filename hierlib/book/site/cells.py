@@ -10,10 +10,15 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from html import escape
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 
+import hierlib
 from hierlib.book.runs.checkout import Chapter, chapters
 from hierlib.book.runs.key import chapter_code
 
@@ -23,10 +28,16 @@ CODE = "code"  # the pages' folder in the site
 API = "book/api"
 
 
-def setup(app) -> None:
-    app.connect("builder-inited", lambda app: setattr(app, "hier_chapters", chapters(Path(app.srcdir))))
-    app.connect("doctree-resolved", _used_in)
-    app.connect("html-collect-pages", _pages)
+def setup(app: Sphinx) -> None:
+    """Adds the pages of code, and under each name of the API page the chapters that use it."""
+    app.connect("doctree-resolved", _say_where_used)
+    app.connect("html-collect-pages", _code_pages)
+
+
+@cache
+def chapters_of(srcdir: str) -> dict[str, Chapter]:
+    """The chapters of a checkout by slug, read once a build."""
+    return chapters(Path(srcdir))
 
 
 def cell_with(chapter: Chapter, word: str, calls: Collection[str]) -> int | None:
@@ -34,22 +45,24 @@ def cell_with(chapter: Chapter, word: str, calls: Collection[str]) -> int | None
 
     One that calls a function of such a name, as ``book.record`` is, is preferred.
     """
-    found = [n for n, (source, _) in enumerate(chapter.code, 1) if any(re.fullmatch(s, word) for s in _read(source)[0])]
-    calling = [n for n in found if _read(chapter.code[n - 1][0])[1] & set(calls)]
+    read = {n: _strings_and_calls(source) for n, (source, _) in enumerate(chapter.code, 1)}
+    found = [n for n, (strings, _) in read.items() if any(re.fullmatch(s, word) for s in strings)]
+    calling = [n for n in found if read[n][1] & set(calls)]
     return next(iter(reversed(calling or found)), None)
 
 
 @cache
-def _read(source: str) -> tuple[set[str], set[str]]:
+def _strings_and_calls(source: str) -> tuple[set[str], set[str]]:
     """Of a cell its strings, as patterns, and the names of the functions that it calls."""
-    strings, called = set(), set()
+    strings: set[str] = set()
+    called: set[str] = set()
     for node in ast.walk(ast.parse(re.sub(r"^\s*[%!].*$", "pass", source, flags=re.M))):
         if isinstance(node, ast.Call):
             called.add(ast.unparse(node.func).rpartition(".")[2])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.add(re.escape(node.value))
         elif isinstance(node, ast.JoinedStr) and any(isinstance(part, ast.Constant) for part in node.values):
-            parts = [re.escape(v.value) if isinstance(v, ast.Constant) else "[a-z0-9]+" for v in node.values]
+            parts = [re.escape(str(v.value)) if isinstance(v, ast.Constant) else "[a-z0-9]+" for v in node.values]
             strings.add("".join(parts))
     return strings, called
 
@@ -60,8 +73,9 @@ def link(chapter: Chapter, number: int) -> str:
 
 
 def names_used(code: ast.Module) -> set[str]:
-    """Dotted names of hierlib that code takes: hierlib.infer of ``hl.infer``, where hl is hierlib."""
-    aliases, found = {}, set()
+    """What code takes of hierlib, by its home: hierlib.inference.infer of ``hl.infer``, where hl is hierlib."""
+    aliases: dict[str, str] = {}
+    found: set[str] = set()
     for node in ast.walk(code):
         if isinstance(node, ast.Import):
             aliases |= {each.asname or each.name.partition(".")[0]: each.name for each in node.names}
@@ -71,32 +85,36 @@ def names_used(code: ast.Module) -> set[str]:
         if isinstance(node, ast.Attribute | ast.Name):
             first, *rest = ast.unparse(node).split(".")
             found.add(".".join([aliases.get(first, ""), *rest]))
-    return {name for name in found if name.startswith("hierlib.")}
+    return {_home(name) for name in found if name.startswith("hierlib.")}
 
 
-def _used_in(app, doctree, page: str) -> None:
+def _home(name: str) -> str:
+    """Where a name of hierlib is defined: hierlib.theory.meanfield.solve of hierlib.meanfield.solve."""
+    first, *rest = name.split(".")[1:]
+    if first not in hierlib.__all__:
+        return name
+    known = getattr(hierlib, first)
+    home = known.__name__ if isinstance(known, ModuleType) else f"{known.__module__}.{first}"
+    return ".".join([home, *rest])
+
+
+def _say_where_used(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Under each name of the API page the chapters whose code takes it."""
     if page != API or app.builder.name != "html":
         return
-    used = {slug: names_used(chapter_code(each)) for slug, each in app.hier_chapters.items()}
+    used = {slug: names_used(chapter_code(each)) for slug, each in chapters_of(str(app.srcdir)).items()}
     for entry in list(doctree.findall(addnodes.desc)):
-        name = (entry[0].get("ids") or [""])[0]
-        home, _, last = name.rpartition(".")  # hierlib.theory.meanfield.solve may be known as hl.meanfield.solve only
-        mine = [slug for slug in used if name in used[slug] or (home == "hierlib" and _anywhere(last, used[slug]))]
+        name = next(iter(entry[0].get("ids", [])), "")
+        mine = [slug for slug in used if name.startswith("hierlib.") and _home(name) in used[slug]]
         if mine and isinstance(entry[-1], addnodes.desc_content) and entry.get("objtype") in ("function", "class"):
             entry[-1] += _chapter_links(app, mine)
 
 
-def _anywhere(last: str, names: Collection[str]) -> bool:
-    """hierlib.infer is hierlib.inference.infer too."""
-    return any(re.fullmatch(rf"hierlib(\.[a-z_]+)?\.{re.escape(last)}", name) for name in names)
-
-
-def _chapter_links(app, slugs: list[str]) -> nodes.paragraph:
+def _chapter_links(app: Sphinx, slugs: list[str]) -> nodes.paragraph:
     """The numbered chapters by number, the pages beside them by title."""
     line = nodes.paragraph("", "Used in ", classes=["used-in"])
     for count, slug in enumerate(slugs):
-        page = _page(app.hier_chapters[slug])
+        page = _page(chapters_of(str(app.srcdir))[slug])
         number = app.env.toc_secnumbers.get(page, {}).get("", ())
         name = f"chapter {number[0]}" if number else f"“{app.env.titles[page].astext()}”"
         link = nodes.reference("", name, internal=True, refuri=app.builder.get_relative_uri(API, page))
@@ -108,11 +126,11 @@ def _page(chapter: Chapter) -> str:
     return chapter.path.relative_to(chapter.root).with_suffix("").as_posix()
 
 
-def _pages(app) -> Iterator[tuple[str, dict, str]]:
+def _code_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """One page of code for each chapter."""
-    if app.builder.name != "html":
+    if not isinstance(app.builder, StandaloneHTMLBuilder) or app.builder.name != "html":
         return
-    for chapter in app.hier_chapters.values():
+    for chapter in chapters_of(str(app.srcdir)).values():
         name, page = f"{CODE}/{chapter.slug}", _page(chapter)
         title = escape(app.env.titles[page].astext())
         back = app.builder.get_relative_uri(name, page)

@@ -119,7 +119,7 @@ def measured(answer: Mapping) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

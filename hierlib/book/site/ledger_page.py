@@ -31,6 +31,7 @@ class Ledger(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
+        """The part of the page that the directive names."""
         root = Path(self.env.srcdir)
         if self.arguments[0] == "pages":
             self.env.note_dependency(str(root / PAGES))

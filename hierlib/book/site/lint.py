@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hierlib.book.runs.checkout import Chapter, chapters, find_checkout
 
-_USUAL_IN_NOTEBOOKS = "B018,E402,I001"  # a bare last value, imports by cell
+_USUAL_IN_NOTEBOOKS = "B018,D,E402,I001"  # a bare last value, imports by cell; the prose says what is done
 
 
 def lint(chapter: Chapter) -> str:
@@ -30,6 +30,7 @@ def lint(chapter: Chapter) -> str:
 
 
 def main(root: Path) -> int:
+    """Prints what ruff finds in all chapters; 1 if there is anything."""
     found = [text for each in chapters(root).values() if (text := lint(each))]
     print("".join(found) or "No findings in the code of the chapters.")
     return bool(found)

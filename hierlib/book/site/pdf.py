@@ -10,6 +10,7 @@ import re
 import shutil
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -17,6 +18,10 @@ import yaml
 from hierlib._locks import locked
 from hierlib.book.runs.params import BadRequest
 from hierlib.book.site.build import SiteError
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+    from playwright.sync_api import Browser
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NO_BROWSER = (
@@ -90,9 +95,9 @@ def make_pdf(root: Path, target: Path) -> Path:
 
 def pages(root: Path) -> list[str]:
     """The pages of _toc.yml, in reading order."""
-    found = []
+    found: list[str] = []
 
-    def walk(part):
+    def walk(part: Any) -> None:
         for key, value in part.items() if isinstance(part, dict) else []:
             if key in ("root", "file"):
                 found.append(value)
@@ -113,7 +118,7 @@ def assemble(html: Path, names: list[str]) -> str:
     soups = {name: BeautifulSoup((html / f"{name}.html").read_text("utf-8"), "html.parser") for name in names}
     parts, contents = [], []
     for name, soup in soups.items():
-        article = soup.select_one("article.bd-article")
+        article = _the(soup, "article.bd-article")
         for unwanted in article.select(_SCREEN_ONLY):
             unwanted.decompose()
         for folded in article.select("details"):
@@ -121,10 +126,11 @@ def assemble(html: Path, names: list[str]) -> str:
         for tag in article.find_all(True):
             _point(tag, name, names, html.name)
         parts.append(f'<div class="page" id="{_stem(name)}">{article.decode_contents()}</div>')
-        contents.append(f'<li><a href="#{_stem(name)}">{escape(article.h1.get_text().strip())}</a></li>')
-    head = soups[names[0]].head
-    title = soups[names[0]].title.get_text().rpartition("—")[2].strip()
-    stamp = soups[names[0]].select_one(".hier-stamp")
+        contents.append(f'<li><a href="#{_stem(name)}">{escape(_the(article, "h1").get_text().strip())}</a></li>')
+    first = soups[names[0]]
+    head = _the(first, "head")
+    title = _the(first, "title").get_text().rpartition("—")[2].strip()
+    stamp = first.select_one(".hier-stamp")
     styles = [str(_point(link, names[0], names, html.name)) for link in head.select("link[rel=stylesheet]")]
     maths = [str(_point(s, names[0], names, html.name)) for s in head.select("script") if "mathjax" in str(s).lower()]
     return (
@@ -137,7 +143,14 @@ def assemble(html: Path, names: list[str]) -> str:
     )
 
 
-def _point(tag, page: str, names: list[str], folder: str):
+def _the(within: "BeautifulSoup | Tag", selector: str) -> "Tag":
+    """The first element that the selector finds; every page of the site has one."""
+    if (found := within.select_one(selector)) is None:
+        raise SiteError(f"expected an element {selector} in each page of the site, found none; build it anew")
+    return found
+
+
+def _point(tag: "Tag", page: str, names: list[str], folder: str) -> "Tag":
     """Turns the ids of a tag and what it points to from those of a page to those of the whole; returns the tag."""
     if "id" in tag.attrs:
         tag["id"] = f"{_stem(page)}--{tag['id']}"
@@ -171,7 +184,7 @@ def _stem(page: str) -> str:
     return re.sub(r"\W+", "-", page.rpartition("/")[2])
 
 
-def _print(browser, url: str, target: Path) -> None:
+def _print(browser: "Browser", url: str, target: Path) -> None:
     page = browser.new_page(viewport={"width": _WIDTH, "height": 1100}, color_scheme="light")
     page.set_default_timeout(600_000)
     page.emulate_media(media="print")
@@ -186,7 +199,13 @@ def _print(browser, url: str, target: Path) -> None:
         '<span class="title"></span><span class="pageNumber" style="margin-left: auto"></span></div>'
     )
     page.pdf(
-        **{"path": target, "prefer_css_page_size": True, "print_background": True, "scale": _SCALE},
-        **{"tagged": True, "outline": True, "display_header_footer": True},
-        **{"header_template": "<span></span>", "footer_template": foot},
+        path=target,
+        prefer_css_page_size=True,
+        print_background=True,
+        scale=_SCALE,
+        tagged=True,
+        outline=True,
+        display_header_footer=True,
+        header_template="<span></span>",
+        footer_template=foot,
     )

@@ -6,64 +6,68 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import nbformat
 from docutils import nodes
 from markupsafe import Markup, escape
+from sphinx.application import Sphinx
 
 import hierlib
 from hierlib._provenance import commit
-from hierlib.book.site import cells
-from hierlib.book.site import under_figures as figures
+from hierlib.book.site import cells, under_figures
 from hierlib.book.site.build import made_of
 from hierlib.book.site.ledger_page import Ledger
 
 SOURCES = ".sources.json"  # in the site's folder
 # What a line may not break: the spaces of 20 000, 95 %, 0.1 ± 0.2 and t = 0.07.
 _TIED = re.compile(r"\d{1,3}(?: \d{3})+(?!\d)|\d %|\d ± \d|(?<!\w)\w{1,2}[*′]? [=≈≤≥<>] (?=[-−.\d])")
+Context = dict[str, Any]
+Doctree: TypeAlias = nodes.document | None
 _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 
 
-def setup(app) -> dict:
+def setup(app: Sphinx) -> dict[str, bool]:
+    """What Sphinx calls: everything that the book adds to it is connected here."""
     app.add_directive("ledger", Ledger)
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
     cells.setup(app)
-    figures.setup(app)
+    under_figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("doctree-resolved", _keep_numbers)
     app.setup_extension("sphinx.ext.autodoc")  # whose event the next line wants
     app.connect("autodoc-skip-member", _skip_fields)
     app.connect("html-page-context", _offer_notebook, priority=400)  # before the theme makes its buttons, at 500
-    app.connect("html-page-context", _stamp, priority=450)
-    app.connect("html-page-context", _tidy)
+    app.connect("html-page-context", _sign_footer, priority=450)
+    app.connect("html-page-context", _help_screen_readers)
     # After MathJax and everything else has added its scripts: earlier, this handler would drop MathJax.
     app.connect("html-page-context", _dedupe_scripts, priority=900)
     app.connect("build-finished", _write_font_data)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def _keep_punctuation(app, doctree, page: str) -> None:
+def _keep_punctuation(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Ties a formula to the bracket before it and the punctuation after: browsers may break a line there."""
     for formula in list(doctree.findall(nodes.math)):
         parent, at = formula.parent, formula.parent.index(formula)
         before, after = parent[at - 1] if at else None, parent[at + 1] if at + 1 < len(parent) else None
-        opening = re.search(r"[(\[“‘]$", before.astext()) if isinstance(before, nodes.Text) else None
-        closing = re.match(r"[.,;:!?)\]”’]+", after.astext()) if isinstance(after, nodes.Text) else None
+        first, last = (each.astext() if isinstance(each, nodes.Text) else "" for each in (before, after))
+        opening, closing = re.search(r"[(\[“‘]$", first), re.match(r"[.,;:!?)\]”’]+", last)
         if not (opening or closing):
             continue
         together = nodes.inline(classes=["nobreak"])
         parent.replace(formula, together)
         if opening:
             together += nodes.Text(opening[0])
-            parent.replace(before, nodes.Text(before.astext()[: opening.start()]))
+            parent.replace(before, nodes.Text(first[: opening.start()]))
         together += formula
         if closing:
             together += nodes.Text(closing[0])
-            parent.replace(after, nodes.Text(after.astext()[closing.end() :]))
+            parent.replace(after, nodes.Text(last[closing.end() :]))
 
 
-def _keep_numbers(app, doctree, page: str) -> None:
+def _keep_numbers(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """No line breaks inside of 20 000, between a number and its % or ±, nor in t = 0.07."""
     for text in list(doctree.findall(nodes.Text)):
         if isinstance(text.parent, nodes.literal | nodes.literal_block | nodes.raw | nodes.math | nodes.math_block):
@@ -73,12 +77,12 @@ def _keep_numbers(app, doctree, page: str) -> None:
             text.parent.replace(text, nodes.Text(tied))
 
 
-def _skip_fields(app, what: str, name: str, member, skip: bool, options) -> bool | None:
+def _skip_fields(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
     """The fields of a NamedTuple that has no words for them: the signature names them already."""
     return True if (getattr(member, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
-def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:
+def _offer_notebook(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
     """Puts the executed notebook into the download menu; the theme does so only with a launch button."""
     executed = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
     if doctree is None or not executed.exists():
@@ -93,7 +97,7 @@ def _offer_notebook(app, page: str, template, context: dict, doctree) -> None:
     context["ipynb_source"] = f"{page}.ipynb"
 
 
-def _stamp(app, page: str, template, context: dict, doctree) -> None:
+def _sign_footer(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
     """The footer of every page: which code made it, and how."""
     made = []
     depth = context["pathto"]
@@ -119,13 +123,13 @@ def sources(root: Path) -> dict[str, str]:
     return {p.relative_to(root).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in paths}
 
 
-def _note_sources(app) -> None:
+def _note_sources(app: Sphinx) -> None:
     app.config.hier_stamp = app.config.hier_stamp or build_stamp(Path(app.srcdir))
     if app.builder.format == "html":  # at the start: a file that is edited meanwhile counts as newer
         (Path(app.outdir) / SOURCES).write_text(json.dumps(sources(Path(app.srcdir))))
 
 
-def _write_font_data(app, error: Exception | None) -> None:
+def _write_font_data(app: Sphinx, error: Exception | None) -> None:
     """MathJax's fonts in a script, for browsers that refuse the files (see book/_assets/mathjax/fonts.js)."""
     folder = Path(app.outdir) / "_static" / "mathjax"
     if not error and folder.is_dir():
@@ -133,7 +137,7 @@ def _write_font_data(app, error: Exception | None) -> None:
         (folder / "font-data.js").write_text(f"MathJax.fontData = {json.dumps(fonts, indent=0)};\n", "utf-8")
 
 
-def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
+def _dedupe_scripts(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
     """Keeps each script once, and none of sphinx-thebe's.
 
     Jupyter Book adds thebe's inline script twice (an error in the console); the book has no kernel to offer.
@@ -149,7 +153,7 @@ def _dedupe_scripts(app, page: str, template, context: dict, doctree) -> None:
     context["css_files"] = [sheet for sheet in context.get("css_files", []) if "thebe" not in str(sheet.filename)]
 
 
-def _tidy(app, page: str, template, context: dict, doctree) -> None:
+def _help_screen_readers(app: Sphinx, page: str, template: str, context: Context, doctree: Doctree) -> None:
     """What a screen reader would stumble over: the empty corner of a table is no heading, a folded cell is called
     what is written on it, where MyST-NB hides that behind another name, and the references are items of their list.
     """

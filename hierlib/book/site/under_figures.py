@@ -2,23 +2,26 @@
 
 import json
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
+from sphinx.application import Sphinx
 
 from hierlib.book.runs.run import Outcome
 from hierlib.book.site import cells
 
 MADE = "made.json"  # in _build: of each page of this build, what made it
 DATA = "data"  # in the site: a folder for each chapter, with the files that its run has saved
-_NOT_FOR_MAKE = re.compile(r"[\s'\"$#\\]")  # P="…" goes through make and a shell
+_NOT_FOR_MAKE = re.compile(r"['\"$#`\\\r\n]")  # P="…" goes through make and a shell
 
 
-def gather(root: Path, runs: Iterable[Outcome], target: Path) -> None:
+def note_runs(root: Path, runs: Iterable[Outcome], target: Path) -> None:
     """Notes for each page which run made it; what `setup` shows is built from it."""
     made = {}
     for run in runs:
@@ -32,14 +35,16 @@ def gather(root: Path, runs: Iterable[Outcome], target: Path) -> None:
     part.replace(target)
 
 
-def setup(app) -> None:
-    app.connect("doctree-resolved", _tell)
+def setup(app: Sphinx) -> None:
+    """Adds the folded lines to the figures, and the data files to the site."""
+    app.connect("doctree-resolved", _unfold_under_figures)
     app.connect("build-finished", _copy_data)
 
 
 def command(facts: Mapping) -> str:
     """The line for a shell that runs the chapter with the values of this run, to be changed by the reader."""
-    words = [f"{k}={v}" for k, v in facts["parameters"].items() if not _NOT_FOR_MAKE.search(str(v)) and v != ""]
+    values = {k: str(v) for k, v in facts["parameters"].items()}
+    words = [f"{k}={shlex.quote(v)}" for k, v in values.items() if not _NOT_FOR_MAKE.search(v)]
     return f"make run CH={facts['chapter']}" + (f' P="{" ".join(words)}"' if words else "")
 
 
@@ -49,18 +54,18 @@ def behind(figure: Iterable[str], data: Iterable[str]) -> list[str]:
     return [name for name in data if name.rpartition(".")[0] in wanted]
 
 
-def _made(app) -> dict:
+def _made(app: Sphinx) -> dict[str, dict[str, Any]]:
     path = Path(app.srcdir) / "_build" / MADE
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def _tell(app, doctree, page: str) -> None:
+def _unfold_under_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Adds the folded lines to every figure of an executed page; other builders than that of the site get none."""
     facts = _made(app).get(page) if app.builder.name == "html" else None
     if not facts:
         return
     up = app.builder.get_relative_uri(page, "index").rpartition("/")[0] or "."
-    chapter = app.hier_chapters[facts["chapter"]]
+    chapter = cells.chapters_of(str(app.srcdir))[facts["chapter"]]
     for figure in list(doctree.findall(nodes.figure)):
         names = figure.get("names", []) + figure.get("ids", [])
         mine = behind(names, facts["data"])
@@ -101,7 +106,7 @@ def _size(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{max(1, round(count / 1e3))} kB"
 
 
-def _copy_data(app, error) -> None:
+def _copy_data(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     for facts in _made(app).values():
