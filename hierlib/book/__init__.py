@@ -24,6 +24,7 @@ _HOME = {
     "noise_ruler": "page.style",
     "palette": "page.style",
     "setup": "page.style",
+    "path": "page.files",
     "theory": "page.style",
     "widths": "page.style",
     "figure": "page.glue",

@@ -1,7 +1,8 @@
 """The parameters of a chapter: what its `parameters` cell declares, and what a reader may set.
 
 A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
-arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. Nothing
+arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. The words ``path``,
+``paths`` and ``output`` among them say that a text names files; see `hierlib.book.runs.places`. Nothing
 here runs code of a chapter: constraints go through a small evaluator of their own.
 """
 
@@ -17,6 +18,9 @@ from dataclasses import dataclass
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 Value = int | float | str | bool
+
+
+PATH, PATHS, OUTPUT = "path", "paths", "output"  # what a text names: what is there, several of them, what is made
 
 
 class BadRequest(ValueError):
@@ -36,6 +40,11 @@ class Parameter:
     def __str__(self) -> str:
         rule = f"; {'; '.join(self.constraints)}" if self.constraints else ""
         return f"{self.name}: {self.type} = {self.default!r}  # {self.meaning}{rule}"
+
+    @property
+    def names(self) -> str | None:
+        """`PATH`, `PATHS` or `OUTPUT` if that stands among the constraints: then its text names files."""
+        return next((word for word in (PATH, PATHS, OUTPUT) if self.type == "str" and word in self.constraints), None)
 
     def parse(self, text: str) -> Value:
         """The value that a reader wrote on the command line, by the declared type and strictly."""
@@ -263,6 +272,8 @@ def compile_constraint(text: str, names: Mapping) -> Callable[[Mapping[str, Valu
                 return compare
         raise refuse(f"`{ast.unparse(node)}`")
 
+    if text in (PATH, PATHS, OUTPUT):
+        return lambda _: True
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError):
