@@ -18,7 +18,7 @@ from tests import sweeps, tiny
 
 PARAMETERS = """\
 data: str = "data"  # a file, a folder, a pattern, or words
-keep: str = ""  # where it goes on; written
+keep: str = ""  # where it goes on; output
 kind: str = "a"  # a choice; kind in ("a", "data")
 m: int = 2  # rules
 """
@@ -245,6 +245,6 @@ def test_files_that_the_code_names_by_a_path_count_wherever_they_lie(root):
 
 
 def test_written_is_of_texts(root):
-    assert "keep: str = ''  # where it goes on; written" in describe(tiny.get(root, "data").parameters)
+    assert "keep: str = ''  # where it goes on; output" in describe(tiny.get(root, "data").parameters)
     with pytest.raises(BadRequest, match="only what a text names can be written"):
         parse_parameters("m: int = 1  # rules; written\n")

@@ -27,6 +27,7 @@ _HOME = {
     "noise_ruler": "page.style",
     "palette": "page.style",
     "setup": "page.setup",
+    "path": "page.files",
     "theory": "page.style",
     "widths": "page.style",
     "figure": "page.glue",

@@ -16,6 +16,7 @@ from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.checkout import chapter, chapters, find_checkout
 from hierlib.book.runs.params import BadRequest, describe, resolve
+from hierlib.book.runs.places import axes_in_place, in_place
 from hierlib.book.runs.report import short
 from hierlib.book.runs.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
 from hierlib.book.runs.sweep import execute_all
@@ -88,7 +89,7 @@ def run(
     console = _console()
     root = find_checkout()
     each = target(root, slug)
-    values = resolve(each.parameters, _pairs(parameters or []), chapter=each.slug)
+    values = resolve(each.parameters, in_place(each, _pairs(parameters or [])), chapter=each.slug)
     [job] = jobs_of(each, [values], root / "results", out, timeout=timeout or None, force=force)
     [done] = _run(console, [job], 1)
     if done.error:
@@ -138,6 +139,7 @@ def sweep(
         root = find_checkout()
         each = target(root, slug)
         axes = grid.grids(each.parameters, _pairs(parameters or []), grid_file, chapter=each.slug)
+        axes = [axes_in_place(each, one) for one in axes]
         if jobs and cluster:
             raise BadRequest(
                 f"--jobs {jobs} counts processes here, --cluster {cluster} brings its own workers: expected one of them"

@@ -95,6 +95,7 @@ class Difference(NamedTuple):
 
     @property
     def interval(self) -> Interval:
+        """The value with its ends."""
         return Interval(self.value, self.value - self.error, self.value + self.error)
 
 
@@ -103,7 +104,7 @@ class Parts(NamedTuple):
 
     own_patches: Tensor  #: (T, n, rows, columns) of `patch_match`
     other_patches: Tensor
-    mask: Tensor  #: the same, bool: patches that are not empty
+    mask: Tensor  #: of the same shape, bool, patches that are not empty
     own: Tensor  #: (T, n) mean over the patches that are not empty
     other: Tensor
 

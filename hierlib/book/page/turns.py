@@ -1,11 +1,12 @@
 """What the two chapters on images start from: a model, networks that look, images, and their U-turns."""
 
+import shlex
 from glob import glob
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from hierlib._paths import each_word, located, typed
 from hierlib.images.adm import load_model
 from hierlib.images.commands import gathered, open_images, open_probe, stored_uturns
 from hierlib.images.data import ImageFiles, LabelledImages
@@ -58,8 +59,9 @@ def experiment(
         ValueError: a file is missing or wrong.
     """
     # a small one needs no GPU, and there its noise would not be that of the U-turns made before
-    network = load_model(model, Path(weights), device="cpu" if model == "small" else None)
-    words = sorted(glob(classifiers)) if "*" in classifiers else classifiers.split()
+    network = load_model(model, located(weights), device="cpu" if model == "small" else None)
+    classifiers = each_word(classifiers, located)
+    words = sorted(glob(classifiers)) or [x for word in shlex.split(classifiers) for x in sorted(glob(word)) or [word]]
     if not words:
         raise ValueError(f"classifiers: expected files, got none that fits {classifiers!r}")
     probes = [open_probe(word, network.device) for word in words]
@@ -67,11 +69,11 @@ def experiment(
         raise ValueError(
             f"classifiers: expected trained ones, got {', '.join(blank)}, which are for tests, not to be drawn"
         )
-    data = open_images(Path(images), network, per_class)
+    data = open_images(located(images), network, per_class)
     k = np.maximum(1, (np.array(TIMES) * steps).round()).astype(int).tolist()
     settings = dict(steps=steps, seed=seed, matched=False)
-    turns = stored_uturns(Path(stored), network, data, k, **settings) if profile == "quick" else None
-    folder = Path(keep) / f"{len(data)}-{steps}-{seed}" if keep else None
+    turns = stored_uturns(located(stored), network, data, k, **settings) if profile == "quick" else None
+    folder = typed(keep) / f"{len(data)}-{steps}-{seed}" if keep else None
     options = settings | dict(batch=32, folder=folder, show=False)
     made = turns or gathered(uturns(network, data, k, **options))
     return Experiment(network, probes, data, np.array(k) / steps, made, turns is not None, options | dict(folder=None))

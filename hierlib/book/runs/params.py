@@ -3,8 +3,8 @@
 A line of that cell is ``name: type = default  # meaning, unit; constraint``. Constraints are comparisons of
 arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. A part
 ``full: value`` is the default under profile="full"; it is put in place before anything is checked or run, so that a
-chapter works with what its run says. The word ``written`` says that the run writes to what a text names. Nothing here
-runs code of a chapter: constraints go through a small evaluator of their own.
+chapter works with what its run says. The words ``path``, ``paths`` and ``output`` say that a text names files; see
+`hierlib.book.runs.places`. Nothing here runs code of a chapter: constraints go through a small evaluator of their own.
 """
 
 import ast
@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 Value = int | float | str | bool
 PROFILE, FULL = "profile", "full"  # the parameter that may change the others' defaults, and its value that does
-WRITTEN = "written"  # among the constraints of a parameter
+PATH, PATHS, OUTPUT = "path", "paths", "output"  # what a text names: what is there, several of them, what is made
 
 
 class BadRequest(ValueError):
@@ -40,12 +40,20 @@ class Parameter:
     meaning: str
     constraints: tuple[str, ...] = ()
     full: Value | None = None
-    written: bool = False  #: it names what the run itself writes to, so that its contents are none of its inputs
 
     def __str__(self) -> str:
         rules = [*self.constraints, *([] if self.full is None else [f"full: {self.full!r}"])]
-        rules += [WRITTEN] if self.written else []
         return f"{self.name}: {self.type} = {self.default!r}  # {'; '.join([self.meaning, *rules])}"
+
+    @property
+    def names(self) -> str | None:
+        """`PATH`, `PATHS` or `OUTPUT` if that stands among the constraints: then its text names files."""
+        return next((word for word in (PATH, PATHS, OUTPUT) if self.type == "str" and word in self.constraints), None)
+
+    @property
+    def written(self) -> bool:
+        """Whether it names what the run itself writes to, so that its contents are none of its inputs."""
+        return self.names == OUTPUT
 
     def parse(self, text: str) -> Value:
         """The value that a reader wrote on the command line, by the declared type and strictly."""
@@ -124,12 +132,12 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         meaning, *rules = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
         if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
-        if (written := WRITTEN in rules) and kind != "str":
-            raise wrong(line, f"{name}: only what a text names can be {WRITTEN}")
-        constraints = tuple(rule for rule in rules if not rule.startswith("full:") and rule != WRITTEN)
+        if kind != "str" and (word := next((word for word in (PATH, PATHS, OUTPUT) if word in rules), None)):
+            raise wrong(line, f"{name}: only what a text names can be a {word}")
+        constraints = tuple(rule for rule in rules if not rule.startswith("full:"))
         scaled = [rule.removeprefix("full:").strip() for rule in rules if rule.startswith("full:")]
         try:
-            found[name] = _in_full(Parameter(name, kind, default, meaning, constraints, written=written), scaled)
+            found[name] = _in_full(Parameter(name, kind, default, meaning, constraints), scaled)
         except BadRequest as error:
             raise wrong(line, str(error)) from None
     for name, parameter in found.items():
@@ -307,6 +315,8 @@ def compile_constraint(text: str, names: Mapping) -> Callable[[Mapping[str, Valu
                 return compare
         raise refuse(f"`{ast.unparse(node)}`")
 
+    if text in (PATH, PATHS, OUTPUT):
+        return lambda _: True
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError):
