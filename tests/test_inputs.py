@@ -246,5 +246,5 @@ def test_files_that_the_code_names_by_a_path_count_wherever_they_lie(root):
 
 def test_written_is_of_texts(root):
     assert "keep: str = ''  # where it goes on; output" in describe(tiny.get(root, "data").parameters)
-    with pytest.raises(BadRequest, match="only what a text names can be written"):
-        parse_parameters("m: int = 1  # rules; written\n")
+    with pytest.raises(BadRequest, match="'output' is for texts, which name files"):
+        parse_parameters("m: int = 1  # rules; output\n")

@@ -133,7 +133,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
         if kind != "str" and (word := next((word for word in (PATH, PATHS, OUTPUT) if word in rules), None)):
-            raise wrong(line, f"{name}: only what a text names can be a {word}")
+            raise wrong(line, f"{name}: {word!r} is for texts, which name files")
         constraints = tuple(rule for rule in rules if not rule.startswith("full:"))
         scaled = [rule.removeprefix("full:").strip() for rule in rules if rule.startswith("full:")]
         try:
