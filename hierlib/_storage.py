@@ -18,6 +18,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     import xarray as xr
 
+BYTES = "0 to 255 are values, none is missing; with netCDF4-python call set_auto_mask(False) before reading"
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -84,14 +86,35 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 def write_dataset(path: Path, data: xr.Dataset, **encoding) -> None:
     """Write a netCDF file, packed, whole or not at all.
 
+    Of unsigned bytes all 256 are values, but netCDF4-python takes 255, the format's default mark of what was never
+    written, for missing; such variables say so.
+
     Args:
         path: of the file.
         data: the dataset.
         encoding: of every variable, besides the compression.
     """
     packed = {name: dict(zlib=True, complevel=9) | encoding for name in data.data_vars}
+    for name in (name for name, values in data.data_vars.items() if values.dtype == "uint8"):
+        packed[name]["_FillValue"] = None
+        data = data.assign({name: data[name].assign_attrs(reading=BYTES)})
     with whole(path) as part:
         data.to_netcdf(part, engine="netcdf4", encoding=packed)
+
+
+def recorded_inputs(path: Path) -> dict | None:
+    """The attribute `inputs`, json, of a netCDF file; None if it has none.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as found:
+            return json.loads(found.attrs["inputs"]) if "inputs" in found.attrs else None
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected a netCDF file of this library, got another ({error})") from error
 
 
 def on_cpu(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:

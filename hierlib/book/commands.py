@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 import hierlib
+from hierlib._commands import later
 from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
@@ -34,6 +35,9 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Run again what has b
 Timeout = Annotated[int, typer.Option(min=0, help="Seconds that one cell may take; 0 for no limit.")]
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The chapter or quantity, as `hierlib list` names it.")]
 CPUS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+commands.add_typer(later("hierlib.train", "Train the networks of the book, and measure them."), name="train")
+commands.add_typer(later("hierlib.book.image_commands", "The experiment on images, and its models."), name="images")
 
 
 @commands.command()

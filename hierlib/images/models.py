@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
+from hierlib._provenance import sha256_of_tensors
 from hierlib._storage import write_bytes, write_text
 
 LINEAR = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True)
@@ -48,6 +50,19 @@ class DiffusionModel:
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
+
+    def inputs(self) -> dict:
+        """What of the model decides about its samples, json: weights by digest, noise schedule, device, precision."""
+        weight = next(self.network.parameters())
+        usual = {k: p.default for k, p in inspect.signature(type(self.scheduler).__init__).parameters.items()}
+        schedule = {k: v for k, v in self.scheduler.config.items() if k in usual and v != usual[k]}
+        return dict(
+            model=self.name,
+            digest=self.digest or sha256_of_tensors(self.network.state_dict()),
+            schedule=json.loads(json.dumps(schedule, sort_keys=True, default=str)),
+            device=weight.device.type,
+            precision=str(weight.dtype).removeprefix("torch."),
+        )
 
     def to(self, device=None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision (float16 on a GPU); the state stays float32."""
@@ -181,7 +196,7 @@ def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def load_small(path: Path, lanes: int = 32) -> DiffusionModel:
-    """A small model trained by ``python -m hierlib.images.train``: a safetensors file with its json beside it.
+    """A small model trained by `hierlib train diffusion`: a safetensors file with its json beside it.
 
     Args:
         path: of the safetensors file.
@@ -259,8 +274,6 @@ def unet(config: dict, weights: dict[str, Tensor] | None = None) -> nn.Module:
 
 
 def _scheduler_arguments() -> set[str]:
-    import inspect
-
     from diffusers import DDPMScheduler
 
     return set(inspect.signature(DDPMScheduler.__init__).parameters) - {"self"}

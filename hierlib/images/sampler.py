@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._provenance import same_inputs
 from hierlib._storage import read_tensors, write_tensors
 from hierlib.images.models import DiffusionModel
 from hierlib.networks.progress import Progress
@@ -97,14 +99,15 @@ def uturns(
         batch: images at once.
         matched: see `noised`; False is what the authors' code does.
         truncate: cut to 8 bits by truncation, as the authors' code does, instead of by rounding.
-        folder: one file for each k and batch is written there when it is done, and read instead of made if it exists.
+        folder: one file for each k and batch is written there when it is done, and read instead of made if it exists;
+            a batch of other images, another model or other options has another name.
         show: whether to show progress.
 
     Yields:
         `UTurns`, in the order of k, then of the images.
 
     Raises:
-        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is of another run.
+        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is damaged.
     """
     _, times = respaced(model, steps)
     if bad := [j for j in k if not 1 <= j <= len(times)]:
@@ -115,13 +118,13 @@ def uturns(
     total = sum(j * min(batch, len(images) - i) for j, i in jobs)
     bar = Progress(model.name, total, unit="network calls", show=show)
     finished, made, begin = 0, 0, time.monotonic()
+    options = model.inputs() | dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
     for j, i in jobs:
         start = images[i : i + batch]
         n = len(start)
-        identity = dict(model=model.name, digest=model.digest, steps=steps, seed=seed)
-        identity |= dict(matched=matched, truncate=truncate)
-        identity |= dict(k=j, first=i, start=hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest())
-        path = None if folder is None else Path(folder) / f"k{j:04d}-{i:06d}-{i + n:06d}.safetensors"
+        identity = options | dict(k=j, first=i, start=hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest())
+        word = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        path = None if folder is None else Path(folder) / f"k{j:04d}-{i:06d}-{i + n:06d}-{word}.safetensors"
         if path is not None and path.exists():
             end = _finished(path, identity)
             bar.skip(n * j)
@@ -160,9 +163,5 @@ def generator(device, seed: int, k: int, index: int) -> torch.Generator:
 
 def _finished(path: Path, identity: dict) -> Tensor:
     tensors, about = read_tensors(path)
-    if about != identity:
-        changed = [key for key in identity if about.get(key) != identity[key]]
-        raise ValueError(
-            f"{path}: expected a batch of this run, got one that differs in {', '.join(changed)}; name another folder"
-        )
+    same_inputs(path, about, identity)
     return tensors["images"]
