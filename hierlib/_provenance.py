@@ -7,7 +7,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,21 @@ def same_inputs(path: Path, found: Mapping[str, Any] | None, wanted: Mapping[str
         ValueError: they differ; says in what, and what to do.
     """
     todo = "name another place for the result, or move this one away to make it again"
-    if found is None:
+    if not isinstance(found, Mapping):
         raise ValueError(f"{path}: expected a result that says which inputs made it, got one that does not; {todo}")
-    wanted = plain(wanted)
-    differ = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
+    given, asked = dict(_flat(found)), dict(_flat(plain(wanted)))
+    differ = [key for key in sorted({*given, *asked}) if given.get(key) != asked.get(key)]
     if differ:
-        of = ["; ".join(f"{key} {_short(x.get(key))}" for key in differ) for x in (wanted, found)]
+        of = ["; ".join(f"{key} {_short(x.get(key))}" for key in differ) for x in (asked, given)]
         raise ValueError(f"{path}: expected a result of {of[0]}, got one of {of[1]}; {todo}")
+
+
+def _flat(inputs: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in inputs.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def _short(value: Any) -> str:

@@ -20,6 +20,8 @@ from hierlib._netcdf import write as write_netcdf
 if TYPE_CHECKING:
     import xarray as xr
 
+BYTES = "0 to 255 are values, none is missing; with netCDF4-python call set_auto_mask(False) before reading"
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -86,6 +88,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 def write_dataset(path: Path, data: xr.Dataset, *, dtype: str | None = None) -> None:
     """Write a netCDF file, packed, by `hierlib._netcdf.write`; its folder is made if need be.
 
+    Of unsigned bytes all 256 are values, but netCDF4-python takes 255, the format's default mark of what was never
+    written, for missing; such variables say so.
+
     Args:
         path: of the file.
         data: the dataset.
@@ -94,6 +99,21 @@ def write_dataset(path: Path, data: xr.Dataset, *, dtype: str | None = None) -> 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_netcdf(data if dtype is None else data.astype(dtype), path, packed=True)
+
+
+def recorded_inputs(path: Path) -> dict | None:
+    """The attribute `inputs`, json, of a netCDF file; None if it has none.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    import xarray as xr
+
+    try:
+        with xr.open_dataset(path, engine="netcdf4") as found:
+            return json.loads(found.attrs["inputs"]) if "inputs" in found.attrs else None
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path}: expected a netCDF file of this library, got another ({error})") from error
 
 
 def on_cpu(tensors: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ from hierlib.book.runs.checkout import chapters, find_checkout
 from hierlib.book.runs.run import execute, prepare
 from hierlib.images import classifier, models
 from hierlib.images.probe import torchvision_probe
+from tests.images import folder_of_classes
 from tests.test_images_adm import GOLDEN, golden, source  # noqa: F401
-from tests.test_images_data import folder_of_classes
 
 CHAPTERS = chapters(find_checkout(Path(__file__).parent))
 
@@ -59,7 +59,7 @@ def test_a_chapter_with_adm_and_a_folder_of_classes(given, slug, used, tmp_path)
 
 
 def test_random_weights_are_not_drawn(given):
-    from hierlib.book.page.turns import experiment
+    from hierlib.images.experiment import experiment
 
     parameters, words = given
     with pytest.raises(ValueError, match="expected trained ones, got resnet50, random weights, which are for tests"):

@@ -2,32 +2,14 @@
 
 import gzip
 import struct
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
 from hierlib.images import data, files
-
-
-def rng(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def picture(size=(40, 48), mode="RGB", seed=0):
-    """A PIL image of noise."""
-    w, h = size
-    channels = len(Image.new(mode, (1, 1)).getbands())
-    pixels = torch.randint(256, (h * w * channels,), generator=rng(seed), dtype=torch.uint8)
-    return Image.frombytes(mode, size, pixels.numpy().tobytes())
-
-
-def folder_of_classes(root, classes=("cat", "dog"), n=4, **options):
-    for k, name in enumerate(classes):
-        (root / name).mkdir(parents=True)
-        for i in range(n):
-            picture(seed=10 * k + i, **options).save(root / name / f"{i}.png")
-    return root
+from tests.images import folder_of_classes, picture, rng
 
 
 def test_a_file_of_the_right_size_is_read_as_it_is(tmp_path):
@@ -111,7 +93,8 @@ WRONG_IDX = {
         gzip.compress(idx(3, 28, 28, kind=13)),
         "expected an idx file of bytes, got one that starts with 0000",
     ),
-    "other size": (gzip.compress(idx(3, 32, 32)), "expected n × 28 × 28 bytes, got 3 × 32 × 32"),
+    "other shape": (gzip.compress(idx(3, 784)), "expected n × n × n bytes, got 3 × 784"),
+    "no image": (gzip.compress(idx(0, 28, 28)), "expected at least one image, got 0 × 28 × 28"),
     "short": (gzip.compress(idx(3, 28, 28, body=b"\0" * 99)), "expected 2352 bytes of data, got 99; copy it again"),
 }
 
@@ -121,24 +104,50 @@ def test_a_bad_idx_file_is_named_with_what_is_wrong(tmp_path, case):
     content, why = WRONG_IDX[case]
     if content is not None:
         (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(content)
-    with pytest.raises(ValueError, match=f"t10k-images-idx3-ubyte.*{why}"):
-        data.fashion_mnist("test", folder=tmp_path)
+        (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(0))
+    with pytest.raises(ValueError, match=why):
+        data.idx_images("test", folder=tmp_path)
 
 
-def test_fashion_mnist_from_files_packed_or_not(tmp_path):
+def test_files_of_mnist_packed_or_not(tmp_path):
     (tmp_path / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(3, 28, 28)))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(3, body=bytes([0, 9, 5])))
-    out = data.fashion_mnist("test", folder=tmp_path)
-    assert out.images.shape == (3, 1, 28, 28) and out.labels.tolist() == [0, 9, 5] and out.classes[9] == "Ankle boot"
+    out = data.idx_images("test", folder=tmp_path)
+    assert out.images.shape == (3, 1, 28, 28) and out.labels.tolist() == [0, 9, 5] and out.classes[9] == "class 9"
+    assert out.licence == "unknown" and out.known == "" and out.name == f"unnamed images {out.digest()[:12]}"
     assert torch.equal(out.images.flatten(), torch.randint(256, (3 * 784,), generator=rng(), dtype=torch.uint8))
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(2, body=bytes([0, 9])))
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte: expected 3 bytes, got 2"):
-        data.fashion_mnist("test", folder=tmp_path)
+        data.idx_images("test", folder=tmp_path)
+
+
+def test_both_names_of_the_files_and_contents_that_differ(tmp_path):
+    """A dot for a hyphen, packed without saying so, and not packed with .gz: contents decide."""
+    (tmp_path / "t10k-images.idx3-ubyte").write_bytes(gzip.compress(idx(3, 28, 28)))
+    (tmp_path / "t10k-labels.idx1-ubyte.gz").write_bytes(idx(3, body=bytes([0, 1, 2])))
+    out = data.idx_images("test", folder=tmp_path)
+    assert out.labels.tolist() == [0, 1, 2]
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(3, 28, 28))
+    assert data.idx_images("test", folder=tmp_path).digest() == out.digest(), "the same content twice"
+    (tmp_path / "t10k-images-idx3-ubyte").write_bytes(idx(3, 28, 28, body=bytes(3 * 784)))
+    with pytest.raises(ValueError, match=r"one content of t10k-images-idx3-ubyte, got .* which differ; remove one"):
+        data.idx_images("test", folder=tmp_path)
+
+
+def test_what_comes_with_the_book_is_known_by_its_contents():
+    shipped = Path(__file__).parents[1] / "book" / "_models" / "fashion"
+    out = data.idx_images("test", folder=shipped)
+    assert (out.name, out.licence, out.known) == ("Fashion-MNIST, test", data.ZALANDO, "fashion-mnist")
+    assert out.classes == data.FASHION
+    few = out.choose(3, seed=1)
+    assert few.known == "fashion-mnist" and few.labels.tolist() == [k for k in range(10) for _ in range(3)]
+    shuffled = data.replace(out, labels=out.labels.roll(1))
+    assert shuffled.digest() not in data.KNOWN, "labels count, too"
 
 
 @pytest.mark.skipif(not data.DEBIAN.is_dir(), reason="not tested: Fashion-MNIST itself (dataset-fashion-mnist)")
 def test_fashion_mnist_itself():
-    test = data.fashion_mnist("test")
+    test = data.idx_images("test")
     assert test.images.shape == (10_000, 1, 28, 28) and torch.equal(test.labels.bincount(), torch.full((10,), 1000))
     few = test.choose(3, seed=1)
     assert few.labels.tolist() == [k for k in range(10) for _ in range(3)]
@@ -174,10 +183,68 @@ def flat(root):
         picture(seed=i).save(root / f"{i}.png")
 
 
+LEFT = [".ipynb_checkpoints", ".git", "__MACOSX", "@eaDir", "System Volume Information", "$RECYCLE.BIN", "lost+found"]
+
+
+@pytest.mark.parametrize("name", LEFT)
+@pytest.mark.parametrize("filled", [False, True])
+def test_what_a_program_has_left_is_no_class(tmp_path, name, filled):
+    root = folder_of_classes(tmp_path / "val", n=4)
+    before = data.image_folder(root, per_class=3, size=32)
+    if filled:
+        folder_of_classes(root, classes=(name,))
+    else:
+        (root / name).mkdir()
+    found = data.image_folder(root, per_class=3, size=32)
+    assert found.classes == ("cat", "dog") and found.paths == before.paths
+    assert found.passed_over == (name,) and name in data.said(found) and not data.said(before)
+
+
+def test_files_that_are_no_images_of_a_class_are_passed_over_and_said(tmp_path):
+    root = folder_of_classes(tmp_path / "val", n=4, suffix="JPEG")
+    for path in [*root.rglob("*.JPEG")]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X" + bytes(100))
+    for name in ("cat/notes.txt", "cat/.DS_Store", "Thumbs.db", "dog/more/5.JPEG", "loose.png"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    (root / "cat" / "folder.jpg").mkdir()
+    found = data.image_folder(root, per_class=4, size=32)
+    assert [path.name for path in found.paths] == [f"{i}.JPEG" for i in range(4)] * 2
+    left = {"Thumbs.db", "cat/notes.txt", "cat/folder.jpg", "dog/more", "loose.png", "cat/._0.JPEG"}
+    assert left <= {*found.passed_over}
+    with pytest.raises(ValueError, match="cat: expected at least 5 images of this class, got 4"):
+        data.image_folder(root, per_class=5, size=32)
+    assert data.said(found).endswith(" more")
+
+
+def test_all_bad_files_are_named_at_once_and_the_digest_is_that_of_the_pixels(tmp_path):
+    root = folder_of_classes(tmp_path / "val", n=4)
+    found = data.image_folder(root, per_class=4, size=32)
+    read = []
+    in_memory = data.LabelledImages(found[:], found.labels, found.classes, "")
+    assert found.digest(read.append) == in_memory.digest() and read == [*range(1, 9)]
+    assert data.image_folder(root, per_class=3, size=32).digest() != found.digest()
+    (root / "cat" / "1.png").write_bytes(b"")
+    (root / "dog" / "0.png").write_text("<html>404")
+    (root / "dog" / "3.png").unlink()
+    with pytest.raises(ValueError, match=r"1\.png: .*got an empty one.*; 2 more are no better: 0\.png, 3\.png"):
+        found.digest()
+
+
 WRONG_FOLDERS = {
     "missing": (lambda p: p.rmdir(), {}, "with one folder of images for each class, got nothing there"),
     "a file": (lambda p: (p.rmdir(), p.write_text("")), {}, "with one folder of images for each class, got a file"),
     "not sorted": (flat, {}, "expected one folder for each class, got 3 image files side by side; sort them"),
+    "an empty class": (
+        lambda p: (folder_of_classes(p), (p / "empty").mkdir()),
+        {},
+        "empty: expected image files of a class, got none; put them right into it, or move it away",
+    ),
+    "a level too high": (
+        lambda p: (folder_of_classes(p / "val"), folder_of_classes(p / "train")),
+        {},
+        "train: expected image files of a class, got none and 2 folders; put them right into it",
+    ),
     "too few": (folder_of_classes, dict(per_class=5), "cat: expected at least 5 images of this class, got 4; ask for"),
     "none wanted": (folder_of_classes, dict(per_class=0), "per_class: expected at least 1, got 0"),
 }
@@ -195,14 +262,31 @@ def test_a_bad_folder_is_named_with_what_is_wrong(tmp_path, case):
 
 def test_cifar10_from_a_folder(tmp_path):
     folder_of_classes(tmp_path / "test", n=2, size=(32, 32))
+    (tmp_path / "test" / ".DS_Store").touch()
+    (tmp_path / "test" / "cat" / "._0.png").touch()
     out = data.cifar10("test", folder=tmp_path)
     assert out.images.shape == (4, 3, 32, 32) and out.labels.tolist() == [0, 0, 1, 1] and out.classes == ("cat", "dog")
-    with pytest.raises(ValueError, match="expected train/CLASS/ with image files or torchvision's copy"):
+    assert "CIFAR" not in out.name and out.licence == "unknown" and out.known == "", "any images may lie so"
+    with pytest.raises(ValueError, match="expected train/CLASS/ with image files or cifar-10-batches-py, got neither"):
         data.cifar10("train", folder=tmp_path)
     with pytest.raises(ValueError, match='split: expected "train" or "test", got \'val\''):
         data.cifar10("val", folder=tmp_path)
     picture((33, 32)).save(tmp_path / "test" / "dog" / "9.png")
     with pytest.raises(ValueError, match=r"9\.png: expected 32 × 32 pixels, got 33 × 32"):
+        data.cifar10("test", folder=tmp_path)
+
+
+def test_cifar10_that_is_not_unpacked_or_damaged(tmp_path):
+    (tmp_path / "cifar-10-python.tar.gz").touch()
+    with pytest.raises(ValueError, match=r"got cifar-10-python\.tar\.gz; pass download=True .* or unpack the original"):
+        data.cifar10("test", folder=tmp_path)
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    for folder in (tmp_path, batches):
+        with pytest.raises(ValueError, match=r"data_batch_1: expected the file with md5 .*, got nothing there"):
+            data.cifar10("test", folder=folder)
+    (batches / "data_batch_1").write_bytes(b"cos\nsystem\n(S'true'\ntR.")  # a pickle, which nobody opens
+    with pytest.raises(ValueError, match=r"data_batch_1: expected the file with md5 .*, got another or a damaged file"):
         data.cifar10("test", folder=tmp_path)
 
 
@@ -234,3 +318,7 @@ def test_any_torchvision_data_set():
         data.from_torchvision(Uneven(5, (3, 20, 20)))
     with pytest.raises(ValueError, match="at least one image"):
         data.from_torchvision([])
+    few = FakeData(5, (3, 20, 20), num_classes=3)
+    few.classes = ("a", "b")
+    with pytest.raises(ValueError, match=r"expected labels 0…1 of its classes, got .*…2"):
+        data.from_torchvision(few)

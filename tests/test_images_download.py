@@ -78,9 +78,9 @@ def test_another_file_is_refused(url, tmp_path):
     assert path.read_bytes() == CONTENT
 
 
-def test_command_and_progress(url, tmp_path, capsys):
-    assert download.main([str(tmp_path / "x"), "--url", url]) == 2
-    assert "expected 2,211,383,297 bytes, got 3,145,745" in capsys.readouterr().err
+def test_command_and_progress(url, tmp_path, capsys, call):
+    code, said = call("images", "download", str(tmp_path / "x"), "--url", url)
+    assert code == 2 and "hierlib images download: " in said and "expected 2,211,383,297 bytes, got 3,145,745" in said
     fetch(tmp_path / "x", url, show=True)
     assert "3/3 MiB  100%" in capsys.readouterr().err
 

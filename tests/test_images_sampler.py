@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -294,22 +295,24 @@ def test_killed_at_every_single_moment_it_loses_one_batch_at_most():
     assert finished == sorted(finished) and set(finished) == {0, 1, 2, 3, 4}
 
 
-def test_files_of_another_run_are_refused(tmp_path):
+def test_files_of_another_run_are_left_alone_and_not_taken(tmp_path):
+    """Other options, images, weights, another schedule or precision: nothing of what is there is served for them."""
     x, model = images(4), small()
-    options = dict(steps=4, batch=2, folder=tmp_path, show=False)
-    sampler.forward_backward(model, x, [2], **options)
-    for change, word in ((dict(seed=1), "seed"), (dict(matched=True), "matched"), (dict(steps=5), "steps")):
-        with pytest.raises(ValueError, match=f"differs in {word}; name another folder"):
-            sampler.forward_backward(model, x, [2], **options | change)
-    for other, word in ((small(clip_sample=False), "scheduler"), (model.to(dtype=torch.bfloat16), "precision")):
-        with pytest.raises(ValueError, match=f"differs in {word}; name another folder"):
-            sampler.forward_backward(other, x, [2], **options)
-    model = small()
-    with pytest.raises(ValueError, match="differs in start"):
-        sampler.forward_backward(model, images(4, seed=1), [2], **options)
-    (tmp_path / "k0002-000002-000004.safetensors").write_bytes(b"cut")
+    options = dict(steps=4, batch=2, show=False)
+    others = [(model, x, change) for change in (dict(seed=1), dict(matched=True), dict(steps=5), dict(truncate=True))]
+    others += [(model, images(4, seed=1), {}), (replace(model, digest="other"), x, {})]
+    others += [(small().to(dtype=torch.float64), x, {}), (small(beta_end=0.01), x, {}), (small(seed=1), x, {})]
+    count = 0
+    for other, start, change in [(model, x, {}), *others, (model, torch.cat([x[:2], images(2, seed=9)]), {})]:
+        given = options | change
+        kept = sampler.forward_backward(other, start, [2], **given, folder=tmp_path)
+        assert torch.equal(kept, sampler.forward_backward(other, start, [2], **given)), change
+        count += 2
+    assert len(list(tmp_path.iterdir())) == count - 1, "a batch of the same images is the same batch"
+    for path in tmp_path.glob("k0002-000002-*"):
+        path.write_bytes(b"cut")
     with pytest.raises(ValueError, match="expected a safetensors file"):
-        sampler.forward_backward(model, x, [2], **options)
+        sampler.forward_backward(model, x, [2], **options, folder=tmp_path)
 
 
 def test_progress_tells_speed_and_time_left(capsys):

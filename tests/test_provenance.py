@@ -26,6 +26,15 @@ def test_any_other_input_is_refused_and_named(change):
         provenance.same_inputs(Path("x"), provenance.plain(INPUTS), INPUTS | change)
 
 
+def test_what_differs_is_named_however_deep():
+    inputs = INPUTS | dict(schedule=dict(batch=32, rate=dict(first=0.1)))
+    other = INPUTS | dict(schedule=dict(batch=32, rate=dict(first=0.2)))
+    with pytest.raises(ValueError, match=r"of schedule\.rate\.first 0\.2, got one of schedule\.rate\.first 0\.1; name"):
+        provenance.same_inputs(Path("x"), provenance.plain(inputs), other)
+    with pytest.raises(ValueError, match="a result of schedule 3"):
+        provenance.same_inputs(Path("x"), provenance.plain(inputs), INPUTS | dict(schedule=3))
+
+
 def test_a_result_without_a_record_is_refused():
     with pytest.raises(ValueError, match="expected a result that says which inputs made it"):
         provenance.same_inputs(Path("x"), None, INPUTS)

@@ -1,5 +1,7 @@
-"""The command that trains networks: it skips what is there, goes on after a kill, refuses before it starts."""
+"""`hierlib train`: it skips what is there of the same inputs, goes on after a kill, refuses before it starts."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -8,15 +10,19 @@ import xarray as xr
 from typer.testing import CliRunner
 
 from hierlib import train
+from hierlib.book.commands import commands
+from hierlib.enumeration import data_per_class
 from hierlib.networks import classifier as networks
 from hierlib.networks.classifier import Classifier
+from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser
+from hierlib.networks.learning import training_of, whole_seeds
 
 SMALL = dict(v=4, m=2, s=2, L=2)
 OPTIONS = ["--grammars", "2", "--seeds", "1", "--num-data", "5000", "--width", "64"]
 
 
 def command(*words):
-    return CliRunner().invoke(train.app, [str(word) for word in words])
+    return CliRunner().invoke(commands, ["train", *map(str, words)])
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +61,10 @@ def test_what_is_there_is_left_alone_and_another_training_is_refused(models, mon
     done = command("classifiers", "--out", models, *OPTIONS)
     assert done.exit_code == 0 and done.output.count("is there") == 2
     other = command("classifiers", "--out", models, *OPTIONS[:-1], "32", "--seeds", "2")
-    assert other.exit_code == 2 and "expected weights of" in other.output
+    assert other.exit_code == 2 and "expected a result of width 32, got one of width 64" in other.output
+    monkeypatch.setattr(train, "PAPER", SMALL | dict(m=1))  # equal shapes, another grammar
+    other = command("classifiers", "--out", models, *OPTIONS)
+    assert other.exit_code == 2 and "expected a result of m 1, got one of m 2" in other.output
     assert {path: path.stat().st_mtime_ns for path in models.iterdir()} == before
 
 
@@ -70,26 +79,26 @@ def test_a_killed_training_goes_on(models, tmp_path, monkeypatch):
     real = networks.train_classifier
 
     def interrupted(report, **rest):
-        def stop(now):
-            report(now)
-            if now["epoch"] == 2:
+        def stop(shown, note):
+            report(shown, note)
+            if shown >= 6000:
                 raise KeyboardInterrupt
 
         return real(report=stop, **rest)
 
-    options = ["--out", tmp_path, *OPTIONS, "--grammars", "1"]
+    options = ["--out", tmp_path, *OPTIONS, "--grammars", "1", "--every", "0"]
     monkeypatch.setattr(train, "train_classifier", interrupted)
     done = command("classifiers", *options)
     assert done.exit_code == 130 and "goes on" in done.output
     assert [path.name for path in tmp_path.iterdir()] == ["cnn-0-0.part"]
-    passes = []
+    seen = []
 
     def watched(report, **rest):
-        return real(report=lambda now: passes.append(now["epoch"]) or report(now), **rest)
+        return real(report=lambda shown, note: seen.append(shown) or report(shown, note), **rest)
 
     monkeypatch.setattr(train, "train_classifier", watched)
     assert command("classifiers", *options).exit_code == 0
-    assert min(passes) == 2, "the first pass was not made again"
+    assert 5800 < seen[0] <= 6200, "at most one step was made again"
     name = "cnn-0-0.safetensors"
     assert (tmp_path / name).read_bytes() == (models / name).read_bytes()
 
@@ -113,7 +122,50 @@ def test_figure8_is_written_with_what_made_it(models, tmp_path):
         assert data.sizes["grammar"] == 2 and data.weights.values.tolist() == ["trained", "untrained"]
         assert data.attrs["n"] == 50 and "figure8" in data.attrs["command"] and data.attrs["commit"]
         assert float(data.accuracy.sel(weights="trained").min()) > 0.99
-    before = out.stat().st_mtime_ns
-    assert "is there" in command(*words).output and out.stat().st_mtime_ns == before
+    before = out.read_bytes()
+    assert "is there" in command(*words).output
+    for change, why in (("--seed", "seed 1, got one of seed 0"), ("--data", "data 51"), ("--rows", "rows 101")):
+        other = command(*words, change, why.split()[1].strip(","))
+        assert other.exit_code == 2 and why in other.output, other.output
+    others = tmp_path / "others"
+    shutil.copytree(models, others)
+    done = Classifier.load(others / "cnn-0-0.safetensors")
+    done.net.reset_parameters(torch.Generator().manual_seed(9))
+    done.save(others / "cnn-0-0.safetensors")
+    other = command(*words[:2], others, *words[3:])  # other weights under the same name
+    assert other.exit_code == 2 and "weights.cnn-0-0.safetensors" in other.output and out.read_bytes() == before
+    out.unlink()
+    shutil.copy(others / "cnn-0-0.safetensors", others / "cnn-0-0 copy.safetensors")
+    other = command(*words[:2], others, *words[3:])
+    assert other.exit_code == 2 and "expected different networks, got one as" in other.output and not out.exists()
     empty = command("figure8", "--models", tmp_path, "--out", tmp_path / "other.nc")
     assert empty.exit_code == 2 and "found none" in empty.output
+
+
+def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tmp_path, call):
+    words = ["train", "denoisers", "--out", str(tmp_path), "--process", "mask", "--num-data", "8", "--keep", "8"]
+    words += ["--seeds", "0", "--levels", "2", "--steps", "3", "--width", "8"]
+    code, said = call(*words)
+    assert code == 0 and "mask P=8 seed=0" in said, said
+    training, _, _ = TrainedDenoiser.load(tmp_path / "v8-m3-s2-L2-mask-8.safetensors")
+    with xr.open_dataset(tmp_path / "v8-m3-s2-L2.nc") as file:
+        assert training_of(file, "mask", 8, 0) == training
+        assert whole_seeds(file).kept.shape == (12, 10, 1, 1, 1)
+        assert "--levels 2" in json.loads(file.attrs["command"]) and "torch" in file.attrs["versions"]
+    for same in (words, [*words, "--profile", "full"]):  # an option that is given goes before the profile
+        code, said = call(*same)
+        assert code == 0 and "P=8 seed=0\n" not in said
+    for wrong in (["--profile", "rain"], ["--process", "rain"], ["--width", "9"], ["--num-data", "few"]):
+        assert call(*words, *wrong)[0] == 2
+    (tmp_path / "v8-m3-s2-L2.nc").unlink()
+    code, said = call(*words, "--num-data", "16,8", "--steps", "4")
+    assert code == 2 and "mask-8.safetensors: expected a result of steps 4, got one of steps 3" in said, said
+
+
+def test_the_full_profile_is_larger_and_can_be_drawn():
+    quick, full = (train.PROFILES[name] for name in ("quick", "full"))
+    assert full["levels"] > quick["levels"] and full["steps"] > quick["steps"] and full["width"] > quick["width"]
+    training = DenoiserTraining(L=full["levels"], steps=full["steps"], width=full["width"])
+    largest = max(map(int, full["num_data"].split(",")))
+    assert set(full["keep"].split(",")) <= set(full["num_data"].split(","))
+    assert largest < training.v * data_per_class(3, 2, full["levels"]), "there are so many strings"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 import hierlib
 from hierlib import _paths
+from hierlib._commands import later
 from hierlib._limits import processors
 from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
@@ -36,6 +37,9 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Run again what has b
 Timeout = Annotated[int, typer.Option(min=0, help="Seconds that one cell may take; 0 for no limit.")]
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The chapter or quantity, as `hierlib list` names it.")]
 CPUS = processors()
+
+commands.add_typer(later("hierlib.train", "Train the networks of the book, and measure them."), name="train")
+commands.add_typer(later("hierlib.book.image_commands", "The experiment on images, and its models."), name="images")
 
 
 @commands.command()

@@ -52,7 +52,7 @@ class ImageCNN(nn.Module):
 
 
 def load_classifier(path: Path) -> tuple[ImageCNN, dict]:
-    """A classifier trained by ``python -m hierlib.images.train classifier``, and what its json says.
+    """A classifier trained by `hierlib train classifier`, and what its json says.
 
     Raises:
         ValueError: the files are missing or damaged, or a weight is not finite.

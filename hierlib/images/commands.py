@@ -1,218 +1,205 @@
-"""Figures 2 and 16 from end to end: ``python -m hierlib.images.commands --help``. A killed run goes on where it was.
-
-Images are taken through U-turns and looked at by several networks; what the chapters plot is written into one small
-file for each network, and, if asked for, all images into another.
-"""
+"""`hierlib images`: figures 2 and 16 from end to end, and what belongs to the models. A killed run goes on."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import shlex
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+import typer
 
-from hierlib._locks import hdf5_needs_none
-from hierlib._storage import read_tensors, write_dataset, write_tensors
+from hierlib._commands import Seed, group, numbers, spelled
+from hierlib._provenance import plain, same_inputs, sha256_of, sha256_of_tensors, versions
+from hierlib._storage import write_text
+from hierlib.images import data as datasets
 from hierlib.images.adm import load_model
+from hierlib.images.card import model_card
 from hierlib.images.classifier import load_classifier
-from hierlib.images.data import ImageFiles, LabelledImages, fashion_mnist, image_folder
-from hierlib.images.models import DiffusionModel
-from hierlib.images.probe import ARCHITECTURES, LayerSimilarity, Probe, baseline, cnn_probe, compare, statistics
-from hierlib.images.probe import torchvision_probe as from_torchvision
-from hierlib.images.sampler import UTurns, uturns
-from hierlib.images.train import versions
+from hierlib.images.data import ImageFiles, LabelledImages
+from hierlib.images.download import SHA256, URL, fetch
+from hierlib.images.experiment import look_through, open_images, open_probes
+from hierlib.images.files import as_jpeg, write_idx
+from hierlib.images.models import describe, load_small
+from hierlib.images.probe import Probe, baseline, cnn_probe, compare, statistics
+from hierlib.images.quality import judge, save_grid
+from hierlib.images.sampler import uturns
+from hierlib.images.storage import inputs_of, load_layers, load_uturns, save_layers, save_uturns
+from hierlib.images.train import Data, Download, Folder, open_data
+from hierlib.networks.progress import Progress
+
+app = group("The experiment on images: U-turns, what networks make of them, figures, models and their cards.")
 
 
-def open_images(folder: Path, model: DiffusionModel, per_class: int, *, seed: int = 0) -> LabelledImages | ImageFiles:
-    """Images for a model, the same number of each class: from Fashion-MNIST's files or from a folder of classes.
+@app.command()
+def run(
+    ctx: typer.Context,
+    weights: Annotated[Path, typer.Option(help="File or folder of the diffusion model.")],
+    images: Annotated[Path, typer.Option(help="One folder of files a class, or files in MNIST's format.")],
+    k: Annotated[list[str], typer.Option(help="Inversion times, in steps, with commas between.")],
+    folder: Annotated[Path, typer.Option(help="Where results go, and where a killed run goes on.")],
+    model: Annotated[str, typer.Option(help="small, adm256 or pipeline.")] = "small",
+    download: Annotated[bool, typer.Option("--download", help="Fetch adm256 (2.2 GB) if it is not there.")] = False,
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 10,
+    statistics_per_class: Annotated[
+        int | None, typer.Option(min=1, help="Images of each class that activations are standardised over.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Of the respaced process.")] = 250,
+    probe: Annotated[
+        list[str] | None,
+        typer.Option(help="FILE.safetensors, or NAME=FILE, NAME=download, NAME=random; may be given many times."),
+    ] = None,
+    ends: Annotated[Path | None, typer.Option(help="netCDF file for all images; they must fit into memory.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once; changes no more than the last bit.")] = 32,
+    seed: Seed = 0,
+    device: Annotated[str | None, typer.Option(help="cuda or cpu.")] = None,
+    matched: Annotated[bool, typer.Option("--matched", help="Noise to where denoising starts.")] = False,
+    truncate: Annotated[bool, typer.Option("--truncate", help="8 bits by truncation, as the authors.")] = False,
+    raw_second_moment: Annotated[
+        bool, typer.Option("--raw-second-moment", help="Standardise as in the authors' code.")
+    ] = False,
+    jpeg_quality: Annotated[
+        int | None, typer.Option(min=1, max=95, help="Put samples through JPEG, as in the authors' code.")
+    ] = None,
+) -> None:
+    """Take images through U-turns and let networks look at them: one file of layers for each network.
 
-    Classes alternate, so that the first images are of all classes. Grey and CMYK files are converted, as ADM's own
-    reader does. Errors are those of `hierlib.images.data`.
+    What is there already is not made again if it is the result of the same inputs, all of them: weights and images by
+    their contents, options by their values. A result of other inputs is refused before anything runs.
     """
-    if list(Path(folder).glob("t10k-images-idx3-ubyte*")):
-        found = fashion_mnist("test", folder=folder).choose(per_class, seed)
-    else:
-        found = image_folder(folder, per_class=per_class, size=model.size, seed=seed, convert=True)
-    order = torch.arange(len(found)).reshape(-1, per_class).T.flatten()
-    if isinstance(found, ImageFiles):
-        return replace(found, paths=tuple(found.paths[i] for i in order), labels=found.labels[order])
-    return replace(found, images=found.images[order], labels=found.labels[order])
-
-
-def open_probe(word: str, device) -> Probe:
-    """A network from one word: FILE (of a classifier trained here), or NAME=FILE, NAME=download, NAME=random.
-
-    Raises:
-        ValueError: it is none of these, or the file is wrong.
-    """
-    name, _, where = word.partition("=")
-    if name in ARCHITECTURES and where:
-        given = dict(download=dict(download=True), random=dict(random_seed=0)).get(where, dict(weights=Path(where)))
-        probe = from_torchvision(name, **given)
-    elif Path(word).suffix == ".safetensors":
-        network, about = load_classifier(Path(word))
-        probe = cnn_probe(network, Path(word).stem, classes=about.get("classes", ()))
-    else:
-        raise ValueError(
-            f"--probe: expected FILE.safetensors, NAME=FILE, NAME=download or NAME=random with NAME of "
-            f"{', '.join(ARCHITECTURES)}, got {word!r}"
-        )
-    probe.network.to(device)
-    return probe
-
-
-def save_layers(path: Path, found: dict[int, LayerSimilarity], unrelated: LayerSimilarity, about: dict) -> None:
-    """Write what a network made of U-turns: cosine (float32) and class kept, of every image, layer and time."""
-    tensors = {"k": torch.tensor(list(found)), "baseline": unrelated.cosine.float().contiguous()}
-    tensors["cosine"] = torch.stack([alike.cosine for alike in found.values()]).float()
-    tensors["kept"] = torch.stack([alike.kept for alike in found.values()])
-    write_tensors(path, tensors, about | dict(layers=unrelated.layers))
-
-
-def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity, dict]:
-    """Read what `save_layers` wrote: k → `LayerSimilarity`, the baseline of unrelated images, and what made them.
-
-    Raises:
-        ValueError: the file is another one.
-    """
-    tensors, about = read_tensors(path)
-    try:
-        layers, cosine, kept = about["layers"], tensors["cosine"].double(), tensors["kept"]
-        found = {k: LayerSimilarity(layers, c, s) for k, c, s in zip(tensors["k"].tolist(), cosine, kept, strict=True)}
-        base = tensors["baseline"].double()
-        return found, LayerSimilarity(layers, base, torch.zeros(len(base), dtype=torch.bool)), about
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: expected a file of hierlib.images.commands, got {error!r}; run it again") from error
-
-
-def gathered(batches: Iterable[UTurns]) -> list[UTurns]:
-    """One `UTurns` for each inversion time, with all images; they share one `start`."""
-    parts: dict[int, list[UTurns]] = {}
-    for u in batches:
-        parts.setdefault(u.k, []).append(u)
-    for some in parts.values():
-        some.sort(key=lambda u: u.first)
-    start = torch.cat([u.start for u in next(iter(parts.values()))]) if parts else None
-    return [UTurns(k, 0, start, torch.cat([u.end for u in some])) for k, some in parts.items()]
-
-
-def save_uturns(path: Path, batches: Iterable[UTurns], about: dict) -> None:
-    """Write all images of U-turns into one netCDF file, packed: uint8, start (image, …) and end (k, image, …)."""
-    import xarray as xr
-
-    turns, axes = gathered(batches), ("image", "channel", "row", "column")
-    end = torch.stack([u.end for u in turns])
-    columns = {"start": (axes, turns[0].start.numpy()), "end": (("k", *axes), end.numpy())}
-    data = xr.Dataset(columns, {"k": [u.k for u in turns]}, {"about": json.dumps(about)})
-    write_dataset(path, data)
-
-
-def load_uturns(path: Path) -> tuple[list[UTurns], dict]:
-    """Read what `save_uturns` wrote: one `UTurns` for each k, with all images, and what made them.
-
-    Raises:
-        ValueError: the file is missing, damaged or another one.
-    """
-    import xarray as xr
-
-    try:
-        with xr.open_dataset(path, engine="netcdf4") as opened:
-            data = opened.load()
-        start, end = (torch.from_numpy(data[name].values) for name in ("start", "end"))
-        return [UTurns(int(k), 0, start, y) for k, y in zip(data.k, end, strict=True)], json.loads(data.about)
-    except (OSError, KeyError, AttributeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path}: expected a file of hierlib.images.commands --ends, got {error!r}") from error
-
-
-def stored_uturns(path: Path, model: DiffusionModel, images, k: Sequence[int], **settings) -> list[UTurns] | None:
-    """The U-turns of a file if it is there and they are those of this model, these images and settings, else None.
-
-    Args:
-        path: of a file of `save_uturns`.
-        model, images, k: as for `hierlib.images.sampler.uturns`.
-        settings: steps, seed and matched, as there.
-    """
-    if not Path(path).exists():
-        return None
-    turns, about = load_uturns(path)
-    wanted = dict(digest=model.digest, **settings)
-    same = all(about.get(key) == value for key, value in wanted.items()) and [u.k for u in turns] == list(k)
-    return turns if same and torch.equal(turns[0].start, images[0 : len(images)]) else None
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Entry point; exit code 2 if an input is wrong."""
-    options = _parser().parse_args(argv)
-    hdf5_needs_none()
-    try:
-        return _run(options, shlex.join(["python", "-m", "hierlib.images.commands", *(argv or sys.argv[1:])]))
-    except ValueError as error:
-        print(f"hierlib.images.commands: {error}", file=sys.stderr)
-        return 2
-
-
-def _run(options, command: str) -> int:
-    model = load_model(options.model, options.weights, download=options.download, device=options.device)
-    probes = {word: open_probe(word, model.device) for word in options.probe}  # before the hours that follow
-    images = open_images(options.images, model, options.per_class, seed=options.seed)
-    wide = open_images(options.images, model, options.statistics_per_class or options.per_class, seed=options.seed)
-    settings = dict(steps=options.steps, seed=options.seed, batch=options.batch, matched=options.matched)
-    turns = options.folder / "images"
-    about = dict(model=model.name, digest=model.digest) | settings | dict(truncate=options.truncate)
-    about |= dict(images=len(images), per_class=options.per_class)
-    made = uturns(model, images, options.k, **settings, truncate=options.truncate, folder=turns)
-    if options.ends is None:
+    times = numbers(k, name="--k")
+    if len({*times}) < len(times) or not times:
+        raise ValueError(f"--k: expected different inversion times, got {','.join(k)}")
+    network = load_model(model, weights, download=download, device=device)
+    probes = open_probes(probe or [], network.device)  # before the hours that follow
+    chosen = open_images(images, network, per_class, seed=seed)
+    wide = open_images(images, network, statistics_per_class or per_class, seed=seed)
+    settings = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
+    for each in probes:
+        each(chosen[0:1])  # that it takes such images is found out now
+    if jpeg_quality is not None:
+        as_jpeg(chosen[0:1], jpeg_quality)
+    digest = _looked(chosen)
+    inputs = inputs_of(network, digest, times, **settings)
+    of_probes: dict[str, Any] = dict(statistics=_looked(wide) if statistics_per_class else digest)
+    of_probes |= dict(raw_second_moment=raw_second_moment, jpeg_quality=jpeg_quality)
+    wanted = {_layers_file(folder, each): {**inputs, **of_probes, **_probe_inputs(each)} for each in probes}
+    if len(wanted) < len(probes):
+        raise ValueError(f"--probe: expected networks of different names, got {', '.join(p.name for p in probes)}")
+    todo = [path for path, its in wanted.items() if not _there(path, its)]
+    with_ends = ends is not None and not _there(ends, inputs)
+    about: dict[str, Any] = dict(model=network.name, digest=network.digest, **settings, batch=batch)
+    about |= dict(images=len(chosen), per_class=per_class, command=spelled(ctx), versions=versions())
+    options: dict[str, Any] = dict(**settings, batch=batch, folder=folder / "images")
+    made = uturns(network, chosen, times, **options)
+    if with_ends and ends is not None:
+        save_uturns(ends, made, about | dict(inputs=inputs))
+        say(f"wrote {ends}")
+    elif todo or not (probes or ends):
         for _ in made:
             pass
-    else:
-        save_uturns(options.ends, made, about | dict(command=command, versions=versions()))
-        print(f"wrote {options.ends}", file=sys.stderr)
-    for word, probe in probes.items():
-        path = options.folder / f"layers-{probe.name.replace(', ', '-').replace(' ', '-')}.safetensors"
-        if path.exists():
-            print(f"{path} is there already", file=sys.stderr)
-            continue
-        raw = dict(raw_second_moment=options.raw_second_moment)
-        rng = torch.Generator().manual_seed(options.seed)
-        moments = statistics(probe, wide, options.batch)
-        unrelated = baseline(probe, wide, moments, generator=rng, batch=options.batch, **raw)
-        again = uturns(model, images, options.k, **settings, truncate=options.truncate, folder=turns, show=False)
-        found = compare(probe, again, moments, jpeg_quality=options.jpeg_quality, **raw)
-        of_probe = dict(probe=probe.name, trained=probe.trained, weights=word, of_statistics=len(wide))
-        of_probe |= raw | dict(jpeg_quality=options.jpeg_quality)
-        save_layers(path, found, unrelated, json.loads(json.dumps(about | of_probe, default=str)))
-        print(f"wrote {path}", file=sys.stderr)
-    return 0
+    for each, (path, its) in zip(probes, wanted.items()):
+        if path in todo:
+            raw = dict(raw_second_moment=raw_second_moment)
+            moments = statistics(each, wide, batch)
+            rng = torch.Generator().manual_seed(seed)
+            unrelated = baseline(each, wide, moments, generator=rng, batch=batch, **raw)
+            again = uturns(network, chosen, times, **options, show=False)
+            found = compare(each, again, moments, jpeg_quality=jpeg_quality, **raw)
+            of_probe = dict(probe=each.name, trained=each.trained, of_statistics=len(wide), **raw)
+            save_layers(path, found, unrelated, about | of_probe | dict(jpeg_quality=jpeg_quality, inputs=its))
+            say(f"wrote {path}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m hierlib.images.commands", description=__doc__)
-    add = parser.add_argument
-    add("--model", default="small", help="small, adm256 or pipeline")
-    add("--weights", type=Path, required=True, help="file or folder of the model")
-    add("--download", action="store_true", help="fetch the weights of adm256 (2.2 GB) to --weights if they are missing")
-    add("--images", type=Path, required=True, help="one folder of files a class, or Fashion-MNIST's files")
-    add("--per-class", type=int, default=10, help="images of each class")
-    add("--statistics-per-class", type=int, help="images of each class that activations are standardised over")
-    add("--k", type=int, nargs="+", required=True, help="inversion times, in steps")
-    add("--steps", type=int, default=250, help="of the respaced process")
-    add("--probe", nargs="+", default=[], help="FILE.safetensors, or NAME=FILE, NAME=download, NAME=random")
-    add("--ends", type=Path, help="netCDF file for all images; they must fit into memory")
-    add("--folder", type=Path, required=True, help="where results go, and where a killed run goes on")
-    add("--batch", type=int, default=32)
-    add("--seed", type=int, default=0)
-    add("--device", help="cuda or cpu")
-    add("--matched", action="store_true", help="noise to the index that denoising starts from")
-    add("--truncate", action="store_true", help="8 bits by truncation, as in the authors' code")
-    add("--raw-second-moment", action="store_true", help="standardise as in the authors' code")
-    add("--jpeg-quality", type=int, help="put samples through JPEG, as in the authors' code")
-    return parser
+def _looked(images: LabelledImages | ImageFiles) -> str:
+    bar = Progress("looking through", len(images), unit="images")
+    return look_through(images, bar.update)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _layers_file(folder: Path, probe: Probe) -> Path:
+    return folder / f"layers-{probe.name.replace(', ', '-').replace(' ', '-')}.safetensors"
+
+
+def _probe_inputs(probe: Probe) -> dict[str, Any]:
+    """A network by its contents, and how images are given to it."""
+    sizes = dict(resize=probe.resize, crop=probe.crop, mean=probe.mean, std=probe.std)
+    return plain(dict(network=sha256_of_tensors(probe.network.state_dict()), layers=probe.layers, **sizes))
+
+
+def _there(path: Path, inputs: dict[str, Any]) -> bool:
+    """Whether the result of these inputs is at a path.
+
+    Raises:
+        ValueError: there is another one.
+    """
+    if not path.exists():
+        return False
+    about = load_uturns(path)[1] if path.suffix == ".nc" else load_layers(path)[2]
+    same_inputs(path, about.get("inputs"), inputs)
+    say(f"{path} is there already")
+    return True
+
+
+def say(text: str) -> None:
+    """One line for each thing that is done."""
+    print(text, file=sys.stderr)
+
+
+@app.command("download")
+def download_(
+    file: Annotated[Path, typer.Argument(help=f"Where {Path(URL).name} goes.")],
+    url: Annotated[str, typer.Option(help="A mirror of it.")] = URL,
+    any_sha256: Annotated[bool, typer.Option("--any-sha256", help="Do not compare the digest.")] = False,
+) -> None:
+    """Fetch the weights of ADM (2.2 GB), checked by size and sha256; a download that was interrupted goes on."""
+    fetch(file, url=url, sha256=None if any_sha256 else SHA256)
+
+
+@app.command()
+def quality(
+    ctx: typer.Context,
+    model: Annotated[Path, typer.Option(help="safetensors file of the denoiser.")],
+    classifier: Annotated[Path, typer.Option(help="safetensors file of the classifier.")],
+    data: Data = "fashion",
+    folder: Folder = None,
+    download: Download = False,
+    samples: Annotated[int, typer.Option(min=2, help="How many to draw.")] = 1024,
+    steps: Annotated[int, typer.Option(min=2, help="Of the sampler.")] = 100,
+) -> None:
+    """Measure the samples of a trained denoiser with a trained classifier; adds numbers to its json, and a grid."""
+    network = load_small(model)
+    probe = cnn_probe(load_classifier(classifier)[0])
+    test = open_data(data, "test", folder, download)
+    for part in (network, probe):
+        part.network.to("cuda" if torch.cuda.is_available() else "cpu")
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    images, record = judge(network, probe, test.images[order], n=samples, steps=steps)
+    made = dict(classifier=classifier.name, sha256_of_classifier=sha256_of(classifier), sha256_of_data=test.digest())
+    save_grid(model.with_suffix(".png"), images[:64], scale=2)
+    grid = dict(sha256_of_grid=sha256_of(model.with_suffix(".png")))
+    describe(model, {**(network.about or {}), "quality": {**record, **made, **grid, "command": spelled(ctx)}})
+    say(f"FID {record['fid']:.3g}, KID {record['kid']:.3g}: in {model.with_suffix('.json').name}")
+
+
+@app.command()
+def subset(
+    out: Annotated[Path, typer.Option(help="Folder to write into.")],
+    folder: Folder = None,
+    download: Download = False,
+    per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 100,
+) -> None:
+    """Write a class-balanced part of the test images of Fashion-MNIST in its own format, to ship with the models."""
+    test = datasets.idx_images("test", folder=folder, download=download)
+    if test.known != "fashion-mnist":
+        raise ValueError(f"{folder}: expected Fashion-MNIST, which is free to pass on, got {test.name}")
+    few = test.choose(per_class, seed=0)
+    write_idx(out / "t10k-images-idx3-ubyte", few.images[:, 0])
+    write_idx(out / "t10k-labels-idx1-ubyte", few.labels.to(torch.uint8))
+
+
+@app.command()
+def card(
+    models: Annotated[Path, typer.Argument(help="Folder of safetensors files with their json files.")],
+) -> None:
+    """Write the model card, README.md, of all models in a folder from their json files."""
+    write_text(models / "README.md", model_card(models))

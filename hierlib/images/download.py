@@ -1,11 +1,9 @@
-"""Fetch the weights of ADM, on the user's word: ``python -m hierlib.images.download FILE`` (2.2 GB)."""
+"""Fetch the weights of ADM, on the user's word: `hierlib images download FILE` (2.2 GB)."""
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import os
-import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -72,22 +70,3 @@ def _receive(url: str, part: Path, start: int, size: int, show: bool) -> None:
             f"{url}: expected {size:,} bytes, got {part.stat().st_size:,} before the connection broke; call again to "
             f"go on from {part.name}"
         )
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Entry point; exit code 2 if the file could not be fetched whole."""
-    parser = argparse.ArgumentParser(prog="python -m hierlib.images.download", description=__doc__)
-    parser.add_argument("file", type=Path, help=f"where {Path(URL).name} goes")
-    parser.add_argument("--url", default=URL, help="a mirror of it")
-    parser.add_argument("--any-sha256", action="store_true", help="do not compare the digest")
-    options = parser.parse_args(argv)
-    try:
-        fetch(options.file, url=options.url, sha256=None if options.any_sha256 else SHA256)
-    except ValueError as error:
-        print(f"hierlib.images.download: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,8 +14,12 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from hierlib._storage import write_bytes
+
+MAX_BYTES = 1 << 31  #: of an idx file, which is read whole
 MIN_SIDE = 32  #: pixels; a smaller file is no photograph and would be blown up
 CONVERTIBLE = ("L", "P", "CMYK", "1")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  #: others are not tried: some of them start programs
 
 
 def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = False) -> Tensor:
@@ -37,16 +41,18 @@ def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = Fa
     if not path.stat().st_size:
         raise ValueError(f"{path}: expected an image file, got an empty one; copy it again")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             image.load()
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: expected a JPEG or PNG image, got another kind of file; remove it") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise ValueError(f"{path}: expected a whole image, got a damaged file ({error}); copy it again") from error
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{path}: expected a photograph, got a file of too many pixels ({error}); shrink it"
         ) from error
+    except (MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # what the decoders raise on damaged files is not documented
+        raise ValueError(f"{path}: expected a whole image, got a damaged file ({error}); copy it again") from error
     image = _rgb(path, image, convert)
     if not resize and image.size != (size, size):
         raise ValueError(
@@ -91,11 +97,19 @@ def as_jpeg(images: Tensor, quality: int = 75) -> Tensor:
     return torch.stack(out)
 
 
+def idx_there(path: Path) -> list[Path]:
+    """The files that `read_idx` finds under this path, packed or not, with a hyphen or a dot before idx."""
+    first, _, last = path.name.rpartition("-idx")
+    names = [path.name, f"{first}.idx{last}"] if first else [path.name]
+    return [file for name in names for end in (".gz", "") if (file := path.with_name(name + end)).is_file()]
+
+
 def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it again") -> Tensor:
-    """A file of unsigned bytes in the idx format of MNIST, packed (.gz) or not.
+    """A file of unsigned bytes in the idx format of MNIST.
 
     Args:
-        path: the file, without .gz.
+        path: the file, as in t10k-images-idx3-ubyte. It is found as well with a dot for its last hyphen but one, as
+            many archives unpack it, and packed, with .gz; whether it is packed, its contents say.
         shape: what is expected; None is any length.
         help: what to do if the file is missing.
 
@@ -103,18 +117,16 @@ def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it aga
         uint8 tensor of that shape.
 
     Raises:
-        ValueError: the file is missing, damaged, of another kind or of another shape.
+        ValueError: the file is missing, damaged, of another kind or of another shape; there are several that differ.
     """
-    packed = path.with_name(path.name + ".gz")
-    try:
-        if packed.is_file():
-            content = gzip.decompress(packed.read_bytes())
-        elif path.is_file():
-            content = path.read_bytes()
-        else:
-            raise ValueError(f"{packed}: expected a file, got nothing there; {help}")
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{packed}: expected a whole gzip file, got a damaged one ({error}); copy it again") from error
+    there = idx_there(path)
+    if not there:
+        raise ValueError(f"{path}: expected a file, packed (.gz) or not, got nothing there; {help}")
+    contents = {file: _unpacked(file) for file in there}
+    if len({*contents.values()}) > 1:
+        got = " and ".join(file.name for file in there)
+        raise ValueError(f"{path.parent}: expected one content of {path.name}, got {got}, which differ; remove one")
+    path, content = there[0], contents[there[0]]
     if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"{path}: expected an idx file of bytes, got one that starts with {content[:4].hex()}; {help}")
     got = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
@@ -124,15 +136,28 @@ def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it aga
     body = content[4 + 4 * content[3] :]
     if len(body) != math.prod(got):
         raise ValueError(f"{path}: expected {math.prod(got)} bytes of data, got {len(body)}; copy it again")
-    return torch.frombuffer(bytearray(body), dtype=torch.uint8).reshape(got)
+    return torch.frombuffer(bytearray(body), dtype=torch.uint8).reshape(got) if body else torch.empty(got).byte()
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        if content[:2] == b"\x1f\x8b" or (path.suffix == ".gz" and content[:3] != b"\0\0\x08"):
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                content = packed.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError(f"{path}: expected at most {MAX_BYTES:,} bytes, got more; is it another file?")
+        return content
+    except (OSError, EOFError, zlib.error) as error:  # of which BadGzipFile is one
+        kind = "gzip file" if path.suffix == ".gz" else "file"
+        raise ValueError(f"{path}: expected a whole {kind}, got a damaged one ({error}); copy it again") from error
 
 
 def write_idx(path: Path, x: Tensor) -> None:
     """Write a uint8 tensor as path.gz in the format that `read_idx` reads; the same tensor gives the same bytes."""
     head = b"\0\0\x08" + bytes([x.ndim]) + struct.pack(f">{x.ndim}I", *x.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = gzip.compress(head + x.contiguous().numpy().tobytes(), mtime=0)
-    path.with_name(path.name + ".gz").write_bytes(content)
+    write_bytes(path.with_name(path.name + ".gz"), content)
 
 
 def _rgb(path: Path, image: Image.Image, convert: bool) -> Image.Image:

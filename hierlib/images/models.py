@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
 from hierlib._finite import all_finite, finite, precision
+from hierlib._provenance import sha256_of_tensors
 from hierlib._storage import write_bytes, write_text
 from hierlib.images.pipeline import read_pipeline, side
 from hierlib.images.schedule import exact_scheduler
@@ -62,13 +64,17 @@ class DiffusionModel:
         """The type that the network computes in."""
         return next(self.network.parameters()).dtype
 
-    @property
-    def identity(self) -> dict:
-        """All that decides what a model from a file makes of the same noise, as json."""
-        configs = (dict(getattr(part, "config", {})) for part in (self.network, self.scheduler))
-        network, scheduler = ({k: v for k, v in sorted(c.items()) if not k.startswith("_")} for c in configs)
-        facts = dict(model=self.name, digest=self.digest, network=network, scheduler=scheduler, fold=self.fold)
-        return json.loads(json.dumps(facts | dict(precision=precision(self.dtype))))
+    def inputs(self) -> dict:
+        """What of the model decides about its samples, json: weights by digest, noise schedule, device, precision."""
+        usual = {k: p.default for k, p in inspect.signature(type(self.scheduler).__init__).parameters.items()}
+        schedule = {k: v for k, v in self.scheduler.config.items() if k in usual and v != usual[k]}
+        return dict(
+            model=self.name,
+            digest=self.digest or sha256_of_tensors(self.network.state_dict()),
+            schedule=json.loads(json.dumps(schedule, sort_keys=True, default=str)),
+            device=self.device.type,
+            precision=precision(self.dtype),
+        )
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision; the state stays float32.
@@ -210,7 +216,7 @@ def load_weights(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
 
 
 def load_small(path: Path, lanes: int = 32) -> DiffusionModel:
-    """A small model trained by ``python -m hierlib.images.train``: a safetensors file with its json beside it.
+    """A small model trained by `hierlib train diffusion`: a safetensors file with its json beside it.
 
     Args:
         path: of the safetensors file.

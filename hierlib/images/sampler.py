@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import Watch
+from hierlib._provenance import same_inputs
 from hierlib._storage import read_tensors, write_tensors
 from hierlib.images.models import DiffusionModel
 from hierlib.networks.progress import Progress
@@ -192,15 +194,16 @@ def uturns(
         batch: images at once.
         matched: see `noised`; False is what the authors' code does.
         truncate: cut to 8 bits by truncation, as the authors' code does, instead of by rounding.
-        folder: one file for each k and batch is written there when it is done, and read instead of made if it exists.
+        folder: one file for each k and batch is written there when it is done, and read instead of made if it exists;
+            a batch of other images, another model or other options has another name.
         show: whether to show progress.
 
     Yields:
         `UTurns`, in the order of k, then of the images.
 
     Raises:
-        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is of another run;
-            what the network says or makes is not finite.
+        ValueError: an argument is out of range, the images don't fit the model, a file in `folder` is damaged or of
+            another run; what the network says or makes is not finite.
     """
     respaced(model, steps)
     if bad := [j for j in k if not 1 <= j <= steps]:
@@ -208,7 +211,7 @@ def uturns(
     if batch < 1 or not len(images) or not len(k):
         raise ValueError(f"expected images, inversion times and batch ≥ 1, got {len(images)}, {len(k)} and {batch}")
     options = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
-    kept = None if folder is None else _Kept(Path(folder), model.identity | options)
+    kept = None if folder is None else _Kept(Path(folder), model.inputs() | options)
     pace = _Pace(model.name, sum(k) * len(images), show)
     for j in k:
         for i in range(0, len(images), batch):
@@ -236,28 +239,25 @@ class _Kept(NamedTuple):
         Raises:
             ValueError: its file is of another run.
         """
-        path = self._path(k, first, len(start))
+        path = self._path(k, first, start)
         if not path.exists():
             return None
-        (tensors, about), wanted = read_tensors(path), self._identity(k, first, start)
-        if about != wanted:
-            changed = [key for key in wanted if about.get(key) != wanted[key]]
-            raise ValueError(
-                f"{path}: expected a batch of this run, got one that differs in {', '.join(changed)}; name another "
-                "folder"
-            )
+        tensors, about = read_tensors(path)
+        same_inputs(path, about, self._identity(k, first, start))
         return tensors["images"]
 
     def write(self, k: int, first: int, start: Tensor, end: Tensor) -> None:
         """Keep what a batch became."""
-        write_tensors(self._path(k, first, len(start)), {"images": end.contiguous()}, self._identity(k, first, start))
+        write_tensors(self._path(k, first, start), {"images": end.contiguous()}, self._identity(k, first, start))
 
     def _identity(self, k: int, first: int, start: Tensor) -> dict:
         digest = hashlib.sha256(start.contiguous().numpy().tobytes()).hexdigest()
         return self.identity | dict(k=k, first=first, start=digest)
 
-    def _path(self, k: int, first: int, n: int) -> Path:
-        return self.folder / f"k{k:04d}-{first:06d}-{first + n:06d}.safetensors"
+    def _path(self, k: int, first: int, start: Tensor) -> Path:
+        word = json.dumps(self._identity(k, first, start), sort_keys=True)
+        word = hashlib.sha256(word.encode()).hexdigest()[:8]
+        return self.folder / f"k{k:04d}-{first:06d}-{first + len(start):06d}-{word}.safetensors"
 
 
 class _Pace:

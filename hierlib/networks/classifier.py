@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hierlib._finite import Watch, all_finite
+from hierlib._finite import all_finite
 from hierlib._seeds import checked
-from hierlib._storage import read_tensors, write_tensors
+from hierlib._storage import on_cpu, read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.networks.fit import Report, State, optimise
 
 
 class TreeCNN(nn.Module):
@@ -105,8 +106,8 @@ class Classifier:
 
     def save(self, path: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the file (under a temporary name first); dtype float16 halves it."""
-        tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.net.state_dict().items()}
-        tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.g.rules)}
+        tensors = {f"net.{k}": x for k, x in on_cpu(self.net.state_dict(), dtype).items()}
+        tensors |= {f"rules.{l}": rule.to("cpu", torch.int32) for l, rule in enumerate(self.g.rules)}
         about = dict(num_classes=self.g.num_classes, training=asdict(self.training), history=self.history)
         write_tensors(path, tensors, about)
 
@@ -133,18 +134,27 @@ class Classifier:
 
 
 def train_classifier(
-    *, v: int, m: int, s: int, L: int, training: Training, checkpoint: Path | None = None, report=None
-) -> Classifier:
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    training: Training,
+    checkpoint: Path | None = None,
+    minutes: float = math.inf,
+    every: float = 120.0,
+    report: Report | None = None,
+) -> Classifier | None:
     """Train a `TreeCNN` on data of a drawn grammar until it fits all of them, testing on fresh data.
 
     Args:
         v, m, s, L: of the grammar.
         training: see `Training`.
-        checkpoint: file that is written after each pass and from which a killed run goes on, losing one pass at most.
-        report: called with a dict (epoch, fraction of the pass, loss, train accuracy, …) as training goes on.
+        checkpoint, minutes, every: as for `hierlib.networks.fit.optimise`.
+        report: called with the number of data shown and a note as training goes on.
 
     Returns:
-        A `Classifier`; its history has loss, train and test accuracy after each pass.
+        A `Classifier`, whose history has loss, train and test accuracy after each pass; None if the minutes ran out.
 
     Raises:
         ValueError: a parameter is out of range, the checkpoint belongs to another training, or the loss is not finite;
@@ -154,48 +164,55 @@ def train_classifier(
     rng = torch.Generator().manual_seed(training.grammar_seed)
     g = random_grammar(v=v, m=m, s=s, L=L, generator=rng)
     rng.manual_seed(training.data_seed)
-    x, y = _labelled(g, training.num_data, rng)
-    x_test, y_test = _labelled(g, 10_000, rng)
+    data = _labelled(g, training.num_data, rng)
+    test = [z.to(device) for z in _labelled(g, 10_000, rng)]
+    x, y = (z.to(device) for z in data)
     rng.manual_seed(training.seed)
     net = TreeCNN(v, s, L, training.width, g.num_classes).reset_parameters(rng).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True)
-    history: list[dict] = []
-    if checkpoint is not None and checkpoint.exists():
-        history = _resume(checkpoint, training, net, optimizer, rng)
-    x, y, x_test, y_test = (z.to(device) for z in (x, y, x_test, y_test))
-    while len(history) < training.max_epochs and not (history and history[-1]["train"] >= training.interpolation):
-        loss = _one_pass(net, optimizer, x, y, training.batch, rng, report, len(history) + 1)
-        history.append(dict(loss=loss, train=_accuracy(net, x, y), test=_accuracy(net, x_test, y_test)))
-        if report is not None:
-            report(dict(epoch=len(history), fraction=1.0, **history[-1]))
-        if checkpoint is not None:
-            _write_checkpoint(checkpoint, training, net, optimizer, rng, history)
-    return Classifier(g, net.cpu().eval(), training, history)
+    per_pass = -(-len(x) // training.batch)
+    state = State(dict(history=[]), dict(total=torch.zeros((), device=device)), rng)
 
-
-def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
-    net.train()
-    watch = Watch(f"training of the classifier, pass {epoch}", "lower the learning rate", torch.bfloat16)
-    order, total = torch.randperm(len(x), generator=rng).to(x.device), 0.0
-    for i in range(0, len(x), batch):
-        part = order[i : i + batch]
-        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+    def loss(step: int) -> Tensor:
+        if step % per_pass == 0:
+            state.tensors["order"] = torch.randperm(len(x), generator=rng).to(device)
+        part = _part(step)
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(x[part].long())
-        loss = nn.functional.cross_entropy(logits.float(), y[part])
-        watch(i // batch + 1, loss)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(part)
-        if report is not None and i // batch % 20 == 0:
-            report(dict(epoch=epoch, fraction=i / len(x), loss=float(loss.detach())))
-    watch.close()
-    return float(total) / len(x)
+        return nn.functional.cross_entropy(logits.float(), y[part])
+
+    def _part(step: int) -> Tensor:
+        i = step % per_pass * training.batch
+        return state.tensors["order"][i : i + training.batch]
+
+    def after(step: int, value: Tensor) -> bool:
+        """Adds up the loss, and after a pass looks how good the network is."""
+        state.tensors["total"] += value * len(_part(step - 1))
+        if step % per_pass:
+            return False
+        done = dict(train=_accuracy(net, x, y), test=_accuracy(net, *test))
+        state.facts["history"].append(dict(loss=float(state.tensors["total"]) / len(x), **done))
+        state.tensors["total"].zero_()
+        state.note = "pass {}: train {train:.4f}, test {test:.4f}".format(len(state.facts["history"]), **done)
+        return done["train"] >= training.interpolation
+
+    ended = optimise(
+        net,
+        torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True),
+        loss,
+        steps=per_pass * training.max_epochs,
+        state=state,
+        after=after,
+        checkpoint=checkpoint,
+        identity=dict(v=v, m=m, s=s, L=L, training=asdict(training)),
+        minutes=minutes,
+        every=every,
+        report=None if report is None else lambda step, note: report(step * training.batch, note),
+    )
+    return Classifier(g, net.cpu(), training, state.facts["history"]) if ended else None
 
 
 @torch.no_grad()
 def _accuracy(net: TreeCNN, x: Tensor, y: Tensor) -> float:
-    net.eval()
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         right = sum(int((net(a.long()).argmax(1) == b).sum()) for a, b in zip(x.split(1000), y.split(1000)))
     return right / len(x)
@@ -204,26 +221,3 @@ def _accuracy(net: TreeCNN, x: Tensor, y: Tensor) -> float:
 def _labelled(g: Grammar, n: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     data = sample(g, n, generator=rng)
     return data[0].to(torch.int16), data[-1][:, 0]
-
-
-def _write_checkpoint(path, training, net, optimizer, rng, history) -> None:
-    state = optimizer.state_dict()["state"]
-    tensors = {f"net.{k}": p.detach().cpu().contiguous() for k, p in net.state_dict().items()}
-    tensors |= {f"adam.{i}.{k}": p.detach().cpu().contiguous() for i, s in state.items() for k, p in s.items()}
-    tensors["rng"] = rng.get_state()
-    write_tensors(path, tensors, dict(training=asdict(training), history=history))
-
-
-def _resume(path, training, net, optimizer, rng) -> list[dict]:
-    tensors, about = read_tensors(path)
-    if about.get("training") != asdict(training):
-        raise ValueError(f"{path}: expected a checkpoint of {training}, got {about.get('training')}: move it away")
-    net.load_state_dict({k[4:]: x for k, x in tensors.items() if k.startswith("net.")})
-    state: dict[int, dict] = {}
-    for key, x in tensors.items():
-        if key.startswith("adam."):
-            _, i, name = key.split(".", 2)
-            state.setdefault(int(i), {})[name] = x
-    optimizer.load_state_dict(dict(state=state, param_groups=optimizer.state_dict()["param_groups"]))
-    rng.set_state(tensors["rng"])
-    return about["history"]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from hierlib._finite import Watch, all_finite, finite
+from hierlib._finite import all_finite
 from hierlib._seeds import checked, derived
-from hierlib._storage import read_tensors, write_tensors
+from hierlib._storage import on_cpu, read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer
+from hierlib.networks.fit import Report, State, optimise
 from hierlib.networks.generation import Process, process
 
 
@@ -141,7 +141,7 @@ class TrainedDenoiser:
 
     def save(self, path: Path, dtype: torch.dtype = torch.float16) -> None:
         """Write the network at its lowest validation loss, the rules and the record to one safetensors file."""
-        tensors = {f"net.{k}": x.to(dtype).contiguous() for k, x in self.best.state_dict().items()}
+        tensors = {f"net.{k}": x for k, x in on_cpu(self.best.state_dict(), dtype).items()}
         tensors |= {f"rules.{l}": rule.to(torch.int32) for l, rule in enumerate(self.training.grammar().rules)}
         write_tensors(path, tensors, dict(training=asdict(self.training), history=self.history, exact=self.exact))
 
@@ -164,7 +164,14 @@ class TrainedDenoiser:
         return t, Grammar(t.v, t.m, t.s, t.L, t.v, rules), net.eval()
 
 
-def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None] | None = None) -> TrainedDenoiser:
+def train_denoiser(
+    training: DenoiserTraining,
+    *,
+    checkpoint: Path | None = None,
+    minutes: float = math.inf,
+    every: float = 120.0,
+    report: Report | None = None,
+) -> TrainedDenoiser | None:
     """Train a `TreeUNet` to name the leaves under fresh noise, by cross-entropy, on a training set of P data.
 
     The minimiser of this loss is the posterior marginal of each leaf given what is seen, whatever the weights of the
@@ -172,13 +179,14 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
 
     Args:
         training: see `DenoiserTraining`.
-        report: called with a dict (epoch, fraction, loss) as the training goes on.
+        checkpoint, minutes, every: as for `hierlib.networks.fit.optimise`.
+        report: called with the number of steps done and a note as the training goes on.
 
     Returns:
-        `TrainedDenoiser`, on the CPU.
+        `TrainedDenoiser`, on the CPU; None if the minutes ran out.
 
     Raises:
-        ValueError: the loss is not finite; the step is named.
+        ValueError: the checkpoint belongs to another training.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     g, x = training.grammar(), training.data()
@@ -189,38 +197,56 @@ def train_denoiser(training: DenoiserTraining, *, report: Callable[[dict], None]
     exact = _loss(infer(g, held, messages=False).marginals[0].clamp_min(1e-30).log(), valid).item()
     held, valid = held.to(device), valid.to(device)
     net = TreeUNet(g.v, g.s, g.L, training.width).reset_parameters(rng).to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True)
-    history, total, best = [], 0.0, None
-    watch = Watch("training of the denoiser", "lower the learning rate", torch.bfloat16)
     due = _due(training)
-    for step in range(training.steps):
+    state = State(dict(history=[], lowest=math.inf), dict(total=torch.zeros((), device=device)), rng)
+
+    def rate(step: int) -> float:
         warm = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / training.steps)) / 2
-        optimizer.param_groups[0]["lr"] = training.learning_rate * warm
+        return training.learning_rate * warm
+
+    def loss(step: int) -> Tensor:
         batch = x[torch.randint(len(x), (training.batch,), generator=rng)]
         evidence = _evidence(how, batch, rng).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(evidence)
-        loss = _loss(logits.float(), batch.to(device))
-        watch(step + 1, loss)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        total += loss.detach()
-        if step + 1 in due:
-            with torch.no_grad():
-                now = finite(_loss(net(held), valid), f"validation loss, step {step + 1}", watch.advice).item()
-            since = step + 1 - (history[-1]["step"] if history else 0)
-            history.append(dict(step=step + 1, loss=float(total) / since, validation=now))
-            total = 0.0
-            if best is None or now < best[0]:
-                best = now, {k: p.detach().clone() for k, p in net.state_dict().items()}
-            if report is not None:
-                report(dict(epoch=len(history), fraction=(step + 1) / training.steps, loss=now))
-            if now > best[0] + training.overfit:
-                break
+        return _loss(logits.float(), batch.to(device))
+
+    def after(step: int, value: Tensor) -> bool:
+        """Adds up the loss, and where it is due looks at the validation data and keeps the best weights."""
+        state.tensors["total"] += value
+        if step not in due:
+            return False
+        history = state.facts["history"]
+        with torch.no_grad():
+            now = _loss(net(held), valid).item()
+        since = step - (history[-1]["step"] if history else 0)
+        history.append(dict(step=step, loss=float(state.tensors["total"]) / since, validation=now))
+        state.tensors["total"].zero_()
+        state.note = f"validation {now:.4f}"
+        if now < state.facts["lowest"]:
+            state.facts["lowest"] = now
+            state.tensors.update({f"best.{k}": p.detach().clone() for k, p in net.state_dict().items()})
+        return now > state.facts["lowest"] + training.overfit
+
+    ended = optimise(
+        net,
+        torch.optim.Adam(net.parameters(), lr=training.learning_rate, fused=True),
+        loss,
+        steps=training.steps,
+        state=state,
+        rate=rate,
+        after=after,
+        checkpoint=checkpoint,
+        identity=dict(training=asdict(training)),
+        minutes=minutes,
+        every=every,
+        report=report,
+    )
+    if not ended:
+        return None
     good = TreeUNet(g.v, g.s, g.L, training.width)
-    good.load_state_dict({k: p.cpu() for k, p in best[1].items()})
-    return TrainedDenoiser(training, good.eval(), net.cpu().eval(), history, exact)
+    good.load_state_dict({k: state.tensors[f"best.{k}"].cpu() for k in good.state_dict()})
+    return TrainedDenoiser(training, good.eval(), net.cpu(), state.facts["history"], exact)
 
 
 def _due(training: DenoiserTraining) -> list[int]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +17,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._locks import locked
+from hierlib._provenance import plain, same_inputs
 from hierlib._seeds import derived
 from hierlib._storage import write_dataset
 from hierlib.enumeration import data_per_class
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, train_denoiser
+from hierlib.networks.fit import Report
 from hierlib.networks.generation import (
     Denoiser,
     Process,
@@ -144,44 +147,77 @@ def study(
     path: Path,
     trainings: Iterable[DenoiserTraining],
     *,
-    facts: dict | None = None,
+    facts: dict[str, Any] | None = None,
     keep: Callable[[DenoiserTraining], Path | None] | None = None,
     sizes: Sizes = BOOK,
-    report: Callable[[DenoiserTraining], Callable[[dict], None] | None] | None = None,
-) -> list[DenoiserTraining]:
+    minutes: float = math.inf,
+    every: float = 120.0,
+    report: Callable[[DenoiserTraining], Report | None] | None = None,
+) -> list[DenoiserTraining] | None:
     """Train and measure what is not yet in a netCDF file, and write the file anew after each network.
 
     Args:
-        path: the file; runs that it has, with the same parameters, are skipped.
+        path: the file; runs that it has, with the same parameters, are skipped. A training that is killed goes on from
+            a checkpoint beside it.
         trainings: what to train; all but process, num_data and seed are the same.
         facts: what made it, kept as attributes: command, versions, commit.
-        keep: gives for a training where to save its weights, or None for nowhere.
+        keep: gives for a training where to save its weights, or None for nowhere; where they are missing, a training
+            whose measurements are there is made again for them.
         sizes: see `Sizes`.
+        minutes, every: as for `hierlib.networks.fit.optimise`, for each training.
         report: gives for a training what `train_denoiser` reports to.
 
     Returns:
-        Those that were trained now. The file has a dimension `run` with coordinates process, num_data and seed.
+        Those that were trained now; None if the minutes ran out in one. The file has a dimension `run` with
+        coordinates process, num_data and seed.
 
     Raises:
-        ValueError: the file is of another study, or the trainings are not of one.
+        ValueError: the file is of another study, weights are there of another training, or the trainings are not of
+            one study.
     """
     trained = []
     for training in trainings:
         found, fixed = _opened(path), _fixed(training, sizes)
-        if found is not None and json.loads(found.attrs["parameters"]) != fixed:
-            raise ValueError(f"{path}: expected a study of {fixed}, got {found.attrs['parameters']}: move it away")
+        if found is not None:
+            same_inputs(path, json.loads(found.attrs["parameters"]), fixed)
         key = (training.process, training.num_data, training.seed)
-        if found is not None and key in runs(found):
-            continue
-        done = train_denoiser(training, report=None if report is None else report(training))
-        row = measure(done, sizes).expand_dims("run")
-        row = row.assign_coords({name: ("run", [x]) for name, x in zip(("process", "num_data", "seed"), key)})
         where = None if keep is None else keep(training)
-        if where is not None:
+        kept = where is None or _kept_already(where, training)
+        measured = found is not None and key in runs(found)
+        if measured and kept:
+            continue
+        words = f"{path.stem}-{training.process}-{training.num_data}-{training.seed}.part"
+        checkpoint = path.with_name(words)
+        done = train_denoiser(
+            training,
+            checkpoint=checkpoint,
+            minutes=minutes,
+            every=every,
+            report=None if report is None else report(training),
+        )
+        if done is None:
+            return None
+        if not kept and where is not None:
             done.save(where)
-        _append(path, row, {"parameters": fixed, **(facts or {})})
+        if not measured:
+            row = measure(done, sizes).expand_dims("run")
+            row = row.assign_coords({name: ("run", [x]) for name, x in zip(("process", "num_data", "seed"), key)})
+            _append(path, row, {"parameters": fixed, **(facts or {})})
+        checkpoint.unlink(missing_ok=True)
         trained.append(training)
     return trained
+
+
+def _kept_already(path: Path, training: DenoiserTraining) -> bool:
+    """Whether the weights of this training are there.
+
+    Raises:
+        ValueError: those of another one are.
+    """
+    if not path.exists():
+        return False
+    same_inputs(path, plain(asdict(TrainedDenoiser.load(path)[0])), asdict(training))
+    return True
 
 
 def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:

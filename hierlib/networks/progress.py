@@ -29,6 +29,7 @@ class Progress:
         self.first, self.done = done, done
         self.start = self.clock()
         self._shown = float("-inf")
+        self._follows = False
 
     def update(self, done: int, note: str = "") -> None:
         """Say that `done` units of the whole job are done; `note` (a loss, say) is shown with them."""
@@ -41,6 +42,12 @@ class Progress:
                 ("\r\x1b[K" if live else "") + self.line(note) + ("" if live and done < self.total else "\n")
             )
             self.file.flush()
+
+    def follow(self, done: int, note: str = "") -> None:
+        """As `update`, for a job that an earlier call may have begun: the first number is where this one started."""
+        if not self._follows:
+            self._follows, self.first, self.start = True, done, self.clock()
+        self.update(done, note)
 
     def skip(self, units: int) -> None:
         """Say that some units were found done; they don't count for the speed."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hierlib.networks.fit import Schedule, fit
+from hierlib.networks.fit import Report, Schedule, fit
 from hierlib.text.corpus import MASK, Corpus
 from hierlib.text.model import MaskedModel, Size, TextModel
 
@@ -44,8 +44,9 @@ def train(
     *,
     checkpoint: Path,
     about: dict,
-    minutes: float = float("inf"),
-    report: Callable[[int, float], None] | None = None,
+    minutes: float = math.inf,
+    every: float = 120.0,
+    report: Report | None = None,
 ) -> TextModel | None:
     """Minimise the bound over windows of the training passages, each at a random place of its passage.
 
@@ -53,7 +54,7 @@ def train(
         corpus: what to learn.
         size: of the network.
         schedule: an example is a window.
-        checkpoint, minutes, report: as for `hierlib.networks.fit.fit`.
+        checkpoint, minutes, every, report: as for `hierlib.networks.fit.fit`.
         about: facts to keep with the weights, json.
 
     Returns:
@@ -91,6 +92,7 @@ def train(
         checkpoint=checkpoint,
         identity=dict(size=asdict(size), sha256=corpus.sha256),
         minutes=minutes,
+        every=every,
         report=report,
     )
     if kept is None:

@@ -128,7 +128,7 @@ class TextModel:
         """
         path = Path(path)
         if not path.is_file():
-            raise ValueError(f"{path}: expected a model of `python -m hierlib.train text fit`, got nothing there")
+            raise ValueError(f"{path}: expected a model of `hierlib train text fit`, got nothing there")
         tensors, about = read_tensors(path)
         try:
             size, words = Size(**about.pop("size")), Vocabulary(tuple(about.pop("words")))

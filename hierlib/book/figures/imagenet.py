@@ -1,21 +1,21 @@
-"""Figures 2 (right) and 16 from a run: ``python -m hierlib.book.figures.imagenet results/imagenet figure2.pdf``."""
+"""Figures 2 (right) and 16 from a run: ``hierlib images figure results/imagenet figure2.pdf``."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import matplotlib.pyplot as plt
 import torch
+import typer
 from matplotlib.figure import Figure
 
+from hierlib._storage import whole
 from hierlib.book.page.style import INK, WIDTH, palette, widths
-from hierlib.images.commands import load_layers
 from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.probe import LayerSimilarity
+from hierlib.images.storage import load_layers
 
 
 class Result(NamedTuple):
@@ -32,24 +32,41 @@ class Result(NamedTuple):
 
 
 def load_results(folder: Path) -> list[Result]:
-    """All networks of a folder of `hierlib.images.commands`, by name.
+    """All networks of a folder of `hierlib images run`, by name.
 
     Raises:
-        ValueError: there are none, a file is damaged, they are of several runs, or one of them has random weights.
+        ValueError: there are none, a file is damaged, they are of several runs, one network is there twice, or one has
+            random weights.
     """
     folder = Path(folder)
-    results = [Result(*load_layers(path)) for path in sorted(folder.glob("layers-*.safetensors"))]
+    paths = sorted(folder.glob("layers-*.safetensors"))
+    results = [Result(*load_layers(path)) for path in paths]
     if not results:
-        raise ValueError(f"{folder}: expected layers-*.safetensors of images.commands, got none; name its --folder")
-    for result in results:
+        raise ValueError(f"{folder}: expected layers-* of `hierlib images run`, got none; name its --folder")
+    for result, path in zip(results, paths, strict=True):
+        if not isinstance(result.about.get("inputs"), dict):
+            raise ValueError(f"{path}: expected a result that says which inputs made it, got none; run it again")
         if not result.about["trained"]:
             raise ValueError(
                 f"{folder}: expected results of trained networks, got {result.about['probe']}; random weights are for "
                 "tests and never drawn, remove its file"
             )
-    of_run = ("model", "digest", "steps", "seed", "matched", "truncate", "images")
-    if len({str([[r.about[key] for key in of_run], list(r.found)]) for r in results}) > 1:
-        raise ValueError(f"{folder}: expected results of one run, got several; give each run a folder of its own")
+    of_probe = ("network", "layers", "resize", "crop", "mean", "std")
+    networks: dict[str, Path] = {}
+    for result, path in zip(results, paths, strict=True):
+        inputs = {key: value for key, value in result.about["inputs"].items() if key not in of_probe}
+        first = {key: value for key, value in results[0].about["inputs"].items() if key not in of_probe}
+        if differ := sorted(key for key in {*first, *inputs} if first.get(key) != inputs.get(key)):
+            raise ValueError(
+                f"{folder}: expected results of one run, got several, which differ in {', '.join(differ)} "
+                f"({paths[0].name}, {path.name}); give each run a folder of its own"
+            )
+        same = networks.setdefault(result.about["inputs"]["network"], path)
+        if same != path:
+            raise ValueError(
+                f"{folder}: expected results of different networks, got one twice ({same.name}, {path.name}), which "
+                "would count as two; remove one"
+            )
     return results
 
 
@@ -100,25 +117,16 @@ def sentence(results: Sequence[Result]) -> str:
     return "\n".join([head, *rows, f"By the rule the order {verdict} ({len(results)} networks)."])
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Entry point; exit code 2 if an input is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m hierlib.book.figures.imagenet", description=__doc__)
-    parser.add_argument("results", type=Path, help="--folder of hierlib.images.commands")
-    parser.add_argument("out", type=Path, help="file of the figure: .pdf, .svg or .png")
-    options = parser.parse_args(argv)
+def figure(
+    results: Annotated[Path, typer.Argument(help="--folder of `hierlib images run`.")],
+    out: Annotated[Path, typer.Argument(help="File of the figure: .pdf, .svg or .png.")],
+) -> None:
+    """Draw figures 2 and 16 from a run, and say what the decision rule says of it."""
+    found = load_results(results)
+    fig = draw(found)
     try:
-        results = load_results(options.results)
-        fig = draw(results)
-        try:
-            fig.savefig(options.out, dpi=200)
-        finally:
-            plt.close(fig)
-        print(sentence(results) if len(results) > 1 else "The rule wants two networks or more.")
-    except (ValueError, OSError) as error:
-        print(f"hierlib.book.figures.imagenet: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        with whole(out) as part:
+            fig.savefig(part, dpi=200, format=out.suffix.removeprefix("."))
+    finally:
+        plt.close(fig)
+    typer.echo(sentence(found) if len(found) > 1 else "The rule wants two networks or more.")

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from hierlib.book.figures import imagenet as figure
-from hierlib.images import commands as run
+from hierlib.images import storage as run
 from hierlib.images.inversion import inversion
 from hierlib.images.probe import LayerSimilarity
 
-ABOUT = dict(model="ADM 256, unconditional", digest="00", steps=250, seed=0, matched=False, truncate=False, images=40)
+INPUTS = dict(model="ADM 256, unconditional", digest="00", images="11", steps=250, seed=0, matched=False)
 TIMES = (25, 125, 200)
 
 
@@ -24,10 +24,16 @@ def write(folder, name, *, layers=5, seed=0, inverts=False, **change):
         cosine = torch.linspace(first, last, layers) + 0.05 * torch.randn(n, layers, generator=rng)
         return LayerSimilarity(names, cosine, torch.rand(n, generator=rng) < 0.5)
 
-    about = ABOUT | dict(probe=name, trained=True) | change
+    inputs = INPUTS | dict(network=f"weights of {name}", resize=232) | change
+    about = dict(probe=name, trained="random" not in name, steps=250, inputs=inputs)
     path = folder / f"layers-{name}.safetensors"
     run.save_layers(path, {k: alike(*means[k], 40) for k in TIMES}, alike(0.1, 0.1, 60), about)
     return path
+
+
+def nothing():
+    found = LayerSimilarity(["a"], torch.ones(2, 1), torch.ones(2) > 0)
+    return {1: found}, found
 
 
 def test_what_is_drawn_is_what_is_in_the_files(tmp_path):
@@ -52,12 +58,11 @@ def test_what_is_drawn_is_what_is_in_the_files(tmp_path):
 
 
 @pytest.mark.parametrize("inverts", [False, True])
-def test_the_command_applies_the_rule(tmp_path, capsys, inverts):
+def test_the_command_applies_the_rule(tmp_path, call, inverts):
     for seed, name in enumerate(("convnext_base", "resnet50", "resnet152")):
         write(tmp_path, name, layers=5 + seed, seed=seed, inverts=inverts)
-    assert figure.main([str(tmp_path), str(tmp_path / "figure2.png")]) == 0
-    said = capsys.readouterr().out
-    assert f"By the rule the order {'inverts' if inverts else 'does not invert'} (3 networks)." in said
+    code, said = call("images", "figure", str(tmp_path), str(tmp_path / "figure2.png"))
+    assert code == 0 and f"By the rule the order {'inverts' if inverts else 'does not invert'} (3 networks)." in said
     results = figure.load_results(tmp_path)
     cosine = torch.stack([torch.stack([a.cosine[:, [0, -1]] for a in r.found.values()]) for r in results])
     expected = inversion(cosine, torch.stack([r.unrelated.cosine[:, [0, -1]] for r in results]))
@@ -65,18 +70,21 @@ def test_the_command_applies_the_rule(tmp_path, capsys, inverts):
     assert (tmp_path / "figure2.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_one_network_is_drawn_without_a_verdict(tmp_path, capsys):
+def test_one_network_is_drawn_without_a_verdict(tmp_path, call):
     write(tmp_path, "resnet50")
-    assert figure.main([str(tmp_path), str(tmp_path / "one.svg")]) == 0
-    assert "wants two networks" in capsys.readouterr().out
+    code, said = call("images", "figure", str(tmp_path), str(tmp_path / "one.svg"))
+    assert code == 0 and "wants two networks" in said and (tmp_path / "one.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(
     "spoil, why",
     [
-        (lambda folder: None, "expected layers-.*safetensors of hierlib.images.commands, got none"),
-        (lambda folder: write(folder, "resnet50-random-weights", trained=False), "random weights are for tests"),
-        (lambda folder: (write(folder, "a"), write(folder, "b", steps=100)), "expected results of one run"),
+        (lambda folder: None, r"expected layers-\* of `hierlib images run`, got none"),
+        (lambda folder: write(folder, "resnet50-random-weights"), "random weights are for tests"),
+        (lambda folder: (write(folder, "a"), write(folder, "b", steps=100)), "got several, which differ in steps"),
+        (lambda folder: (write(folder, "a"), write(folder, "b", images="12")), "which differ in images"),
+        (lambda folder: (write(folder, "a"), write(folder, "b", network="weights of a")), "got one twice"),
+        (lambda folder: run.save_layers(write(folder, "a"), *nothing(), dict(trained=True)), "which inputs made it"),
         (lambda folder: (folder / "layers-x.safetensors").write_bytes(b"cut"), "expected a safetensors file"),
     ],
 )
@@ -86,9 +94,9 @@ def test_what_is_refused(tmp_path, spoil, why):
         figure.load_results(tmp_path)
 
 
-def test_wrong_words(tmp_path, capsys):
-    assert figure.main([str(tmp_path), "x.png"]) == 2
-    assert "hierlib.book.figures.imagenet: " in capsys.readouterr().err
+def test_wrong_words(tmp_path, call):
+    code, said = call("images", "figure", str(tmp_path), str(tmp_path / "x.png"))
+    assert code == 2 and "hierlib images figure: " in said
     write(tmp_path, "resnet50")
-    assert figure.main([str(tmp_path), str(tmp_path / "figure.xyz")]) == 2
-    assert "xyz" in capsys.readouterr().err
+    code, said = call("images", "figure", str(tmp_path), str(tmp_path / "figure.xyz"))
+    assert code == 2 and "xyz" in said and not list(tmp_path.glob("figure*"))
