@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from hierlib._storage import read_tensors
-from hierlib.images import classifier, models, train
-from hierlib.images.unet import unet
+from hierlib.images import classifier, models, schedule, train
+from hierlib.images.unet import small_config, unet
 from hierlib.networks import fit
 from tests import images as some
 from tests.images import rng
