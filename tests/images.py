@@ -3,9 +3,10 @@
 import torch
 from PIL import Image
 
-from hierlib.images import classifier, files, models
+from hierlib.images import classifier, files, models, schedule
+from hierlib.images.unet import small_config, unet
 
-STEPS = dict(models.LINEAR, prediction_type="v_prediction", variance_type="fixed_small", timestep_spacing="linspace")
+STEPS = dict(schedule.LINEAR, prediction_type="v_prediction", variance_type="fixed_small", timestep_spacing="linspace")
 
 
 def rng(seed=0):
@@ -37,10 +38,10 @@ def idx(folder, images, labels, stem="t10k"):
 
 def denoiser(path, channels=3, size=32, seed=0, **change):
     """An untrained denoiser of small images."""
-    config = models.small_config(channels, size, (8, 16))
+    config = small_config(channels, size, (8, 16))
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
-        network = models.unet(config)
+        network = unet(config)
     about = dict(kind="diffusion model", name="little", network=config, scheduler=STEPS, channels=channels, size=size)
     models.save(path, network.state_dict(), about | dict(fold=2) | change)
     return path

@@ -18,7 +18,9 @@ from hierlib._commands import Every, Minutes, Seed, group, spelled
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
 from hierlib.images.classifier import ImageCNN, classify
-from hierlib.images.models import LINEAR, exact_scheduler, load_weights, save, small_config, unet
+from hierlib.images.models import load_weights, save
+from hierlib.images.schedule import LINEAR, exact_scheduler
+from hierlib.images.unet import small_config, unet
 from hierlib.networks.fit import Schedule, fit
 from hierlib.networks.progress import Progress
 
