@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
-from tests.guards import OF_DATA, OF_INPUTS, Guard  # noqa: E402
+from tests.guards import OF_DATA, OF_ENDS, OF_INPUTS, Guard  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
@@ -309,6 +309,7 @@ GUARDS = [
     ),
     *OF_DATA,
     *OF_INPUTS,
+    *OF_ENDS,
 ]
 
 

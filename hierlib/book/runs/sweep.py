@@ -4,6 +4,7 @@ A point is a run of `hierlib.book.runs.run`, in a folder named by its key: what 
 stopped, however, goes on where it was. A point that has failed stays failed until a retry is asked for.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -144,7 +145,7 @@ def _work(crew: Crew, pending: deque, note: Callable, stop: Callable[[], bool], 
                 note(Outcome(job, failed_folder(job) if error else job.folder, seconds, cached, error, halt))
         except crew.dead:
             lost.append(task)
-        except CancelledError:
+        except (CancelledError, asyncio.CancelledError):
             note(Outcome(task[0], task[0].folder, 0.0, error="the scheduler of the cluster is gone", halt=True))
         except Exception as error:  # of the crew, not of a point: a point's own is in its outcome
             why = f"a worker could not take a task: {type(error).__name__}: {str(error).strip()[:300]}"
