@@ -71,6 +71,39 @@ OF_INPUTS = [
     ),
 ]
 
+ENDS = "tests/test_ends.py::test_"
+
+OF_ENDS = [
+    Guard(
+        "cells that did not run",
+        "hierlib/book/runs/point.py",
+        "    _check_ended(chapter, done)\n",
+        "",
+        f"{ENDS}a_chapter_that_ends_early_has_failed",
+    ),
+    Guard(
+        "a point that exits",
+        "hierlib/book/runs/run.py",
+        "    except BaseException as error:  #",
+        "    except Exception as error:  #",
+        f"{ENDS}a_point_that_ends_its_process_politely_fails_alone[processes]",
+    ),
+    Guard(
+        "Ctrl-C in a worker",
+        "hierlib/book/runs/run.py",
+        "    signal.signal(signal.SIGINT, lambda *_: None)",
+        "    pass",
+        f"{ENDS}ctrl_c_in_a_terminal_marks_no_point_as_failed",
+    ),
+    Guard(
+        "Ctrl-C here",
+        "hierlib/book/runs/run.py",
+        "isinstance(error, KeyboardInterrupt) and _by_hand()",
+        "False",
+        f"{ENDS}ctrl_c_in_this_process_is_no_failure",
+    ),
+]
+
 OF_DATA = [
     Guard(
         "a type that holds all runs' numbers",

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
-from tests.guards import OF_DATA, OF_INPUTS, Guard  # noqa: E402
+from tests.guards import OF_DATA, OF_ENDS, OF_INPUTS, Guard  # noqa: E402
 from tests.guards_of_models import MODELS  # noqa: E402
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
@@ -414,6 +414,7 @@ GUARDS = [
     ),
     *OF_DATA,
     *OF_INPUTS,
+    *OF_ENDS,
 ]
 GUARDS += [Guard(*each) for each in MODELS]
 

@@ -77,7 +77,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
     notebook.metadata.pop("source_map", None)
     try:
         with environment(settings):
-            papermill.execute_notebook(
+            done = papermill.execute_notebook(
                 notebook,
                 folder / f"{chapter.slug}.ipynb",
                 parameters=dict(given),
@@ -87,10 +87,42 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
                 start_timeout=180,
                 execution_timeout=timeout,
                 kernel_manager_class=Kernel,
+                on_cell_executed=lambda cell, cell_index, execute_reply: _no_exit(chapter, cell, execute_reply),
                 config=Config({"KernelManager": {"transport": "ipc", "ip": f"{scratch}/kernel"}}),
             )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    _check_ended(chapter, done)
+
+
+def _no_exit(chapter: Chapter, cell, execute_reply: Mapping) -> None:
+    """exit() lets the kernel go on for as long as it happens to, and its last answers may be lost."""
+    if any(each.get("source") == "ask_exit" for each in execute_reply["content"].get("payload", ())):
+        raise RuntimeError(f"{_place(chapter, cell)}: the cell ends the kernel; a chapter ends with its last cell")
+
+
+def _check_ended(chapter: Chapter, done) -> None:
+    """Every cell must have run to its end: papermill takes sys.exit(0) for a good end of all, and so cells are left."""
+    cells = [cell for cell in done.cells if cell.cell_type == "code"]
+    bad = [cell for cell in cells if not _ended(cell)]
+    if bad:
+        left = sum(cell.metadata["papermill"]["status"] == "pending" for cell in cells)
+        said = next((f" by {o.ename}" for o in bad[0].outputs if o.output_type == "error"), "")
+        rest = f", and {left} after it did not run" if left else ""
+        raise RuntimeError(
+            f"{_place(chapter, bad[0])}: the cell was ended{said}{rest}; a chapter ends with its last cell"
+        )
+
+
+def _ended(cell) -> bool:
+    nothing = not cell.source.strip() or "skip-execution" in cell.metadata.get("tags", ())
+    whole = cell.metadata["papermill"]["status"] == "completed" and (nothing or cell.execution_count is not None)
+    return whole and all(output.output_type != "error" for output in cell.outputs)
+
+
+def _place(chapter: Chapter, cell) -> str:
+    line = next((line for line, (source, _) in zip(chapter.lines, chapter.code) if source == cell.source), 1)
+    return f"{chapter.path.relative_to(chapter.root).as_posix()}:{line}"
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import signal
 import threading
 import time
 import traceback
@@ -152,7 +153,7 @@ def finished(job: Job) -> bool:
 
 
 def execute(job: Job) -> Outcome:
-    """Runs one job in this process, unless it is done already. What a chapter raises ends up in the Outcome."""
+    """Runs one job in this process, unless it is done already. Whatever a chapter raises ends up in the Outcome."""
     start = time.time()
     if finished(job) and not job.force:
         with contextlib.suppress(OSError):
@@ -183,7 +184,9 @@ def execute(job: Job) -> Outcome:
         _publish(part, job)
         shutil.rmtree(failed_folder(job), ignore_errors=True)
         return Outcome(job, job.folder, time.time() - start)
-    except Exception as error:
+    except BaseException as error:  # sys.exit() and its like are the point's own, and end no other
+        if isinstance(error, KeyboardInterrupt) and _by_hand():
+            raise
         seconds, text = time.time() - start, _readable(traceback.format_exc())
         if isinstance(error, Misfit):
             return Outcome(job, job.folder, seconds, error=_summary(error), halt=True)
@@ -228,7 +231,13 @@ def _part(job: Job) -> Path:
     return job.folder.with_name(f".{job.folder.name}.{_process.name()}.part")
 
 
-def _no_room(error: Exception, folder: Path) -> str | None:
+def _by_hand() -> bool:
+    """Whether a KeyboardInterrupt may be Ctrl-C here. Workers and threads never hear of that."""
+    here = threading.current_thread() is threading.main_thread()
+    return here and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def _no_room(error: BaseException, folder: Path) -> str | None:
     """Why nothing more can be written there, if so. Libraries hide it in errors of their own: a try tells, too."""
     try:
         if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
@@ -293,6 +302,7 @@ def clear_parts(runs: Path) -> None:
 
 
 def _start_worker() -> None:
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches all processes; the parent ends this one
     parent = multiprocessing.parent_process()
 
     def follow():
@@ -349,7 +359,7 @@ def expected_seconds(job: Job) -> float:
     return float("inf")
 
 
-def _summary(error: Exception) -> str:
+def _summary(error: BaseException) -> str:
     name, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
     lines = [line for line in _readable(text).splitlines() if line.strip()]
     return f"{name}: {lines[0] if lines else 'no message'}"
