@@ -6,6 +6,7 @@ so that a chapter may also be run by hand.
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
@@ -34,9 +35,16 @@ def typed(text: str | Path) -> Path:
         return text
     if not text.strip():
         raise ValueError("expected a path, got nothing; a dot is the folder where you are")
-    if "\0" in text:
-        raise ValueError(f"expected a path, got {text!r}, with a character that no name can have")
     found = os.path.expanduser(text)
+    try:
+        os.lstat(found)
+    except ValueError:
+        raise ValueError(f"expected a path, got {text!r}, with a character that no name can have") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(
+                f"expected a path, got {text[:40]!r}… of {len(text)} characters: a name is too long"
+            ) from None
     if found.startswith("~"):
         raise ValueError(f"expected a path, got {text!r}, and no user is called so; ./{text} is a file of that name")
     return Path(found)

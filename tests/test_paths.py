@@ -93,7 +93,7 @@ def test_from_where_the_command_is_given(root, tmp_path, monkeypatch, where, giv
         ({"images": " "}, "expected a path, got nothing"),
         ({"images": "~nobody-here/x"}, r"no user is called so; ./~nobody-here/x is a file of that name"),
         ({"images": "a\0b"}, "with a character that no name can have"),
-        ({"images": "x" * 300}, "there is nothing at"),
+        ({"images": "x" * 300}, "x'… of 300 characters: a name is too long"),
         ({"images": "n-0.bin/val"}, "there is nothing at"),
         ({"nets": "none-*.bin"}, "got none-"),
         ({"nets": "n-0.bin none.bin"}, "got none.bin"),
