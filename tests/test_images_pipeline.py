@@ -286,6 +286,15 @@ def test_shards(tmp_path):
     model = models.load_pipeline(tmp_path)
     torch.testing.assert_close(model.output(state(), 5), net()(state(), 5).sample.detach())
     assert model.digest == sha(*shards)
+    net(1).save_pretrained(tmp_path / "more")
+    other = (tmp_path / "more" / "diffusion_pytorch_model.safetensors").rename(
+        tmp_path / "unet" / "diffusion_pytorch_model.safetensors"
+    )
+    with pytest.raises(
+        ValueError, match=r"expected one set of weights, got .*\.safetensors and .*index\.json; move one"
+    ):
+        models.load_pipeline(tmp_path)
+    other.unlink()
     index = next((tmp_path / "unet").glob("*.index.json"))
     good = json.loads(index.read_text())
     for change, why in (

@@ -95,16 +95,19 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], str, str]:
         The state dict; the sha256 of its file, or of its shards one after the other; the variant, "" for the plain one.
 
     Raises:
-        ValueError: there are none, or none that can be taken for those of the pipeline; a file is damaged.
+        ValueError: there are none, none that can be taken for those of the pipeline, or whole ones beside shards; a
+            file is damaged.
     """
     found = sorted(path.name for path in folder.iterdir() if path.name.startswith(STEM))
     for variant in ("", *HALF):
         end = f".{variant}" if variant else ""
         for kind in ("safetensors", "bin"):
-            for name in (f"{STEM}{end}.{kind}", f"{STEM}.{kind}.index{end}.json"):
-                if name in found:
-                    weights, digest = _read_all(folder, name)
-                    return {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}, digest, variant
+            there = [name for name in (f"{STEM}{end}.{kind}", f"{STEM}.{kind}.index{end}.json") if name in found]
+            if len(there) == 2:
+                raise ValueError(f"{folder}: expected one set of weights, got {' and '.join(there)}; move one set away")
+            if there:
+                weights, digest = _read_all(folder, there[0])
+                return {k: w.float() if w.is_floating_point() else w for k, w in weights.items()}, digest, variant
     got = f"{', '.join(found)} only, which may be other weights than the pipeline's" if found else "no weights"
     raise ValueError(
         f"{folder}: expected {STEM}.safetensors, got {got}; download it"
