@@ -16,6 +16,22 @@ COMMANDS = [line for kind, text in BLOCKS if kind == "sh" for line in text.split
 TREE = next(text for kind, text in BLOCKS if not kind)
 
 
+def rooms() -> dict[str, str]:
+    """The paths of the tree, and what is said of each."""
+    found: dict[str, str] = {}
+    above, path = [], ""
+    for line in TREE.splitlines():
+        depth, names = (len(line) - len(line.lstrip())) // 2, line[:26].split()
+        if depth > 6:  # goes on
+            found[path] += " " + line.strip()
+            continue
+        for name in names:
+            above = [*above[:depth], name]
+            path = "".join(above)
+            found[path] = line[26:].strip()
+    return found
+
+
 def run(command, cwd):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, timeout=120)
@@ -33,10 +49,20 @@ def test_files_exist():
     links = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
     book_source = re.findall(r"\bbook/\S+\.md\b", README)
     locked = re.findall(r"`([\w.]+\.(?:lock|yml))`", README)
-    tree = [line.split()[0] for line in TREE.splitlines()]
-    assert len(tree) >= 12 and links and book_source and locked
-    missing = [name for name in links + book_source + locked + tree if not (ROOT / name).exists()]
+    assert len(rooms()) >= 25 and links and book_source and locked
+    missing = [name for name in [*links, *book_source, *locked, *rooms()] if not (ROOT / name).exists()]
     assert not missing
+
+
+def test_the_map_names_every_module():
+    """One whose name begins with _ serves several rooms, and has a line in none."""
+    unnamed = {}
+    for folder in sorted({path.parent for path in (ROOT / "hierlib").rglob("*.py")}):
+        room = f"{folder.relative_to(ROOT).as_posix()}/"
+        there = {path.stem for path in folder.glob("*.py") if not path.name.startswith("_")}
+        named = set(re.findall(r"\w+", rooms()[room])) | {Path(name).stem for name in rooms() if name.endswith(".py")}
+        unnamed |= {room: sorted(there - named)} if there - named else {}
+    assert not unnamed, "README.md, Where to find what"
 
 
 def test_make_targets_exist():

@@ -20,8 +20,7 @@ def app(argv: Sequence[str] | None = None) -> None:
             raise
         print(
             f"hierlib: the commands of the book need {error.name}, which is not installed.\n"
-            "They work in a checkout of the book, not from the library alone:\n"
-            "  git clone URL-OF-THE-REPOSITORY hierarchies && cd hierarchies && make book",
+            "They work in a checkout of the book, not from the library alone: git clone its repository, `make book`.",
             file=sys.stderr,
         )
         sys.exit(2)

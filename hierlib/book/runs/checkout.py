@@ -65,8 +65,8 @@ def find_checkout(start: Path | None = None) -> Path:
             return folder
     raise NoCheckout(
         f"no checkout of the book in {start} or above it (a folder with _toc.yml and book/).\n"
-        "The installed package holds the library only. This command needs the book's sources:\n"
-        "  git clone URL-OF-THE-REPOSITORY hierarchies && cd hierarchies && make book"
+        "The installed package holds the library only. This command needs the book's sources: git clone their "
+        "repository, and call it there."
     )
 
 

@@ -91,11 +91,10 @@ def names_used(code: ast.Module) -> set[str]:
 def _home(name: str) -> str:
     """Where a name of hierlib is defined: hierlib.theory.meanfield.solve of hierlib.meanfield.solve."""
     first, *rest = name.split(".")[1:]
-    if first not in hierlib.__all__:
-        return name
-    known = getattr(hierlib, first)
-    home = known.__name__ if isinstance(known, ModuleType) else f"{known.__module__}.{first}"
-    return ".".join([home, *rest])
+    known = getattr(hierlib, first, None)
+    if isinstance(known, ModuleType):
+        return ".".join([known.__name__, *rest])
+    return ".".join([known.__module__, first, *rest]) if first in hierlib.__all__ else name
 
 
 def _say_where_used(app: Sphinx, doctree: nodes.document, page: str) -> None:
