@@ -56,7 +56,7 @@ class AnotherRule(NamedTuple):
     index: int  #: of the datum among `all_data`
     before: tuple[Tensor, ...]  #: its symbols, 1-d, one tensor a level, leaves first
     after: tuple[Tensor, ...]
-    level: int  #: of the node, the first one of its level: next to the class, or the class itself where L is 1
+    level: int  #: of the node, the first one of its level, next to the class, or the class itself where L is 1
     changed: int  #: how many leaves are others
 
 

@@ -27,7 +27,7 @@ LEFT = ("__macosx", "__pycache__", "@eadir", "$recycle.bin", "system volume info
 #: Folders that systems leave, in lower case; what starts with a dot is passed over in any case.
 
 ZALANDO, KRIZHEVSKY = "MIT (Zalando SE)", "free use (Krizhevsky 2009)"
-#: Digest of images and labels → what they are: all of Fashion-MNIST, and the part of it that comes with the book.
+#: Digest of images and labels → what they are, all of Fashion-MNIST, and the part of it that comes with the book.
 KNOWN = {
     "a8007d7be041707b663947cf4c2d8a73d1704ccde85043273b866d5181bde6c2": "Fashion-MNIST, train",
     "3581bf52f521803120533f28e81ae934decd1771980630083c739dc6da7d3bc6": "Fashion-MNIST, test",
