@@ -79,6 +79,17 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, case):
         files.read_image(path, 32, **options)
 
 
+def test_no_other_format_is_tried(tmp_path, monkeypatch):
+    """PostScript with the name of a JPEG would start a program, and nothing that is no photograph is needed."""
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *a, **b: pytest.fail("a program was started"))
+    path = tmp_path / "a.jpg"
+    picture().save(path, "EPS")
+    with pytest.raises(ValueError, match="expected a JPEG or PNG image, got another kind of file"):
+        files.read_image(path, 32)
+
+
 def idx(*shape, kind=8, body=None):
     body = torch.randint(256, shape, generator=rng(), dtype=torch.uint8).numpy().tobytes() if body is None else body
     return b"\0\0" + bytes([kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape) + body

@@ -315,6 +315,17 @@ def test_files_of_another_run_are_left_alone_and_not_taken(tmp_path):
         sampler.forward_backward(model, x, [2], **options, folder=tmp_path)
 
 
+def test_a_batch_under_a_name_that_is_not_its_own_is_refused(tmp_path):
+    options = dict(steps=4, batch=2, show=False, folder=tmp_path)
+    sampler.forward_backward(small(), images(2), [2], **options)
+    sampler.forward_backward(small(), images(2), [2], **options, seed=1)
+    first, second = sorted(tmp_path.iterdir())
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(ValueError, match=r"expected a result of seed \d, got one of seed \d"):
+        for seed in (0, 1):
+            sampler.forward_backward(small(), images(2), [2], **options, seed=seed)
+
+
 def test_progress_tells_speed_and_time_left(capsys):
     sampler.forward_backward(small(), images(2), [2], steps=4)
     last = capsys.readouterr().err.splitlines()[-1]

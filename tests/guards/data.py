@@ -1,17 +1,6 @@
 """Guards against results of other inputs, and numbers that change; tests/mutations.py removes each in turn."""
 
-from typing import NamedTuple
-
-
-class Guard(NamedTuple):
-    """A piece of code, what stands there without the guard, and the test that must notice."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    test: str
-
+from tests.guards import Guard
 
 NETCDF, LABELS, JOIN = "hierlib/_netcdf.py", "hierlib/book/runs/labels.py", "hierlib/book/runs/join.py"
 COLLECTED, KEPT = "tests/test_collect.py::test_", "tests/test_netcdf.py::test_"
