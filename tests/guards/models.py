@@ -92,9 +92,9 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     (
         "the model of a batch",
         f"{IMAGES}sampler.py",
-        "model.identity | dict(steps=steps, seed=seed)",
-        "dict(model=model.name, digest=model.digest, steps=steps, seed=seed)",
-        f"{SAMPLER}files_of_another_run_are_refused",
+        "model.inputs() | options",
+        "dict(model=model.name) | options",
+        f"{SAMPLER}files_of_another_run_are_left_alone_and_not_taken",
     ),
     (
         "a finite way back of images",
@@ -160,24 +160,17 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         f"{FINITE}ways_back_end_at_the_step",
     ),
     (
-        "a finite loss of classifiers",
-        "hierlib/networks/classifier.py",
-        "        watch(i // batch + 1, loss)\n",
-        "",
-        f"{FINITE}trainings_end_at_the_step",
-    ),
-    (
-        "a finite loss of denoisers",
-        "hierlib/networks/denoiser.py",
-        "        watch(step + 1, loss)\n",
-        "",
+        "a finite loss",
+        "hierlib/networks/fit.py",
+        "            if not math.isfinite(running):",
+        "            if False:",
         f"{FINITE}trainings_end_at_the_step",
     ),
     (
         "finite weights in the end",
         "hierlib/networks/fit.py",
-        '    all_finite({f"step {step}, weight {name}": w for name, w in found.items()}, "lower the learning rate")\n',
-        "",
+        'network.state_dict().items()}, "lower the learning rate"',
+        '()}, "lower the learning rate"',
         f"{FINITE}weights_of_a_finished_training_are_finite",
     ),
     (
