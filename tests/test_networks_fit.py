@@ -101,17 +101,14 @@ def test_average_of_weights_is_kept(tmp_path):
     assert not torch.equal(kept["2.bias"], seen[-1])
 
 
-@pytest.mark.parametrize("seed", [0, 2**21, 2**22 - 1])
-def test_small_seeds_start_generators_as_they_did_when_the_models_of_the_book_were_made(seed):
-    """Which on the CPU differ by the number alone, as torch takes 32 bits of the seed."""
+def test_seed_0_starts_generators_as_it_did_when_the_models_of_the_book_were_made():
     for stream in (1, 2):
-        got, expected = fit._generator("cpu", seed, 17, stream), torch.Generator().manual_seed(17)
+        got, expected = fit._generator("cpu", 0, 17, stream), torch.Generator().manual_seed(17)
         assert torch.rand((), generator=got) == torch.rand((), generator=expected)
-        assert got.initial_seed() == (4 * seed + stream) * 2**40 + 17
 
 
-@pytest.mark.parametrize("seed", [2**22, 20240216, 2**32 - 2])
-def test_large_seeds_start_generators_of_their_own(seed):
+@pytest.mark.parametrize("seed", [1, 2**22, 20240216, 2**32 - 2])
+def test_other_seeds_start_generators_of_their_own(seed):
     drawn = {
         float(torch.rand((), generator=fit._generator("cpu", s, number, stream)))
         for s in (seed, seed + 1)
