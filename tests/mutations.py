@@ -29,6 +29,7 @@ class Guard(NamedTuple):
 
 
 GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
+PRECISION = "hierlib/_kernels/precision.py"
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
@@ -308,6 +309,55 @@ GUARDS = [
         "                kernel_manager_class=Kernel,\n",
         "",
         f"{HERE}a_kernel_is_not_interrupted_when_its_notebook_has_ended",
+    ),
+    Guard(
+        "half precision is computed in single",
+        PRECISION,
+        "    return torch.promote_types(dtype, torch.float32)",
+        "    return dtype",
+        "tests/test_precision.py::test_posterior_samples_follow_the_exact_marginals",
+    ),
+    Guard(
+        "numbers that come near the end of their range",
+        PRECISION,
+        "    return torch.finfo(dtype).tiny * 2.0**GUARD",
+        "    return 0.0",
+        "tests/test_precision.py::test_products_that_leave_single_precision_are_done_again_in_double",
+    ),
+    Guard(
+        "changes that are rare",
+        "hierlib/theory/changes.py",
+        "    if not len(rows):",
+        "    if True:",
+        "tests/test_precision.py::test_susceptibility_where_hardly_anything_changes",
+    ),
+    Guard(
+        "a tensor made without a device",
+        "hierlib/_kernels/memory.py",
+        'return torch.empty(shape, dtype=dtype, device="cpu")',
+        "return torch.empty(shape, dtype=dtype)",
+        "tests/test_devices.py::test_no_tensor_is_made_where_torch_would_put_it",
+    ),
+    Guard(
+        "views that stand for the negative",
+        "hierlib/inference.py",
+        "evidence.resolve_neg().permute",
+        "evidence.permute",
+        "tests/test_devices.py::test_views_that_stand_for_other_numbers_than_their_memory",
+    ),
+    Guard(
+        "rules that were written to",
+        "hierlib/_kernels/cpu.py",
+        " or found.written != g.written",
+        "",
+        "tests/test_devices.py::test_rules_that_are_written_to_are_read_again",
+    ),
+    Guard(
+        "tables of 32 bits",
+        "hierlib/_kernels/cpu.py",
+        "        if max(g.s * (g.v + 1), len(rule) + 1) * LANE_BYTES > 2**32:",
+        "        if False:",
+        "tests/test_offsets.py::test_tables_that_32_bits_cannot_hold_are_refused",
     ),
     Guard(
         "modules named in pieces",

@@ -58,7 +58,7 @@ def message_curves(
     >>> c.up.shape, bool((c.up[:, 0] == 1).all())
     (torch.Size([2, 2, 4]), True)
     """
-    eps = torch.as_tensor(eps, dtype=torch.float64).reshape(-1)
+    eps = torch.as_tensor(eps, dtype=torch.float64, device="cpu").reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     first, second = [], []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):

@@ -37,7 +37,7 @@ def open_images(folder: Path, model: DiffusionModel, per_class: int, *, seed: in
         found = fashion_mnist("test", folder=folder).choose(per_class, seed)
     else:
         found = image_folder(folder, per_class=per_class, size=model.size, seed=seed, convert=True)
-    order = torch.arange(len(found)).reshape(-1, per_class).T.flatten()
+    order = torch.arange(len(found), device="cpu").reshape(-1, per_class).T.flatten()
     if isinstance(found, ImageFiles):
         return replace(found, paths=tuple(found.paths[i] for i in order), labels=found.labels[order])
     return replace(found, images=found.images[order], labels=found.labels[order])
@@ -67,7 +67,7 @@ def open_probe(word: str, device) -> Probe:
 
 def save_layers(path: Path, found: dict[int, LayerSimilarity], unrelated: LayerSimilarity, about: dict) -> None:
     """Write what a network made of U-turns: cosine (float32) and class kept, of every image, layer and time."""
-    tensors = {"k": torch.tensor(list(found)), "baseline": unrelated.cosine.float().contiguous()}
+    tensors = {"k": torch.tensor(list(found), device="cpu"), "baseline": unrelated.cosine.float().contiguous()}
     tensors["cosine"] = torch.stack([alike.cosine for alike in found.values()]).float()
     tensors["kept"] = torch.stack([alike.kept for alike in found.values()])
     _write(path, tensors, about | dict(layers=unrelated.layers))
@@ -84,7 +84,7 @@ def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity
         layers, cosine, kept = about["layers"], tensors["cosine"].double(), tensors["kept"]
         found = {k: LayerSimilarity(layers, c, s) for k, c, s in zip(tensors["k"].tolist(), cosine, kept, strict=True)}
         base = tensors["baseline"].double()
-        return found, LayerSimilarity(layers, base, torch.zeros(len(base), dtype=torch.bool)), about
+        return found, LayerSimilarity(layers, base, torch.zeros(len(base), dtype=torch.bool, device="cpu")), about
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected a file of hierlib.images.commands, got {error!r}; run it again") from error
 

@@ -60,7 +60,7 @@ class LabelledImages:
         for label, name in enumerate(self.classes):
             members = (self.labels == label).nonzero().flatten()
             _enough(name, len(members), per_class)
-            chosen.append(members[torch.randperm(len(members), generator=rng)[:per_class]].sort().values)
+            chosen.append(members[torch.randperm(len(members), generator=rng, device="cpu")[:per_class]].sort().values)
         index = torch.cat(chosen)
         return LabelledImages(self.images[index], self.labels[index], self.classes, self.name, self.licence)
 
@@ -135,7 +135,7 @@ def image_folder(
     def read(path: Path) -> Tensor:
         return read_image(path, size, resize=resize, convert=convert)
 
-    return ImageFiles(tuple(paths), torch.tensor(labels), classes, read)
+    return ImageFiles(tuple(paths), torch.tensor(labels, device="cpu"), classes, read)
 
 
 def fashion_mnist(split: str = "test", *, folder: Path | None = None, download: bool = False) -> LabelledImages:
@@ -212,7 +212,9 @@ def from_torchvision(dataset, name: str | None = None, licence: str = "unknown")
     if not images:
         raise ValueError("the data set: expected at least one image, got none")
     classes = tuple(map(str, getattr(dataset, "classes", range(max(labels) + 1))))
-    return LabelledImages(torch.stack(images), torch.tensor(labels), classes, name or type(dataset).__name__, licence)
+    return LabelledImages(
+        torch.stack(images), torch.tensor(labels, device="cpu"), classes, name or type(dataset).__name__, licence
+    )
 
 
 def _all_files(folder: Path, size: int, name: str, licence: str) -> LabelledImages:
@@ -221,7 +223,7 @@ def _all_files(folder: Path, size: int, name: str, licence: str) -> LabelledImag
     if not paths:
         raise ValueError(f"{folder}: expected one folder of images for each class, got no images")
     images = torch.stack([read_image(path, size, resize=False) for path, _ in paths])
-    return LabelledImages(images, torch.tensor([k for _, k in paths]), classes, name, licence)
+    return LabelledImages(images, torch.tensor([k for _, k in paths], device="cpu"), classes, name, licence)
 
 
 def _split(split: str) -> None:

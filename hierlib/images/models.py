@@ -98,19 +98,23 @@ def exact_scheduler(**config):
     """diffusers' DDPMScheduler with β, α and ᾱ in float64, as OpenAI's code has them (5e-7 a step instead of 1e-5)."""
     from diffusers import DDPMScheduler
 
-    scheduler = DDPMScheduler(**config)
+    with torch.device("cpu"):
+        scheduler = DDPMScheduler(**config)
     c = scheduler.config
     if c.trained_betas is not None:
-        betas = torch.tensor(c.trained_betas, dtype=torch.float64)
+        betas = torch.tensor(c.trained_betas, dtype=torch.float64, device="cpu")
     elif c.beta_schedule == "linear":
-        betas = torch.linspace(c.beta_start, c.beta_end, c.num_train_timesteps, dtype=torch.float64)
+        betas = torch.linspace(c.beta_start, c.beta_end, c.num_train_timesteps, dtype=torch.float64, device="cpu")
     elif c.beta_schedule == "scaled_linear":
-        betas = torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64) ** 2
+        betas = (
+            torch.linspace(c.beta_start**0.5, c.beta_end**0.5, c.num_train_timesteps, dtype=torch.float64, device="cpu")
+            ** 2
+        )
     else:
         betas = scheduler.betas.double()
     scheduler.betas, scheduler.alphas = betas, 1 - betas
     scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
-    scheduler.one = torch.ones((), dtype=torch.float64)
+    scheduler.one = torch.ones((), dtype=torch.float64, device="cpu")
     return scheduler
 
 
@@ -239,7 +243,8 @@ def load_pipeline(folder: Path) -> DiffusionModel:
     if not chosen:
         raise ValueError(f"{of_unet}: expected diffusion_pytorch_model.safetensors, got no weights; download them")
     try:  # diffusers reads other files than safetensors with weights_only=True
-        network = UNet2DModel.from_pretrained(of_unet, use_safetensors=chosen[0].suffix == ".safetensors")
+        with torch.device("cpu"):
+            network = UNet2DModel.from_pretrained(of_unet, use_safetensors=chosen[0].suffix == ".safetensors")
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{chosen[0]}: expected the weights of config.json, got {first}; copy it again") from error
@@ -258,7 +263,8 @@ def unet(config: dict, weights: dict[str, Tensor] | None = None) -> nn.Module:
     from diffusers import UNet2DModel
 
     if weights is None:
-        return UNet2DModel(**config)
+        with torch.device("cpu"):
+            return UNet2DModel(**config)
     with torch.device("meta"):
         network = UNet2DModel(**config)
     network.load_state_dict(weights, strict=True, assign=True)

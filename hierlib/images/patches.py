@@ -71,7 +71,7 @@ def another_of_its_class(labels: Tensor, *, generator: torch.Generator) -> Tenso
         members = (labels == label).nonzero().flatten()
         if len(members) < 2:
             raise ValueError(f"labels: expected at least two images of class {int(label)}, got one")
-        order = members[torch.randperm(len(members), generator=generator)]
+        order = members[torch.randperm(len(members), generator=generator, device=generator.device)]
         partner[order] = order.roll(1)
     return partner
 

@@ -120,9 +120,10 @@ def torchvision_probe(
     if (weights is not None) + download + (random_seed is not None) != 1:
         raise ValueError("expected one of weights=FILE, download=True and random_seed=NUMBER, got none or several")
     if download:
-        network = models.get_model(name, weights="DEFAULT")
+        with torch.device("cpu"):
+            network = models.get_model(name, weights="DEFAULT")
     else:
-        with torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
+        with torch.device("cpu"), torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
             torch.manual_seed(random_seed or 0)
             network = models.get_model(name, weights=None)
     if weights is not None:
@@ -269,7 +270,7 @@ def baseline(
     """
     if len(images) < 2:
         raise ValueError(f"images: expected at least two, got {len(images)}")
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(len(images), generator=generator, device=generator.device)
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)  # one cycle through all: nobody is its own partner
     pairs = (

@@ -50,7 +50,7 @@ def noised(model: DiffusionModel, x: Tensor, k: int, *, steps: int, matched: boo
     less noise than there is; k = steps is pure noise. `matched` noises to the index that denoising starts from.
     """
     _, times = respaced(model, steps)
-    noise = torch.stack([torch.randn(x.shape[1:], generator=rng, device=x.device) for rng in rngs])
+    noise = torch.stack([torch.randn(x.shape[1:], dtype=torch.float32, generator=rng, device=x.device) for rng in rngs])
     index = k - 1 if matched else k
     if index == steps:
         return noise

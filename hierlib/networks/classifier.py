@@ -32,8 +32,9 @@ class TreeCNN(nn.Module):
         super().__init__()
         self.v, self.s, self.L, self.width, self.num_classes = v, s, L, width, num_classes
         # a convolution whose stride is its size is a linear map of each block of s children, which is faster
-        self.layers = nn.ModuleList(nn.Linear(s * (v if k == 0 else width), width) for k in range(L))
-        self.readout = nn.Linear(width, num_classes)
+        self.layers = nn.ModuleList(nn.Linear(s * (v if k == 0 else width), width, device="cpu") for k in range(L))
+        self.readout = nn.Linear(width, num_classes, device="cpu")
+        self.float()  # whatever torch's default is
 
     def reset_parameters(self, generator: torch.Generator) -> TreeCNN:
         """Draw all weights afresh from a generator; returns the network."""
@@ -167,7 +168,7 @@ def train_classifier(
 
 def _one_pass(net, optimizer, x, y, batch, rng, report, epoch) -> float:
     net.train()
-    order, total = torch.randperm(len(x), generator=rng).to(x.device), 0.0
+    order, total = torch.randperm(len(x), generator=rng, device="cpu").to(x.device), 0.0
     for i in range(0, len(x), batch):
         part = order[i : i + batch]
         with torch.autocast(x.device.type, dtype=torch.bfloat16):

@@ -107,7 +107,7 @@ def fit(
     while step < schedule.steps:
         if step // per_epoch != epoch:
             epoch = step // per_epoch
-            order = torch.randperm(num_data, generator=_generator("cpu", schedule.seed, epoch, 1))
+            order = torch.randperm(num_data, generator=_generator("cpu", schedule.seed, epoch, 1), device="cpu")
         i = step % per_epoch * schedule.batch
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)

@@ -20,12 +20,14 @@ from hierlib.noise import epsilon_evidence
 from hierlib.theory import meanfield
 
 Array = NDArray[np.float64]
+RARE = 1e-6  # changes a leaf; below this float64 has few digits left for one minus what is kept
 
 
 class Kept(NamedTuple):
     """Moments, over the posterior of each datum, of which leaves are kept; float64."""
 
     mean: Tensor  #: (batch, d) probability that a leaf is kept
+    changed: Tensor  #: (batch, d) one minus that, also where it is too small to be seen in the other
     with_all: Tensor  #: (batch, d) covariance of a leaf with the number of kept leaves
     with_one: Tensor | None  #: (batch, d) covariance of each leaf with the one asked for
 
@@ -37,14 +39,15 @@ class Kept(NamedTuple):
     @property
     def independent(self) -> Tensor:
         """(batch,) Σ_i Var(kept_i), what the variance would be if leaves changed independently."""
-        return (self.mean * (1 - self.mean)).sum(1)
+        return (self.mean * self.changed).sum(1)
 
 
 def kept_moments(g: Grammar, evidence: Tensor, x0: Tensor, leaf: Tensor | None = None) -> Kept:
     """Which leaves an exact posterior sample keeps, and how they go together, without sampling.
 
     Each leaf's belief in its start is multiplied by e^h; then ∂ log Z/∂h_i is the probability that leaf i is kept, and
-    ∂² log Z/∂h_i ∂h_j the covariance of two of them.
+    ∂² log Z/∂h_i ∂h_j the covariance of two of them. Where hardly anything changes these are small differences of
+    numbers near one; then all other beliefs are divided by e^h, which gives them without a difference.
 
     Args:
         g: the grammar.
@@ -67,15 +70,29 @@ def moments_of(
         raise ValueError(
             f"expected evidence (batch, d, v) and x0 (batch, d), got {tuple(evidence.shape)} and {tuple(x0.shape)}"
         )
+    kept = _moments(log_evidence, evidence, x0, leaf)
+    rows = (kept.independent < RARE * x0.shape[1]).nonzero()[:, 0]
+    if not len(rows):
+        return kept
+    again = _moments(log_evidence, evidence[rows], x0[rows], None if leaf is None else leaf[rows], rare=True)
+    return Kept(*(None if x is None else x.index_copy(0, rows, y) for x, y in zip(kept, again, strict=True)))
+
+
+@torch.enable_grad()
+def _moments(
+    log_evidence: Callable[[Tensor], Tensor], evidence: Tensor, x0: Tensor, leaf: Tensor | None, *, rare: bool = False
+) -> Kept:
+    """`moments_of`, from the probabilities of what is kept, or, if changes are rare, of what is not."""
     h = torch.zeros(x0.shape, dtype=torch.float64, device=evidence.device, requires_grad=True)
     here = torch.nn.functional.one_hot(x0, evidence.shape[2]).to(torch.float64)
-    log_z = log_evidence(evidence.double() * torch.exp(h[..., None] * here))
-    (mean,) = torch.autograd.grad(log_z.sum(), h, create_graph=True)
-    (with_all,) = torch.autograd.grad(mean.sum(), h, retain_graph=leaf is not None)
+    log_z = log_evidence(evidence.double() * torch.exp(h[..., None] * (here - 1 if rare else here)))
+    (first,) = torch.autograd.grad(log_z.sum(), h, create_graph=True)
+    (with_all,) = torch.autograd.grad(first.sum(), h, retain_graph=leaf is not None)
     one = None
     if leaf is not None:
-        (one,) = torch.autograd.grad(mean.gather(1, leaf[:, None]).sum(), h)
-    return Kept(mean.detach(), with_all, one)
+        (one,) = torch.autograd.grad(first.gather(1, leaf[:, None]).sum(), h)
+    first = first.detach()
+    return Kept(1 + first, -first, with_all, one) if rare else Kept(first, 1 - first, with_all, one)
 
 
 def susceptibility(g: Grammar, evidence: Tensor, x0: Tensor) -> Tensor:
@@ -305,7 +322,8 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
     """Correlation of changes and susceptibility of the ε-process, averaged over grammars as in appendix B.
 
     From the class down, kept and changed are a Markov chain: a child of a kept node is kept with A_k, one of a changed
-    node with B_k, and what one leaf tells about another fades by λ_k = A_k - B_k with each level.
+    node with B_k, and what one leaf tells about another fades by λ_k = A_k - B_k with each level. Where hardly a leaf
+    changes, the covariance is that of being changed, which is no difference of numbers near one.
 
     Args:
         eps: noise of the leaves, in [0, 1), any shape.
@@ -315,14 +333,17 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
     >>> mean_field(0.7, v=32, m=8, s=2, L=3).C.shape
     (4,)
     """
-    found = meanfield.solve(eps, v, m, s, L)
-    n, a = v**s - 1, (m - 1) / (v**s - 1)
-    C, fade = [4 * found.P[..., 0] * (1 - found.P[..., 0])], np.ones_like(found.P[..., 0])
+    found, (not_p, not_q, not_P) = meanfield.solve(eps, v, m, s, L), _complements(eps, v, m, s, L)
+    n, a, rare = v**s - 1, (m - 1) / (v**s - 1), not_P[..., 0] < RARE
+    C = [4 * found.P[..., 0] * np.where(rare, not_P[..., 0], 1 - found.P[..., 0])]
+    fade = np.ones_like(found.P[..., 0])
     for l in range(1, L + 1):
         p, q, P = found.p[..., l - 1], found.q[..., l], found.P[..., l - 1]
-        c = (m - q) / n
+        c = np.where(rare, (m - 1 + not_q[..., l]) / n, (m - q) / n)
+        total = q * p**s + c * _rest(not_p[..., l - 1], s)
+        changed = c * not_p[..., l - 1] ** 2 * p**s * (q - c) / total**2
         both = (q * p**s + c * p**2 * (1 - p ** (s - 2))) / (q * p**s + c * (1 - p**s))
-        C.append(4 * (both - P**2) * fade)
+        C.append(4 * np.where(rare, changed, both - P**2) * fade)
         fade = fade * _fading(p, a, s) ** 2
     C = np.stack(C, -1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -353,6 +374,29 @@ def exponents(v: int, m: int, s: int) -> Exponents:
     slope = float(meanfield.upward_map_derivative(star, v, m, s))
     nu = np.log(s) / np.log(slope)
     return Exponents(float(nu), float(2 * (1 - 1 / nu)), bool(slope**2 > s))
+
+
+def _complements(eps: ArrayLike, v: int, m: int, s: int, L: int) -> tuple[Array, Array, Array]:
+    """1-p, 1-q and 1-P of `meanfield.solve`, with all their digits where these are near one."""
+    n, f = v**s - 1, (m * v - 1) / (v**s - 1)
+    up = [np.asarray(eps, float) * (v - 1) / v]
+    for _ in range(L):
+        rest = _rest(up[-1], s)
+        up.append(m * (v - 1) / n * rest / (1 - rest + f * rest))
+    down = [np.full_like(up[0], 1 - 1 / v)]
+    for below in reversed(up[:-1]):
+        c, rest = (m - 1 + down[0]) / n, _rest(below, s - 1)
+        weight = (1 - down[0]) * (1 - rest) + c * (v - 1 + rest)
+        down.insert(0, np.divide(c * (v - 1), weight, out=np.zeros_like(weight), where=weight > 0))
+    up, down = np.stack(up, -1), np.stack(down, -1)
+    wrong = up * down / (v - 1)
+    return up, down, np.divide(wrong, (1 - up) * (1 - down) + wrong, out=np.ones_like(wrong), where=wrong < 1)
+
+
+def _rest(not_p: Array, s: int) -> Array:
+    """1 - p^s, from 1-p."""
+    with np.errstate(divide="ignore"):
+        return -np.expm1(s * np.log1p(-not_p))
 
 
 def _fading(p: Array, a: float, s: int) -> Array:
