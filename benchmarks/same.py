@@ -17,14 +17,23 @@ import numpy as np
 import xarray as xr
 
 
-def newest(folder: Path) -> dict[str, Path]:
-    """The newest run of each chapter, by slug."""
+def newest(folder: Path, like: dict[str, Path] | None = None) -> dict[str, Path]:
+    """The newest run of each chapter, by slug; with `like`, of those with the parameters that its runs have, too."""
     runs = folder / "_build" / "runs" if (folder / "_build" / "runs").is_dir() else folder
     found: dict[str, Path] = {}
     for path in sorted(runs.glob("*/run.json"), key=lambda p: p.stat().st_mtime):
-        if not path.parent.name.startswith("."):
-            found[path.parent.name.rsplit("-", 1)[0]] = path.parent
+        slug = path.parent.name.rsplit("-", 1)[0]
+        if not path.parent.name.startswith(".") and (
+            like is None or slug not in like or _alike(path.parent, like[slug])
+        ):
+            found[slug] = path.parent
     return found
+
+
+def _alike(a: Path, b: Path) -> bool:
+    """Whether two runs have the same values of the parameters that both chapters take."""
+    one, two = (json.loads((run / "run.json").read_text("utf-8"))["parameters"] for run in (a, b))
+    return all(one[name] == two[name] for name in one.keys() & two.keys())
 
 
 def values(run: Path) -> Iterator[tuple[str, object]]:
@@ -70,7 +79,8 @@ def distance(a, b) -> float:
 
 def compare(before: Path, after: Path, within: float = 0.0) -> tuple[int, list[str]]:
     """How many numbers were compared, and a line for each that differs."""
-    old, new = newest(before), newest(after)
+    old = newest(before)
+    new = newest(after, like=old)
     lines = [f"{slug}: only in {(before if slug in old else after)}" for slug in sorted(old.keys() ^ new.keys())]
     count = 0
     for slug in sorted(old.keys() & new.keys()):
