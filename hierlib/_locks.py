@@ -70,7 +70,7 @@ def locked(path: Path, waiting: Callable[[str], None] = lambda text: print(text,
 
 @contextlib.contextmanager
 def _held(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    told = False
+    told, begun = False, time.monotonic()
     while True:
         try:
             with path.open("x") as file:
@@ -80,6 +80,9 @@ def _held(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
             try:
                 owner = path.read_text()
             except FileNotFoundError:
+                continue
+            if not owner and time.monotonic() - begun < 5:  # made just now, and its name not written yet
+                time.sleep(AGAIN)
                 continue
             if _process.gone(owner):  # not removed here: another process may just be doing so, and hold the next one
                 raise LeftLock(f"{path} is left from a process that was killed; remove it") from None

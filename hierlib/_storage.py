@@ -98,6 +98,8 @@ def write_dataset(path: Path, data: xr.Dataset, *, dtype: str | None = None) -> 
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for name in (name for name, values in data.data_vars.items() if values.dtype == "uint8"):
+        data = data.assign({name: data[name].assign_attrs(reading=BYTES)})
     write_netcdf(data if dtype is None else data.astype(dtype), path, packed=True)
 
 

@@ -70,7 +70,7 @@ def test_refused_before_anything_runs(root, call, words, why):
 
 def test_another_run_is_not_replaced(root, call, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "run.json").write_text('{"key": "0"}')
+    (tmp_path / "out" / "run.json").write_text('{"key": "0", "chapter": "two", "parameters": {}}')
     code, out, jobs = call("run", "one", "--out", str(tmp_path / "out"))
     assert code == 2 and "holds another run" in out and not jobs
     _, _, jobs = call("run", "one", "--out", str(tmp_path / "out"), "--force")

@@ -168,6 +168,7 @@ def test_two_files_of_one_architecture_are_two_results(place, tmp_path, call):
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             torch.save(get_model("resnet50", weights=None).state_dict(), tmp_path / f"{name}.pth")
+        (tmp_path / f"{name}.json").write_text('{"resize": 232, "crop": 224}')  # they are none that are published
     probes = [word for name in "ab" for word in ("--probe", f"resnet50={tmp_path / name}.pth")]
     one = ["--k", "1", "--per-class", "1", "--statistics-per-class", "1"]
     assert call(*words(place, tmp_path / "out", *probes, *one))[0] == 0

@@ -68,13 +68,17 @@ class DiffusionModel:
         """What of the model decides about its samples, json: weights by digest, noise schedule, device, precision."""
         usual = {k: p.default for k, p in inspect.signature(type(self.scheduler).__init__).parameters.items()}
         schedule = {k: v for k, v in self.scheduler.config.items() if k in usual and v != usual[k]}
-        return dict(
+        facts = dict(
             model=self.name,
             digest=self.digest or sha256_of_tensors(self.network.state_dict()),
             schedule=json.loads(json.dumps(schedule, sort_keys=True, default=str)),
             device=self.device.type,
             precision=precision(self.dtype),
         )
+        if "variant" in self.about:  # a pipeline: its json may name other heads for the same weights
+            network = {k: v for k, v in sorted(self.network.config.items()) if not k.startswith("_")}
+            facts["network"] = json.loads(json.dumps(network))
+        return facts
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision; the state stays float32.

@@ -190,7 +190,7 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     (
         "finite numbers of a page",
         "hierlib/book/page/glue.py",
-        "    if value is None or not isfinite(value):",
+        "    if value is None or not (isinstance(value, Integral) or isfinite(value)):",
         "    if value is None:",
         "tests/test_glue.py::test_a_number_that_does_not_exist_is_none_never_nan",
     ),

@@ -112,7 +112,7 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
     if isinstance(value, Interval):
         value, lo, hi = value
         interval = (min(lo, value), max(hi, value))
-    if value is None or not isfinite(value):
+    if value is None or not (isinstance(value, Integral) or isfinite(value)):
         return text(key, NONE)
     unit = "\N{NO-BREAK SPACE}%" if fmt.endswith("%") else ""
 

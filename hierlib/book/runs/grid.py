@@ -135,7 +135,7 @@ def _check(parameters: Mapping[str, Parameter], axes: Axes) -> None:
         for constraint in parameter.constraints:
             holds = compile_constraint(constraint, parameters)
             about = _names(constraint)
-            if any(parameters[name].full is not None for name in about):
+            if any(parameters[name].full is not None for name in about if name in parameters):
                 about.add(PROFILE)  # which may change their defaults
             names = [name for name in axes if name in about]
             for values in itertools.product(*(axes[name] for name in names)):
