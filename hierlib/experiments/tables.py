@@ -59,7 +59,7 @@ def deviations(
         points: beliefs at which messages are compared, each on tables of its own: independent deviations.
 
     Returns:
-        By name (LaTeX); the names of counts hold "n_".
+        By name (LaTeX); those of counts begin with an n that has an index.
     """
     out = {}
     for j in range(1, counts.shape[2]):
