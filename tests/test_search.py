@@ -2,12 +2,15 @@
 
 import json
 import re
+from urllib.parse import quote
 
+import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
 from hierlib.book.site.search import TEXTS, entries, readable
 
+from . import browser as b
 from .browser import SITE
 
 PAGE = """
