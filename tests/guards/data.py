@@ -12,7 +12,7 @@ OF_INPUTS = [
     Guard(
         "files that parameters name",
         "hierlib/book/runs/key.py",
-        "inputs.of(chapter.parameters, values)]",
+        "inputs.of(target.parameters, values)]",
         "{}]",
         f"{NAMED}contents_and_names_count_where_a_parameter_names_them",
     ),
@@ -33,7 +33,7 @@ OF_INPUTS = [
     Guard(
         "results among the inputs",
         "hierlib/book/runs/run.py",
-        "        inputs.refuse_inside(chapter.parameters, values, where)\n",
+        "        inputs.refuse_inside(target.parameters, values, where)\n",
         "",
         f"{NAMED}results_among_the_inputs_are_refused",
     ),

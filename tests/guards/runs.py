@@ -2,7 +2,9 @@
 
 from tests.guards import Guard
 
-GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
+GRID, SWEEP, DASK, RUN, COLLECT, PARAMS = (
+    f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "cluster", "run", "collect", "params")
+)
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
@@ -47,7 +49,7 @@ OF_RUNS = [
     ),
     Guard(
         "constraints of a profile's defaults",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "        values = filled(parameters, values)\n        check_constraints",
         "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
         "        values = filled(parameters, values)\n        print",
@@ -80,11 +82,11 @@ OF_RUNS = [
     Guard(
         "checksums when resuming",
         RUN,
-        'return facts["files"] == checksums(job.folder)',
+        'return facts.get("files") == checksums(job.folder)',
         "return True",
         f"{DAMAGED}[truncated]",
     ),
-    Guard("labels when resuming", RUN, ' or facts["parameters"] != dict(job.values)', "", f"{DAMAGED}[labels]"),
+    Guard("labels when resuming", RUN, ' or facts.get("parameters") != dict(job.values)', "", f"{DAMAGED}[labels]"),
     Guard("labels when collecting", COLLECT, "    if parameters != values:", "    if False:", f"{DAMAGED}[labels]"),
     Guard(
         "the library of another checkout",
@@ -142,7 +144,7 @@ OF_RUNS = [
     Guard(
         "other code on a worker",
         RUN,
-        "        if job.fit and job.fit != identity(job.chapter):",
+        "        if job.fit and job.fit != identity(job.target):",
         "        if False:",
         f"{HERE}code_that_changes_during_a_sweep_stops_it",
     ),
@@ -170,7 +172,7 @@ OF_RUNS = [
     Guard(
         "points that died with another",
         SWEEP,
-        "suspects.append if crew.size > 1 else failed",
+        "suspects.append if workers.size > 1 else failed",
         "failed",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
     ),
@@ -190,50 +192,50 @@ OF_RUNS = [
     ),
     Guard(
         "workers with threads",
-        SWEEP,
+        DASK,
         "    with _TURN:",
         "    with contextlib.nullcontext():",
         f"{CLUSTER}a_worker_with_threads_does_one_point_at_a_time",
     ),
     Guard(
         "workers with other disks",
-        SWEEP,
+        DASK,
         "        if not seen.exists():",
         "        if False:",
         f"{CLUSTER}a_worker_that_joins_with_another_file_system_stops_the_sweep",
     ),
     Guard(
         "versions of workers",
-        SWEEP,
+        DASK,
         "for k in mine if facts.get(k) != mine[k]]",
         "for k in mine if False]",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "threads of workers",
-        SWEEP,
+        DASK,
         "        if threads.get(address, 1) != 1:",
         "        if False:",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
-        "resources of workers", SWEEP, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
+        "resources of workers", DASK, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
     ),
     Guard(
         "no workers",
-        SWEEP,
+        DASK,
         "        client.wait_for_workers(1, timeout=wait)",
         "        pass",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "no scheduler",
-        SWEEP,
+        DASK,
         "        except (OSError, TimeoutError, ValueError):",
         "        except KeyError:",
         f"{HERE}refused_at_once_with_what_to_do",
     ),
-    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
+    Guard("no dask", DASK, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
     Guard(
         "folder that takes no file",
         "hierlib/book/commands.py",
@@ -272,8 +274,8 @@ OF_RUNS = [
     Guard(
         "prose is not in the key",
         "hierlib/book/runs/key.py",
-        "    root = chapter.root\n",
-        "    root = chapter.root\n    yield chapter.path.read_bytes()\n",
+        "    root = target.root\n",
+        "    root = target.root\n    yield target.path.read_bytes()\n",
         "tests/test_book_cache.py::test_prose_does_not_count",
     ),
     Guard(
@@ -324,14 +326,14 @@ OF_RUNS = [
     ),
     Guard(
         "unknown parameters of a chapter",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "            if name not in parameters:\n                near",
         "            if False:\n                near",
         "tests/test_book_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "values out of range",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "            if not holds:\n",
         "            if False:\n",
         "tests/test_book_cli.py::test_refused_before_anything_runs",

@@ -8,8 +8,8 @@ from pathlib import Path
 import xarray as xr
 
 from hierlib._netcdf import write as write_netcdf
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.join import SECONDS, Part, join
-from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import checksums
 
 

@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from hierlib.book.runs.params import BadRequest, Parameter
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import Parameter
 
 LIMIT = 2_000_000  # files that one parameter may name
 KEPT = "_build/inputs.json"

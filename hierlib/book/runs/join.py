@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from hierlib.book.page.results import MADE
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.labels import KINDS, ULPS, Axis, kind, promoted
-from hierlib.book.runs.params import BadRequest
 
 CELLS = 2 * 10**8  # numbers of one variable; 1.6 GB
 SECONDS = "seconds"  # how long a run took

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from hierlib._netcdf import WORDS, same
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 
 KINDS = {**dict.fromkeys("iuf", "numbers"), **dict.fromkeys(WORDS, "words"), "b": "booleans", "M": "times"}
 KINDS |= {"m": "durations", "S": "bytes"}  #: what arrays hold, by numpy's letter

@@ -1,4 +1,4 @@
-"""What can be run: the chapters of the checkout, and its quantities."""
+"""What can be run, a target: the chapters of the checkout, and its quantities."""
 
 import ast
 import importlib.util
@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import hierlib
-from hierlib.book.runs.checkout import Chapter, chapter, chapters
-from hierlib.book.runs.params import BadRequest, Parameter, parse_parameters
+from hierlib.book.runs import checkout
+from hierlib.book.runs.checkout import Chapter, chapters
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import Parameter, parse_parameters
 
 FILES = ("hierlib/book/runs/quantities.py", "book/quantities.py")  # the library's, and the checkout's own
 
@@ -55,6 +57,9 @@ class Quantity:
         return getattr(_module(self.path), self.name)(**values)
 
 
+Target = Chapter | Quantity
+
+
 def quantities(root: Path) -> dict[str, Quantity]:
     """The quantities of a checkout by slug, in the order of their files. No code of them runs."""
     found: dict[str, Quantity] = {}
@@ -67,7 +72,7 @@ def quantities(root: Path) -> dict[str, Quantity]:
     return found
 
 
-def target(root: Path, slug: str) -> Chapter | Quantity:
+def find_target(root: Path, slug: str) -> Target:
     """The quantity or else the chapter of that slug.
 
     Raises:
@@ -84,13 +89,13 @@ def target(root: Path, slug: str) -> Chapter | Quantity:
             )
         return known[slug]
     try:
-        return chapter(root, slug)
+        return checkout.chapter(root, slug)
     except BadRequest as error:
         more = "".join(f"\n  {name}" for name in known)
         raise BadRequest(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
 
 
-def targets(root: Path) -> list[Chapter | Quantity]:
+def targets(root: Path) -> list[Target]:
     """All that can be run."""
     return [*chapters(root).values(), *quantities(root).values()]
 
