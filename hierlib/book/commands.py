@@ -154,8 +154,9 @@ def sweep(
         count, need = jobs or CPUS, _resources(resources or [], cluster)
         folder = sweeping.writable(out or root / "results")
         clear_parts(folder)
-        options = {"timeout": timeout or None, "fit": identity(each), "commit": commit(root)}
-        tally = sweeping.plan(jobs_of(each, grid.points(each.parameters, axes), folder, **options), retry=retry)
+        points = grid.points(each.parameters, axes)
+        todo = jobs_of(each, points, folder, timeout=timeout or None, fit=identity(each), commit=commit(root))
+        tally = sweeping.plan(todo, retry=retry)
         total = len(tally.todo) + tally.there + len(tally.earlier)
         console.print(f"{each.slug}: {total} points, {tally.there} there already", highlight=False)
 

@@ -132,7 +132,7 @@ OF_DATA = [
     Guard(
         "coordinates",
         JOIN,
-        "(n for n in data.variables if n not in data.sizes)",
+        "(str(n) for n in data.variables if n not in data.sizes)",
         "data.data_vars",
         f"{COLLECTED}coordinates_that_are_no_dimension_stay_coordinates",
     ),

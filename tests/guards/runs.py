@@ -10,7 +10,7 @@ DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
 DECIDES = "test_an_interval_decides_by_all_of_it"
-SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
+SITE, BOOK = "hierlib/book/site/build.py", "tests/test_run.py::test_"
 LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
@@ -53,7 +53,7 @@ OF_RUNS = [
         "        values = filled(parameters, values)\n        check_constraints",
         "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
         "        values = filled(parameters, values)\n        print",
-        "tests/test_book_params.py::test_what_a_profile_sets_is_bound_like_any_value",
+        "tests/test_params.py::test_what_a_profile_sets_is_bound_like_any_value",
     ),
     Guard(
         "full outside a run",
@@ -276,35 +276,35 @@ OF_RUNS = [
         "hierlib/book/runs/key.py",
         "    root = target.root\n",
         "    root = target.root\n    yield target.path.read_bytes()\n",
-        "tests/test_book_cache.py::test_prose_does_not_count",
+        "tests/test_key.py::test_prose_does_not_count",
     ),
     Guard(
         "the library is in the key",
         "hierlib/book/runs/key.py",
         "        yield path.read_bytes()\n",
         "        pass\n",
-        "tests/test_book_cache.py::test_what_counts",
+        "tests/test_key.py::test_what_counts",
     ),
     Guard(
         "the lock is in the key",
         "hierlib/book/runs/key.py",
         'lock.read_bytes() if lock.is_file() else b""',
         'b""',
-        "tests/test_book_cache.py::test_what_counts",
+        "tests/test_key.py::test_what_counts",
     ),
     Guard(
         "a failed chapter: exit code",
         "hierlib/book/commands.py",
         "failed = [each for each in done if each.error]",
         "failed = []",
-        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+        "tests/test_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
     ),
     Guard(
         "a failed chapter: its notebook",
         RUN,
         "        part.replace(failed_folder(job))\n",
         "        pass\n",
-        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+        "tests/test_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
     ),
     Guard(
         "one build at a time",
@@ -329,14 +329,14 @@ OF_RUNS = [
         PARAMS,
         "            if name not in parameters:\n                near",
         "            if False:\n                near",
-        "tests/test_book_cli.py::test_refused_before_anything_runs",
+        "tests/test_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "values out of range",
         PARAMS,
         "            if not holds:\n",
         "            if False:\n",
-        "tests/test_book_cli.py::test_refused_before_anything_runs",
+        "tests/test_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "the kernel's end without an interrupt",
@@ -350,10 +350,10 @@ OF_RUNS = [
         "hierlib/book/runs/key.py",
         'found |= self.whole(text[:-1]) if text.endswith(".") else set()',
         "pass",
-        "tests/test_book_cache.py::test_every_way_to_import",
+        "tests/test_key.py::test_every_way_to_import",
     ),
     *(
-        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_book_results.py::{test}")
+        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_results.py::{test}")
         for name, old, new, test in (
             ("imprecision buys no verdict", "if low <= min(lo, value - margin)", "if low <= value", DECIDES),
             ("imprecision refutes nothing", "hi < low or high < lo", "value < low or high < value", DECIDES),

@@ -117,8 +117,7 @@ def _files(toc: object) -> list[str]:
 
 def _is_notebook(path: Path) -> bool:
     head = re.match(r"---\n(.*?)\n---\n", path.read_text("utf-8"), re.S)
-    meta = yaml.safe_load(head[1]) if head else None
     try:
-        return meta["jupytext"]["text_representation"]["format_name"] == "myst"
+        return yaml.safe_load(head[1])["jupytext"]["text_representation"]["format_name"] == "myst" if head else False
     except (KeyError, TypeError):
         return False

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec
 
 import hierlib
 from hierlib import _process
@@ -21,7 +21,7 @@ from hierlib.book.runs.targets import Target
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
 
 
 @contextlib.contextmanager
@@ -84,7 +84,7 @@ class _Dask(Executor):
     def __init__(self, executor: Executor, seen: Path):
         self._executor, self._seen = executor, seen
 
-    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future:
+    def submit(self, fn: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> Future:
         """The task, to be done by `_on_worker`."""
         return self._executor.submit(_on_worker, self._seen, fn, *args, **kwargs)
 
@@ -101,7 +101,7 @@ def _on_worker(seen: Path, fn: Callable, *args: object) -> object:
         return fn(*args)
 
 
-def _check(client, target, seen: Path, resources: dict | None, wait: float) -> int:
+def _check(client: "Client", target: Target, seen: Path, resources: dict | None, wait: float) -> int:
     """How many workers can do the sweep; all must fit, lest a point run where it gives something else."""
     try:
         client.wait_for_workers(1, timeout=wait)

@@ -145,7 +145,7 @@ class _OncePerKey(yaml.BaseLoader):
     What a word means is said by the parameter's type: YAML would read the range 1:30 as ninety, and 010 as eight.
     """
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if not isinstance(key, str):
@@ -176,14 +176,15 @@ def _read(file: Path) -> list[dict]:
     return every
 
 
-def _values(parameter: Parameter, value) -> list[Value]:
+def _values(parameter: Parameter, value: object) -> list[Value]:
     """Of a YAML file: as on the command line, but that a text is one value, whatever commas it has."""
     items = value if isinstance(value, list) else [value]
     if not items:
         raise BadRequest(f"{parameter.name}: the list is empty; name a value, or leave the line out")
+    words = [item for item in items if isinstance(item, str)]
     for item in items:
         if not isinstance(item, str):
             raise BadRequest(f"{parameter.name}: expected {parameter.type}s, got a {type(item).__name__}")
     if parameter.type == "str":
-        return _distinct(parameter, [parameter.check(item) for item in items])
-    return axis(parameter, ",".join(items))
+        return _distinct(parameter, [parameter.check(word) for word in words])
+    return axis(parameter, ",".join(words))

@@ -62,7 +62,7 @@ class Inputs:
 
     def of_code(self, texts: Iterable[str]) -> dict[str, dict]:
         """The same of the strings of a code that are paths or patterns with a folder, or folders by a relative path."""
-        found = {}
+        found: dict[str, dict] = {}
         for text in sorted(set(texts)):
             parts = [part for part in text.split("/") if part not in ("", ".")]
             if not parts or glob.has_magic(parts[0]) or not text.isprintable():

@@ -46,7 +46,7 @@ def run_keys(target: Target, inputs: Inputs | None = None) -> Callable[[Mapping]
     return key
 
 
-def inputs_of(target) -> Inputs:
+def inputs_of(target: Target) -> Inputs:
     """Finds the files that values of the target's parameters name."""
     return Inputs(target.root, target.path.parent if isinstance(target, Chapter) else Path.cwd())
 
@@ -178,7 +178,7 @@ class _Imports:
         eager = {n.asname or n.name for node in tree.body if isinstance(node, ast.ImportFrom) for n in node.names}
         if not bodies or name in eager:
             return set()
-        tables = {}
+        tables: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Dict):
                 pairs = [(_text(k), _text(v)) for k, v in zip(node.keys, node.values)]
@@ -241,14 +241,14 @@ def _without_magics(source: str) -> str:
     )
 
 
-def _text(node) -> str | None:
+def _text(node: ast.AST | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _chain(node: ast.Attribute) -> list[str]:
     """``a.b.c`` as ["a", "b", "c"]; nothing if it does not start at a name."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+    parts, base = [node.attr], node.value
+    while isinstance(base, ast.Attribute):
+        parts.append(base.attr)
+        base = base.value
+    return [base.id, *reversed(parts)] if isinstance(base, ast.Name) else []

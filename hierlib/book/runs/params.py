@@ -64,20 +64,23 @@ class Parameter:
             return self.check(text)
         raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {text!r}")
 
-    def check(self, value) -> Value:
+    def check(self, value: object) -> Value:
         """`value` itself if it has the declared type (an int will do for a float), else an error. There is one zero."""
         if self.type == "float" and type(value) is int and abs(value) <= 2**53:
             value = float(value)
         if self.type == "float" and value == 0:
             value = 0.0  # -0.0 would be a run of its own, under the same label
-        if (
-            type(value) is not TYPES[self.type]
-            or (self.type == "int" and abs(value) >= 2**63)
-            or (self.type == "float" and not math.isfinite(value))
-            or (self.type == "str" and (len(value) > 1000 or not value.isprintable()))
-        ):
-            raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {value!r}")
-        return value
+        if type(value) is TYPES[self.type]:
+            match value:
+                case bool():
+                    return value
+                case int() if abs(value) < 2**63:
+                    return value
+                case float() if math.isfinite(value):
+                    return value
+                case str() if len(value) <= 1000 and value.isprintable():
+                    return value
+        raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {value!r}")
 
 
 _WANTED = {
@@ -110,6 +113,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         raise wrong(getattr(error, "lineno", 1) or 1, f"the parameters cell is not Python ({error})") from None
     comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
     found: dict[str, Parameter] = {}
+    lines: dict[str, int] = {}
     for node in tree.body:
         line = node.lineno
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
@@ -117,6 +121,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         name, kind = node.target.id, ast.unparse(node.annotation)
         if name in found:
             raise wrong(line, f"{name} is declared twice")
+        lines[name] = line
         if kind not in TYPES:
             raise wrong(line, f"{name}: the type is one of {', '.join(TYPES)}, not {kind}")
         try:
@@ -125,7 +130,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
             raise wrong(line, f"{name}: the default must be a plain value, not {ast.unparse(node.value)}") from None
         if type(default) is not TYPES[kind]:
             raise wrong(line, f"{name}: the default {default!r} is no {kind}")
-        meaning, *rules = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
+        meaning, *rules = (part.strip() for part in comments.get(node.end_lineno or line, "").split(";"))
         if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
         if kind != "str" and (word := next((word for word in (PATH, PATHS, OUTPUT) if word in rules), None)):
@@ -144,8 +149,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
                 if unknown := sorted(compile_constraint(constraint).names - found.keys()):
                     raise refusal(constraint, f"an unknown name {unknown[0]!r}")
             except BadRequest as error:
-                line = next(n.lineno for n in tree.body if n.target.id == name)
-                raise wrong(line, f"{name}: {error}") from None
+                raise wrong(lines[name], f"{name}: {error}") from None
     for profile in ({}, {PROFILE: FULL}) if any(p.full is not None for p in found.values()) else ({},):
         try:
             values = filled(found, profile)

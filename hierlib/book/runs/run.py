@@ -90,24 +90,41 @@ class Outcome:
         return next((p for p in (self.notebook, self.folder / "traceback.txt") if p.exists()), None)
 
 
-def prepare(target: Target, given: Mapping | None = None, folder: Path | None = None, **options) -> Job:
+def prepare(
+    target: Target,
+    given: Mapping | None = None,
+    folder: Path | None = None,
+    *,
+    timeout: int | None = None,
+    force: bool = False,
+) -> Job:
     """The job of running `target` with `given` parameters; raises BadRequest before anything runs.
 
     Args:
         folder: where to; by default _build/runs/SLUG-KEY of the checkout.
-        options: `timeout` and `force` of the Job.
+        timeout, force: of the Job.
     """
     values = resolve(target.parameters, given or {}, chapter=target.slug)
     folder = None if folder is None else Path(folder)
-    return jobs_of(target, [values], target.root / "_build" / "runs", folder, **options)[0]
+    return jobs_of(target, [values], target.root / "_build" / "runs", folder, timeout=timeout, force=force)[0]
 
 
-def jobs_of(target: Target, points: Iterable[Mapping], into: Path, folder: Path | None = None, **options) -> list[Job]:
+def jobs_of(
+    target: Target,
+    points: Iterable[Mapping],
+    into: Path,
+    folder: Path | None = None,
+    *,
+    timeout: int | None = None,
+    force: bool = False,
+    fit: str = "",
+    commit: str | None = None,
+) -> list[Job]:
     """The jobs of many points, whose values are whole and checked, each in a folder `into`/SLUG-KEY of its own.
 
     Args:
         folder: for a single point, the folder that it becomes.
-        options: as of `prepare`.
+        timeout, force, fit, commit: of each Job.
     """
     inputs, defaults = inputs_of(target), {k: p.default for k, p in target.parameters.items()}
     found: list[Job] = []
@@ -118,7 +135,8 @@ def jobs_of(target: Target, points: Iterable[Mapping], into: Path, folder: Path 
         given = {k: v for k, v in values.items() if v != defaults[k]}
         where = into / f"{target.slug}-{key}" if folder is None else folder.absolute()
         inputs.refuse_inside(target.parameters, values, where)
-        found.append(Job(target, values, given, key, where, **options, inputs=inputs.of(target.parameters, values)))
+        files = inputs.of(target.parameters, values)
+        found.append(Job(target, values, given, key, where, timeout, force, fit, commit, files))
         _refuse_foreign(found[-1])
     return found
 
@@ -313,8 +331,9 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches all processes; the parent ends this one
     parent = multiprocessing.parent_process()
 
-    def follow():
-        parent.join()
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
         os._exit(1)  # its kernel watches this process in turn
 
     threading.Thread(target=follow, daemon=True).start()

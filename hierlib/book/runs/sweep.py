@@ -27,7 +27,8 @@ from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds,
 DEAD = "its process died; was there enough memory?"
 FILES_EACH = 10  # that a process of one's own keeps open in this one
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 Ended = tuple[float, bool, str | None, bool]  # of an `Outcome` the seconds, whether it is cached, error, halt
 
 
@@ -175,21 +176,23 @@ def _work(
         task = running.pop(future)
         if future.cancelled():
             halt(task, "the scheduler of the cluster is gone")
-        elif (error := future.exception()) is None:
+            continue
+        raised = future.exception()
+        if raised is None:
             for job, ended in zip(task, future.result()):
                 if ended is None:
                     lost(job)
                 else:
                     seconds, cached, why, stopped = ended
                     note(Outcome(job, failed_folder(job) if why else job.folder, seconds, cached, why, stopped))
-        elif isinstance(error, workers.dead):
+        elif isinstance(raised, workers.dead):
             begun = [job for job in task if _mark(job, label).exists()] or task
             for job in begun:
                 lost(job)
             if others := [job for job in task if job not in begun]:
                 pending.append(others)
         else:  # of the workers, not of a point: a point's own is in its outcome
-            halt(task, f"a worker could not take a task: {_in_words(error)}")
+            halt(task, f"a worker could not take a task: {_in_words(raised)}")
 
 
 def _in_words(error: BaseException) -> str:
@@ -257,9 +260,12 @@ class _Apart(Executor):
         except BrokenProcessPool:  # it died while it was idle
             one = self._start()
             future = one.submit(fn, *args, **kwargs)
-        future.add_done_callback(
-            lambda done: done.cancelled() or isinstance(done.exception(), BrokenProcessPool) or self._idle.append(one)
-        )
+
+        def is_idle(done: Future) -> None:
+            if not done.cancelled() and not isinstance(done.exception(), BrokenProcessPool):
+                self._idle.append(one)
+
+        future.add_done_callback(is_idle)
         return future
 
     def _start(self) -> Executor:

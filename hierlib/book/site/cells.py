@@ -23,7 +23,7 @@ from hierlib.book.runs.checkout import Chapter, chapters
 from hierlib.book.runs.key import code_tree
 
 ANSWERS = ("record", "claim")  # what a cell calls to answer a claim,
-DRAWS = ("show", "figure", "html")  # and to hand over a figure
+DRAWS = ("show",)  # and to hand over a figure
 CODE = "code"  # the pages' folder in the site
 API = "book/api"
 
