@@ -15,7 +15,8 @@ from hierlib.book.page.results import save
 from hierlib.book.page.stamp import Stamp
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import sweep as sweeping
-from hierlib.book.runs.run import _code_here, execute, pool
+from hierlib.book.runs.pool import pool
+from hierlib.book.runs.run import _code_here, execute
 from hierlib.book.runs.sweep import plan, run
 from tests import sweeps
 

@@ -11,7 +11,6 @@ import errno
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 import re
 import shutil
@@ -19,8 +18,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -288,23 +286,6 @@ def _code_here(target: Target) -> str:
     return code_key(target)
 
 
-@contextlib.contextmanager
-def pool(workers: int) -> Iterator[Executor]:
-    """Processes that run chapters. They start afresh (spawn: kernels hang in a forked process), and end if
-    this process does, however it ends."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_start_worker)
-    try:
-        yield executor
-    except BaseException:
-        processes = list(executor._processes.values())  # public only from Python 3.14 on
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    executor.shutdown()
-
-
 def prune(runs: Path, used: Iterable[Outcome]) -> None:
     """Removes all but the newest few runs of each chapter, and what killed runs have left."""
     slugs = {o.job.target.slug: 0 for o in used}
@@ -325,18 +306,6 @@ def clear_parts(runs: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
             with contextlib.suppress(OSError):  # a mark is a file
                 part.unlink()
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches all processes; the parent ends this one
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-        os._exit(1)  # its kernel watches this process in turn
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _publish(part: Path, job: Job) -> None:

@@ -22,7 +22,8 @@ from typing import ParamSpec, TypeVar
 from hierlib import _process
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.point import ENVIRONMENT, environment
-from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished, pool
+from hierlib.book.runs.pool import pool
+from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished
 
 DEAD = "its process died; was there enough memory?"
 FILES_EACH = 10  # that a process of one's own keeps open in this one
