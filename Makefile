@@ -48,12 +48,13 @@ format: $(READY) ## what lint can put right by itself
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: ## write requirements.lock anew from pyproject.toml, in a fresh environment; torch stays as the lock has it
+lock: ## write requirements.lock anew from pyproject.toml, in a fresh environment; torch and what is of macOS stay
 	@rm -rf _build/lock && mkdir -p _build && $(PYTHON) -m venv _build/lock
 	@_build/lock/bin/python -m pip install -q '.[book,test,cluster]' $$(grep -E '^torch(vision)?==' requirements.lock)
 	@_build/lock/bin/python -m pip freeze --all --exclude hierlib --exclude pip > _build/lock/frozen
 	@{ grep -v -i '^nvidia\|^triton' _build/lock/frozen | sed 's/+[a-z0-9.]*$$//'; \
-	   echo 'appnope==0.1.4; sys_platform == "darwin"'; } | LC_ALL=C sort -f > _build/lock/sorted
+	   grep '; sys_platform == ' requirements.lock; } | LC_ALL=C sort -f > _build/lock/sorted
+	@grep -q '^torch==' _build/lock/sorted || { echo 'What was frozen has no torch; requirements.lock stays.'; exit 1; }
 	@{ sed -n '/^#/p' requirements.lock; cat _build/lock/sorted; } > requirements.lock.new
 	@mv requirements.lock.new requirements.lock && rm -rf _build/lock
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context  # a typer.Context is such a one
 
 SEEDS = 2**32 - 1  #: the largest of a command: torch's generators on the CPU take no more than 32 bits of a seed
 
@@ -21,7 +24,7 @@ Every = Annotated[float, typer.Option(min=0, help="Seconds between checkpoints."
 class Commands(TyperGroup):
     """A group whose commands end with code 2 and one line if an input is wrong, with 130 after Ctrl-C."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Context) -> object:
         """Run the command that the words name."""
         try:
             return super().invoke(ctx)
@@ -37,7 +40,7 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-def _ended(ctx: typer.Context, text: str) -> typer.Exit:
+def _ended(ctx: Context, text: str) -> typer.Exit:
     words = ctx.command_path if ctx.invoked_subcommand is None else f"{ctx.command_path} {ctx.invoked_subcommand}"
     typer.echo(f"{words}: {text}", err=True)
     return typer.Exit(2)
@@ -64,11 +67,11 @@ def later(module: str, help: str) -> typer.Typer:
     """
 
     class Later(Commands):
-        def list_commands(self, ctx: typer.Context) -> list[str]:
+        def list_commands(self, ctx: Context) -> list[str]:
             """Names, for the help."""
             return _group(module).list_commands(ctx)
 
-        def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
+        def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
             """The command of a name."""
             return _group(module).get_command(ctx, cmd_name)
 
@@ -77,8 +80,10 @@ def later(module: str, help: str) -> typer.Typer:
     return app
 
 
-def _group(module: str) -> Any:
-    return get_command(importlib.import_module(module).app)
+def _group(module: str) -> TyperGroup:
+    group = get_command(importlib.import_module(module).app)
+    assert isinstance(group, TyperGroup)
+    return group
 
 
 def spelled(ctx: typer.Context) -> str:

@@ -88,6 +88,6 @@ class Watch:
             )
 
 
-def precision(dtype: torch.dtype) -> str:
+def precision(dtype: torch.dtype | None) -> str:
     """Name of a floating type, as people write it: float16."""
     return str(dtype).removeprefix("torch.")

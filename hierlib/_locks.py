@@ -61,7 +61,7 @@ def locked(path: Path, waiting: Callable[[str], None] = lambda text: print(text,
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-            stand_in = _held(path.with_name(f"{path.name}.held"), waiting)
+            stand_in: contextlib.AbstractContextManager[None] = _held(path.with_name(f"{path.name}.held"), waiting)
         else:
             stand_in = contextlib.nullcontext()
         with stand_in:

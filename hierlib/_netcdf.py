@@ -62,7 +62,7 @@ def _dump(data: xr.Dataset, path: Path, encoding: dict) -> None:
         raise
 
 
-def _check(name, variable: xr.Variable) -> None:
+def _check(name: object, variable: xr.Variable) -> None:
     if not isinstance(name, str):
         raise ValueError(f"expected a variable's name, got {name!r}; names are words")
     kind, size = variable.dtype.kind, variable.dtype.itemsize
@@ -91,8 +91,8 @@ def _difference_to(data: xr.Dataset, path: Path) -> str | None:
 def _difference(data: xr.Dataset, read: xr.Dataset) -> str | None:
     if lost := set(map(str, data.variables)) ^ set(map(str, read.variables)):
         return f"{', '.join(sorted(lost))}: netCDF changes the name"
-    if lost := set(data.coords) ^ set(read.coords):
-        return f"{', '.join(map(repr, sorted(map(str, lost))))}: a coordinate would be none when it is read"
+    if lost := set(map(str, data.coords)) ^ set(map(str, read.coords)):
+        return f"{', '.join(map(repr, sorted(lost)))}: a coordinate would be none when it is read"
     for name, variable in data.variables.items():
         other = read.variables[name]
         if variable.dims != other.dims or not same(variable.values, other.values):

@@ -13,13 +13,13 @@ from numbers import Integral
 LARGEST = 2**32 - 1
 
 
-def checked(seed: int, name: str = "seed") -> int:
+def checked(seed: object, name: str = "seed") -> int:
     """The seed itself.
 
     Raises:
         ValueError: it is no whole number from 0 to 2**32 - 1; says so.
     """
-    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= LARGEST:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) <= LARGEST:
         raise ValueError(f"{name}: expected a whole number from 0 to 2**32 - 1 = {LARGEST}, got {seed!r}")
     return int(seed)
 

@@ -20,7 +20,7 @@ def _declare_missing_operators() -> None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or _library is not None:
         return
-    compiled = sorted(Path(spec.submodule_search_locations[0]).glob("_C*.so"))
+    compiled = sorted(path for folder in spec.submodule_search_locations or () for path in Path(folder).glob("_C*.so"))
     try:
         for path in compiled:
             torch.ops.load_library(str(path))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import torch
 import typer
@@ -21,6 +22,7 @@ from hierlib._storage import recorded_inputs, write_dataset
 from hierlib.images.train import classifier, diffusion
 from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
+from hierlib.networks.fit import Report
 from hierlib.networks.generation import process as process_of
 from hierlib.networks.layers import figure8
 from hierlib.networks.learning import study
@@ -32,7 +34,17 @@ app.add_typer(text_app, name="text")
 app.command()(diffusion)
 app.command()(classifier)
 
-PAPER = dict(v=16, m=4, s=2, L=7)  # of section 5's network, figure 8
+
+class Size(TypedDict):
+    """Of a grammar."""
+
+    v: int
+    m: int
+    s: int
+    L: int
+
+
+PAPER = Size(v=16, m=4, s=2, L=7)  # of section 5's network, figure 8
 
 FIGURE8_EPS = (
     *(0.05, 0.1, 0.2, 0.3, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.675, 0.7, 0.725, 0.75, 0.775, 0.8, 0.825, 0.85),
@@ -115,15 +127,21 @@ def _different(folder: Path, nets: dict[str, Classifier]) -> None:
 
 # What `denoisers` trains where an option is not given: what the book shows, or larger, for a GPU.
 _QUICK = DenoiserTraining()
+
+
+class Profile(NamedTuple):
+    """What an option of `denoisers` is where it is not given; see there."""
+
+    levels: int
+    num_data: str
+    keep: str
+    steps: int
+    width: int
+
+
 PROFILES = {
-    "quick": dict(
-        levels=_QUICK.L,
-        num_data="8,16,32,64,128,256,512,1024,4096",
-        keep="128,4096",
-        steps=_QUICK.steps,
-        width=_QUICK.width,
-    ),
-    "full": dict(levels=5, num_data="64,256,1024,4096,16384,65536", keep="1024,65536", steps=20_000, width=256),
+    "quick": Profile(_QUICK.L, "8,16,32,64,128,256,512,1024,4096", "128,4096", _QUICK.steps, _QUICK.width),
+    "full": Profile(5, "64,256,1024,4096,16384,65536", "1024,65536", 20_000, 256),
 }
 
 
@@ -154,22 +172,27 @@ def denoisers(
     torch.set_num_threads(threads)
     if profile not in PROFILES:
         raise ValueError(f"profile: expected one of {', '.join(PROFILES)}, got {profile!r}")
-    given = dict(levels=levels, num_data=num_data, keep=keep, steps=steps, width=width)
-    chosen = PROFILES[profile] | {k: x for k, x in given.items() if x is not None}
-    levels, num_data, keep, steps, width = (chosen[k] for k in given)
-    words = {"num_data": num_data, "keep": keep, "seeds": seeds}
-    amounts, kept, drawn = (numbers([word], name=f"--{name.replace('_', '-')}") for name, word in words.items())
-    size = dict(v=v, m=m, s=s, L=levels, steps=steps, width=width)
+    usual = PROFILES[profile]
+    chosen = Profile(
+        levels=usual.levels if levels is None else levels,
+        num_data=usual.num_data if num_data is None else num_data,
+        keep=usual.keep if keep is None else keep,
+        steps=usual.steps if steps is None else steps,
+        width=usual.width if width is None else width,
+    )
+    words = {"num-data": chosen.num_data, "keep": chosen.keep, "seeds": seeds}
+    amounts, kept, drawn = (numbers([word], name=f"--{name}") for name, word in words.items())
+    size = DenoiserTraining(v=v, m=m, s=s, L=chosen.levels, steps=chosen.steps, width=chosen.width)
     todo = [
-        DenoiserTraining(**size, process=one, num_data=amount, seed=seed)
+        replace(size, process=one, num_data=amount, seed=seed)
         for seed in drawn
         for amount in amounts
         for one in (("mask", "gaussian") if process == "both" else (process,))
     ]
     for training in todo[:1]:
         process_of(training.process, training.grammar().v)
-    name = f"v{v}-m{m}-s{s}-L{levels}"
-    ctx.params.update(chosen)
+    name = f"v{v}-m{m}-s{s}-L{chosen.levels}"
+    ctx.params.update(chosen._asdict())
     facts = dict(command=spelled(ctx), versions=versions(), commit=commit(Path.cwd()))
 
     def weights(training: DenoiserTraining) -> Path | None:
@@ -186,13 +209,17 @@ def denoisers(
             keep=weights,
             minutes=minutes,
             every=every,
-            report=lambda _, bar=bar: bar.follow,
+            report=partial(_bar, bar),
         )
         if new is None:
             say(f"{label}  is not finished; the same command goes on")
             raise typer.Exit(3)
         if new:
             say(label)
+
+
+def _bar(bar: Progress, training: DenoiserTraining) -> Report:
+    return bar.follow
 
 
 def _finished(path: Path, training: Training) -> bool:
@@ -213,8 +240,9 @@ def _finished(path: Path, training: Training) -> bool:
 def _train(path: Path, training: Training, minutes: float, every: float) -> bool:
     checkpoint = path.with_suffix(".part")  # which git ignores
     report = Progress(path.stem, training.num_data * training.max_epochs, unit="data at most").follow
-    run = partial(train_classifier, **PAPER, training=training, checkpoint=checkpoint)
-    done = run(minutes=minutes, every=every, report=report)
+    done = train_classifier(
+        **PAPER, training=training, checkpoint=checkpoint, minutes=minutes, every=every, report=report
+    )
     if done is None:
         say(f"{path.name}  is not finished; the same command goes on")
         raise typer.Exit(3)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from hierlib.book.runs import grid
 from hierlib.book.runs.run import Job, identity, jobs_of
-from hierlib.book.runs.sweep import Crew
-from hierlib.book.runs.targets import target
+from hierlib.book.runs.sweep import Workers
+from hierlib.book.runs.targets import find_target
 from tests import tiny
 
 LIGHT = """\
@@ -109,14 +109,14 @@ class AtOnce(Executor):
 
 @contextlib.contextmanager
 def here(size: int = 1):
-    """A crew without processes."""
-    yield Crew(AtOnce(), size, ahead=2)
+    """Workers without processes."""
+    yield Workers(AtOnce(), size, ahead=2)
 
 
 @contextlib.contextmanager
-def as_crew(crew: Crew, executor: Executor):
+def with_executor(workers: Workers, executor: Executor):
     """The same with another executor."""
-    yield replace(crew, executor=executor)
+    yield replace(workers, executor=executor)
 
 
 def make(root: Path, **pages: str) -> Path:
@@ -127,7 +127,7 @@ def make(root: Path, **pages: str) -> Path:
 
 def jobs(root: Path, slug: str, out: Path, **given: str) -> list[Job]:
     """The jobs of a grid, as the command line makes them."""
-    each = target(root, slug)
+    each = find_target(root, slug)
     axes = grid.grids(each.parameters, given, chapter=slug)
     return jobs_of(each, grid.points(each.parameters, axes), out, fit=identity(each), commit="some commit")
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from hierlib.book.runs import sweep as sweeping
-from hierlib.book.runs.params import BadRequest
-from hierlib.book.runs.sweep import run, take_stock
-from hierlib.book.runs.targets import target
+from hierlib.book.runs import cluster
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.sweep import plan, run
+from hierlib.book.runs.targets import find_target
 from tests import sweeps
 
 
@@ -69,7 +69,7 @@ class FakeClient:
 )
 def test_workers_that_do_not_fit(root, tmp_path, client, needs, why):
     def check():
-        return sweeping._check(client, target(root, "noise"), tmp_path, needs, 5)
+        return cluster._check(client, find_target(root, "noise"), tmp_path, needs, 5)
 
     if why is None:
         assert check() == 1
@@ -91,7 +91,7 @@ def test_a_worker_with_threads_does_one_point_at_a_time(tmp_path):
 
     answers = []
     threads = [
-        threading.Thread(target=lambda i=i: answers.append(sweeping._on_worker(tmp_path, point, i))) for i in range(8)
+        threading.Thread(target=lambda i=i: answers.append(cluster._on_worker(tmp_path, point, i))) for i in range(8)
     ]
     for thread in threads:
         thread.start()
@@ -102,10 +102,10 @@ def test_a_worker_with_threads_does_one_point_at_a_time(tmp_path):
 
 def test_a_worker_that_joins_with_another_file_system_stops_the_sweep(root, tmp_path):
     """What it computed would be nowhere."""
-    tally = take_stock(sweeps.jobs(root, "noise", root / "out", a="1:4"))
-    executor = sweeping._Dask(sweeps.AtOnce(), tmp_path / "not" / "there")
-    with sweeps.here() as crew:
-        run(tally, lambda _: sweeps.as_crew(crew, executor))
+    tally = plan(sweeps.jobs(root, "noise", root / "out", a="1:4"))
+    executor = cluster._Dask(sweeps.AtOnce(), tmp_path / "not" / "there")
+    with sweeps.here() as workers:
+        run(tally, lambda _: sweeps.with_executor(workers, executor))
     assert "does not see the results' folder" in tally.halted and tally.ran == 0
     assert not list((root / "out").glob("*"))
 
@@ -118,8 +118,8 @@ class Refusing(sweeps.AtOnce):
 
 
 def test_workers_that_take_nothing_stop_the_sweep(root):
-    tally = take_stock(sweeps.jobs(root, "noise", root / "out", a="1:4"))
-    with sweeps.here() as crew:
-        run(tally, lambda _: sweeps.as_crew(crew, Refusing()))
+    tally = plan(sweeps.jobs(root, "noise", root / "out", a="1:4"))
+    with sweeps.here() as workers:
+        run(tally, lambda _: sweeps.with_executor(workers, Refusing()))
     assert tally.halted.startswith("a task could not be given to a worker: RuntimeError: cannot schedule")
     assert len(tally.todo) == 3 and not tally.failed

@@ -8,8 +8,9 @@ import xarray as xr
 
 from hierlib.book.page.results import plain, save
 from hierlib.book.runs import collect as collecting
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.join import Part, join
-from hierlib.book.runs.params import BadRequest, Parameter
+from hierlib.book.runs.params import Parameter
 
 
 def parts(*datasets: xr.Dataset, **own) -> list[Part]:

@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.cluster import dask_workers
 from hierlib.book.runs.run import execute, finished, prepare
-from hierlib.book.runs.sweep import run, take_stock
+from hierlib.book.runs.sweep import plan, run
 from tests import sweeps, tiny
 from tests.faults.test_faults import until
 
@@ -63,16 +64,16 @@ def root(tmp_path, monkeypatch):
     return root
 
 
-@pytest.mark.parametrize("crew", ["processes", "dask"])
-def test_a_point_that_ends_its_process_politely_fails_alone(root, crew):
+@pytest.mark.parametrize("where", ["processes", "dask"])
+def test_a_point_that_ends_its_process_politely_fails_alone(root, where):
     """With what it raised, once; and the points after it run."""
     jobs = sweeps.jobs(root, "leaving", root / "out", way="0:9")
-    tally = take_stock(jobs)
+    tally = plan(jobs)
     sweeping.writable(root / "out")
-    each = jobs[0].chapter
-    hires = {"processes": lambda most: sweeping.processes(1)}
-    hires["dask"] = lambda most: sweeping.cluster("local:1", each, root / "out", wait=120)
-    run(tally, hires[crew], batch=2)
+    each = jobs[0].target
+    ways = {"processes": lambda most: sweeping.processes(1)}
+    ways["dask"] = lambda most: dask_workers("local:1", each, root / "out", wait=120)
+    run(tally, ways[where], batch=2)
     assert tally.halted is None and tally.ran == 3
     assert [o.error for o in sorted(tally.failed, key=lambda o: o.job.values["way"])] == WAYS
     assert "raise ways[way]" in (tally.failed[0].folder / "traceback.txt").read_text()

@@ -38,3 +38,10 @@ def test_every_link_leads_to_one_place():
 
 def test_equations_say_what_they_are():
     assert {row[-1] for row in rows("Equations")} == {"definition", "derived"}
+
+
+def test_labels_are_words():
+    """The paper's number of an equation is in this table alone: its versions number them differently."""
+    labels = {label for text in SOURCES.values() for label in re.findall(r"\beq-[\w-]+", text)}
+    assert len(labels) > 60
+    assert {label for label in labels if re.fullmatch(r"eq-\d+", label)} == set()

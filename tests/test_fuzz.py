@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import hierlib as hl
 from hierlib.book.cli import app
 from hierlib.book.runs import grid
-from hierlib.book.runs.params import BadRequest, parse_parameters
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import parse_parameters
 from hierlib.book.runs.run import Outcome
 from hierlib.experiments import curves
 from hierlib.theory import meanfield

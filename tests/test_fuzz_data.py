@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hierlib._netcdf import same, write
 from hierlib.book.page.results import plain
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.join import Part, join
-from hierlib.book.runs.params import BadRequest
 from tests.fuzz import many, only
 
 INPUTS = {"files": 300, "joins": 350, "json": 150}

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from hierlib import _paths, _seeds, book
 from hierlib.book.cli import app
-from hierlib.book.runs.params import BadRequest, resolve
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import resolve
 from hierlib.book.runs.places import in_place
 from hierlib.book.runs.run import Outcome
-from hierlib.book.runs.targets import target
+from hierlib.book.runs.targets import find_target
 from hierlib.networks.fit import Schedule, _generator
 from tests import fuzz, sweeps, tiny
 from tests.fuzz import only
@@ -73,7 +74,7 @@ def root(tmp_path_factory):
 def test_places(root, folder, name, text):
     """What is taken leads, from where the chapter runs, to what it led to from where it was typed."""
     os.chdir(root / folder)
-    two = target(root, "two")
+    two = find_target(root, "two")
     with only(BadRequest):
         found = in_place(two, {name: text})[name]
         with contextlib.suppress(BadRequest):  # a text of two lines, say
@@ -140,4 +141,4 @@ def test_seeds(root, text, stream, number):
         first, again = (torch.rand(2, generator=_generator("cpu", seed, number % 2**20, stream)) for _ in range(2))
         assert torch.equal(first, again)
     with only(BadRequest):
-        assert resolve(target(root, "noise").parameters, {"seed": text})["seed"] == int(text)
+        assert resolve(find_target(root, "noise").parameters, {"seed": text})["seed"] == int(text)

@@ -41,7 +41,7 @@ def line(label="a line"):
 
 
 def test_a_figure_is_inline_svg_in_the_ink_of_the_page(glued):
-    glue.figure(line(), "fig-a", alt='A line; "x" < 1 at its left end.')
+    glue.show("fig-a", glue.Drawing(line(), 'A line; "x" < 1 at its left end.'))
     page = glued["fig-a"]["text/html"]
     assert page.startswith("<svg") and 'role="img"' in page
     assert 'aria-label="A line; &quot;x&quot; &lt; 1 at its left end."' in page
@@ -66,7 +66,7 @@ def test_the_same_figure_is_the_same_file():
 @pytest.mark.parametrize("alt", ["", "fig-a", "_images/a-picture-of-it.png", "short text"])
 def test_a_figure_without_words_is_refused(glued, alt):
     with pytest.raises(ValueError, match="alt must say in a sentence"):
-        glue.figure(line(), "fig-a", alt=alt)
+        glue.show("fig-a", glue.Drawing(line(), alt))
 
 
 def test_a_key_is_used_once_in_a_chapter(glued):
@@ -183,7 +183,7 @@ def test_equations(glued):
 
 
 def test_a_live_figure_brings_its_still_twin(glued):
-    glue.html("fig-a", '<div class="live-stage"></div>', alt=ALT, static=line())
+    glue.show("fig-a", glue.Drawing(line(), ALT, '<div class="live-stage"></div>'))
     page = glued["fig-a"]["text/html"]
     assert page.index("live-stage") < page.index("live-still") < page.index("<svg")
     assert 'id="fig-a-still-' in page

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hierlib.book.runs import grid
-from hierlib.book.runs.params import BadRequest, parse_parameters
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import parse_parameters
 from tests.tiny import PARAMETERS
 
 TINY = parse_parameters(PARAMETERS + 'on: bool = True  # switch\nname: str = "a"  # word\nbig: int = 0  # any\n')

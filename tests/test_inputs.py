@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hierlib.book.runs import inputs as named
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.inputs import Inputs
 from hierlib.book.runs.key import inputs_of
-from hierlib.book.runs.params import BadRequest, describe, parse_parameters
+from hierlib.book.runs.params import describe, parse_parameters
 from hierlib.book.runs.run import execute, prepare
 from tests import sweeps, tiny
 
@@ -212,10 +213,10 @@ def test_a_run_says_what_it_read_and_none_is_filed_under_other_files(root):
 def test_a_folder_of_a_run_of_these_parameters_is_renewed_and_no_other(root):
     (root / "book" / "quantities.py").write_text(COUNT)
     from hierlib.book.runs.run import jobs_of
-    from hierlib.book.runs.targets import target
+    from hierlib.book.runs.targets import find_target
 
     def job(files):
-        return jobs_of(target(root, "count"), [{"files": str(files)}], root, root / "out")[0]
+        return jobs_of(find_target(root, "count"), [{"files": str(files)}], root, root / "out")[0]
 
     data = root / "book" / "data"
     for n in (4, 5):

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from hierlib import _paths, book
-from hierlib.book.runs.params import BadRequest, resolve
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import resolve
 from hierlib.book.runs.places import axes_in_place, in_place
-from hierlib.book.runs.targets import target
+from hierlib.book.runs.targets import find_target
 from tests import sweeps, tiny
 
 PARAMETERS = """\
@@ -74,10 +75,10 @@ def root(tmp_path, monkeypatch):
 def test_from_where_the_command_is_given(root, tmp_path, monkeypatch, where, given, wanted):
     places = {"away": str(tmp_path / "away"), "home": str(tmp_path / "home")}
     monkeypatch.chdir(root / where)
-    found = in_place(target(root, "two"), {k: v.format(**places) for k, v in given.items()})
+    found = in_place(find_target(root, "two"), {k: v.format(**places) for k, v in given.items()})
     assert found == {k: v.format(**places) for k, v in wanted.items()}
     if "keep" not in given and "other" not in given:
-        names = resolve(target(root, "two").parameters, found)["images"]
+        names = resolve(find_target(root, "two").parameters, found)["images"]
         assert (root / "book" / names).exists(), "the chapter, which runs in book/, finds it"
 
 
@@ -105,12 +106,12 @@ def test_from_where_the_command_is_given(root, tmp_path, monkeypatch, where, giv
 )
 def test_refused_with_where_it_was_looked_for(root, given, why):
     with pytest.raises(BadRequest, match=rf"(?s)^{next(iter(given))}: .*{why}"):
-        in_place(target(root, "two"), given)
+        in_place(find_target(root, "two"), given)
 
 
 def test_a_quantity_runs_anywhere(root, tmp_path):
-    assert in_place(target(root, "showing"), {"file": "n-0.bin"}) == {"file": str(root / "n-0.bin")}
-    found = axes_in_place(target(root, "showing"), {"file": ["n-0.bin", "../away/val/a"]})
+    assert in_place(find_target(root, "showing"), {"file": "n-0.bin"}) == {"file": str(root / "n-0.bin")}
+    found = axes_in_place(find_target(root, "showing"), {"file": ["n-0.bin", "../away/val/a"]})
     assert found == {"file": [str(root / "n-0.bin"), str(tmp_path / "away/val/a")]}
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from bs4 import BeautifulSoup
 
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.site import pdf
 
 from . import browser as b

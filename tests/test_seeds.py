@@ -7,7 +7,8 @@ import torch
 
 from hierlib import _seeds, book
 from hierlib.book.runs.checkout import find_checkout
-from hierlib.book.runs.params import BadRequest, resolve
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import resolve
 from hierlib.book.runs.targets import targets
 from hierlib.images.data import LabelledImages
 from hierlib.networks.classifier import Training

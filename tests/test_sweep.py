@@ -15,10 +15,10 @@ from hierlib._provenance import versions
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import report
 from hierlib.book.runs import sweep as sweeping
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.run import execute, finished, prepare
-from hierlib.book.runs.sweep import run, take_stock
-from hierlib.book.runs.targets import FILES, quantities, target
+from hierlib.book.runs.sweep import plan, run
+from hierlib.book.runs.targets import FILES, find_target, quantities
 from tests import sweeps
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ def test_one_point_by_run(root, call):
 
 def test_missing_points_are_nan(root):
     jobs = sweeps.jobs(root, "noise", root / "out", a="1:3", seed="0:3")
-    run(take_stock([jobs[0], jobs[5]]), sweeps.here)
+    run(plan([jobs[0], jobs[5]]), sweeps.here)
     data = collecting.collect(root / "out").data
     assert np.isfinite(data["total"].values).tolist() == [[True, False], [False, True]]
     assert data["n"].dtype == float and data.sizes["seed"] == 2
@@ -101,7 +101,7 @@ def test_while_it_runs_it_says_what_is_done_what_has_failed_and_the_time_left(ro
     """Under a bar; where there is no terminal, by a line at times."""
     (root / "broken").touch()
     monkeypatch.setattr(report, "EVERY", 0)
-    tally, out = take_stock(sweeps.jobs(root, "fragile", root / "out", a="1:5")), io.StringIO()
+    tally, out = plan(sweeps.jobs(root, "fragile", root / "out", a="1:5")), io.StringIO()
     report.drive(Console(file=out, force_terminal=terminal, width=100), tally, sweeps.here)
     if terminal:
         assert re.search(r"4/4.* 1 failed .*0:00:\d\d.* left .*0:00:00", out.getvalue())
@@ -184,7 +184,7 @@ def test_refused_at_once_with_what_to_do(root, call, words, why):
 def test_code_that_changes_during_a_sweep_stops_it(root):
     """A worker that starts late must not file what new code gives under the old code's key."""
     first, second = sweeps.jobs(root, "noise", root / "out", a="1,2")
-    tally = take_stock([replace(first, fit="other"), second])
+    tally = plan([replace(first, fit="other"), second])
     run(tally, sweeps.here)
     assert "the code has changed" in tally.halted and tally.ran == 0 and not tally.failed
     assert not list((root / "out").glob("*"))
@@ -204,10 +204,10 @@ def test_a_full_disk_stops_the_sweep_and_marks_nothing(root, monkeypatch):
             raise OSError(28, "No space left on device")
         return write(self, data)
 
-    run(take_stock(jobs[:1]), sweeps.here)
+    run(plan(jobs[:1]), sweeps.here)
     monkeypatch.setattr("hierlib.book.runs.run.run_point", point)
     monkeypatch.setattr(Path, "write_bytes", no_room)
-    tally = take_stock(jobs)
+    tally = plan(jobs)
     run(tally, sweeps.here)
     assert "No space left" in tally.halted and len(full) == 1 and not tally.failed
     assert [p.name for p in (root / "out").iterdir()] == [jobs[0].folder.name] and finished(jobs[0])
@@ -217,7 +217,7 @@ def test_a_folder_that_goes_away_stops_the_sweep(root):
     """Unmounted, removed, or no longer to be written to: that is no fault of the points."""
     jobs = sweeps.jobs(root, "noise", root / "out", a="1:5")
     (root / "out").write_text("no folder any more")
-    tally = take_stock(jobs)
+    tally = plan(jobs)
     run(tally, sweeps.here)
     assert "nothing can be written to" in tally.halted and not tally.failed and len(tally.todo) == 4
 
@@ -248,7 +248,7 @@ def test_a_kernel_is_not_interrupted_when_its_notebook_has_ended(root, monkeypat
 
     called, real = [], AsyncKernelManager._async_interrupt_kernel
     monkeypatch.setattr(AsyncKernelManager, "_async_interrupt_kernel", lambda self: called.append(1) or real(self))
-    assert execute(prepare(target(root, "light"), {"m": 4}, root / "out")).error is None and not called
+    assert execute(prepare(find_target(root, "light"), {"m": 4}, root / "out")).error is None and not called
 
 
 def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
@@ -314,7 +314,7 @@ def test_one_or_two_processes_in_any_order_resumed_or_not(tmp_path):
         jobs = sweeps.jobs(ROOT, "level-curves", tmp_path / name, **given)
         if size == 2:  # one point was there when it began
             execute(jobs[2])
-        tally = take_stock(jobs[::order])
+        tally = plan(jobs[::order])
         run(tally, lambda most, size=size: sweeping.processes(size), batch=size)
         assert tally.ran == len(jobs) - tally.there == len(jobs) - (size == 2) and not tally.failed
         ways.append(sweeps.arrays(tmp_path / name))

@@ -15,8 +15,9 @@ from hierlib.book.page.results import save
 from hierlib.book.page.stamp import Stamp
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import sweep as sweeping
-from hierlib.book.runs.run import _code_here, execute, pool
-from hierlib.book.runs.sweep import run, take_stock
+from hierlib.book.runs.pool import pool
+from hierlib.book.runs.run import _code_here, execute
+from hierlib.book.runs.sweep import plan, run
 from tests import sweeps
 
 
@@ -91,7 +92,7 @@ def test_runs_of_older_code_are_left_out_and_counted(root, call):
     path = root / "book" / "quantities.py"
     path.write_text(path.read_text().replace(") + b", ") - b"))
     _code_here.cache_clear()
-    run(take_stock(sweeps.jobs(root, "noise", root / "out", a="2")), lambda most: own_process())
+    run(plan(sweeps.jobs(root, "noise", root / "out", a="2")), lambda most: own_process())
     found = collecting.collect(root / "out")
     assert (found.runs, found.older) == (1, 2)
 
@@ -100,7 +101,7 @@ def test_runs_of_older_code_are_left_out_and_counted(root, call):
 def own_process():
     """This process has imported the older code."""
     with pool(1) as executor:
-        yield sweeping.Crew(executor, 1, ahead=1)
+        yield sweeping.Workers(executor, 1, ahead=1)
 
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ x }} `a` $b$ [c](d) |", "</td></table>"]

@@ -164,8 +164,8 @@ def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tm
 
 def test_the_full_profile_is_larger_and_can_be_drawn():
     quick, full = (train.PROFILES[name] for name in ("quick", "full"))
-    assert full["levels"] > quick["levels"] and full["steps"] > quick["steps"] and full["width"] > quick["width"]
-    training = DenoiserTraining(L=full["levels"], steps=full["steps"], width=full["width"])
-    largest = max(map(int, full["num_data"].split(",")))
-    assert set(full["keep"].split(",")) <= set(full["num_data"].split(","))
-    assert largest < training.v * data_per_class(3, 2, full["levels"]), "there are so many strings"
+    assert full.levels > quick.levels and full.steps > quick.steps and full.width > quick.width
+    training = DenoiserTraining(L=full.levels, steps=full.steps, width=full.width)
+    largest = max(map(int, full.num_data.split(",")))
+    assert set(full.keep.split(",")) <= set(full.num_data.split(","))
+    assert largest < training.v * data_per_class(3, 2, full.levels), "there are so many strings"

@@ -30,8 +30,6 @@ _HOME = {
     "path": "page.files",
     "theory": "page.style",
     "widths": "page.style",
-    "figure": "page.glue",
-    "html": "page.glue",
     "equations": "page.glue",
     "math": "page.glue",
     "number": "page.glue",

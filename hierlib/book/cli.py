@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from hierlib._locks import LeftLock, hdf5_needs_none
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 
 
 def app(argv: Sequence[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,12 +17,14 @@ from hierlib._provenance import commit
 from hierlib.book.runs import grid, report
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.checkout import chapter, chapters, find_checkout
-from hierlib.book.runs.params import BadRequest, describe, resolve
+from hierlib.book.runs.cluster import dask_workers
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import describe, resolve
 from hierlib.book.runs.places import axes_in_place, in_place
 from hierlib.book.runs.report import short
-from hierlib.book.runs.run import Outcome, clear_parts, identity, jobs_of, prepare, prune
-from hierlib.book.runs.sweep import execute_all
-from hierlib.book.runs.targets import target, targets
+from hierlib.book.runs.run import Job, Outcome, clear_parts, identity, jobs_of, prepare, prune
+from hierlib.book.runs.sweep import Workers, execute_all
+from hierlib.book.runs.targets import find_target, targets
 from hierlib.book.site.build import SiteError, build_site, zip_site
 
 commands = typer.Typer(
@@ -50,32 +53,32 @@ def build(
     timeout: Timeout = 1800,
 ) -> None:
     """Run every chapter that has changed and build the site into _build/html."""
-    out = _console()
+    console = _console()
     root = find_checkout()
     wanted = [chapter(root, slug) for slug in only] if only else list(chapters(root).values())
     todo = [prepare(each, timeout=timeout or None, force=force) for each in wanted]
-    done = _run(out, todo, jobs)
+    done = _run(console, todo, jobs)
     prune(root / "_build" / "runs", done)
     failed = [each for each in done if each.error]
     for each in failed:
-        out.print(f"\n{each.job.chapter.path.name} failed: {each.error}", markup=False)
+        console.print(f"\n{each.job.target.path.name} failed: {each.error}", markup=False)
         if each.left:
-            out.print(f"  what it left: {short(each.left, root)}", markup=False)
+            console.print(f"  what it left: {short(each.left, root)}", markup=False)
     if failed:
-        out.print(f"\n{len(failed)} of {len(done)} chapters failed; the site was not built.")
+        console.print(f"\n{len(failed)} of {len(done)} chapters failed; the site was not built.")
         raise typer.Exit(1)
     if only:
         return
     start = time.time()
     try:
-        with out.status("building the site"):
+        with console.status("building the site"):
             fresh = build_site(root, done, force=force)
     except SiteError as error:
-        out.print(f"\n{error}", markup=False)
+        console.print(f"\n{error}", markup=False)
         raise typer.Exit(1) from None
-    out.print(f"         site    {time.time() - start:6.1f} s" if fresh else "         site    unchanged")
+    console.print(f"         site    {time.time() - start:6.1f} s" if fresh else "         site    unchanged")
     index = root / "_build" / "html" / "index.html"
-    out.print(f"The book is in {short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
+    console.print(f"The book is in {short(index, root)}: open it in a browser, or `make serve`.", soft_wrap=True)
 
 
 @commands.command()
@@ -92,7 +95,7 @@ def run(
     """Run one chapter or quantity with other parameters, into a folder: the notebook, its records, its data."""
     console = _console()
     root = find_checkout()
-    each = target(root, slug)
+    each = find_target(root, slug)
     values = resolve(each.parameters, in_place(each, _pairs(parameters or [])), chapter=each.slug)
     [job] = jobs_of(each, [values], root / "results", out, timeout=timeout or None, force=force)
     [done] = _run(console, [job], 1)
@@ -141,37 +144,37 @@ def sweep(
     console = _console()
     try:
         root = find_checkout()
-        each = target(root, slug)
+        each = find_target(root, slug)
         axes = grid.grids(each.parameters, _pairs(parameters or []), grid_file, chapter=each.slug)
         axes = [axes_in_place(each, one) for one in axes]
         if jobs and cluster:
             raise BadRequest(
                 f"--jobs {jobs} counts processes here, --cluster {cluster} brings its own workers: expected one of them"
             )
-        jobs, need = jobs or CPUS, _resources(resources or [], cluster)
+        count, need = jobs or CPUS, _resources(resources or [], cluster)
         folder = sweeping.writable(out or root / "results")
         clear_parts(folder)
-        options = {"timeout": timeout or None, "fit": identity(each), "commit": commit(root)}
-        tally = sweeping.take_stock(jobs_of(each, grid.points(each.parameters, axes), folder, **options), retry=retry)
-        count = len(tally.todo)
-        total = count + tally.there + len(tally.earlier)
+        points = grid.points(each.parameters, axes)
+        todo = jobs_of(each, points, folder, timeout=timeout or None, fit=identity(each), commit=commit(root))
+        tally = sweeping.plan(todo, retry=retry)
+        total = len(tally.todo) + tally.there + len(tally.earlier)
         console.print(f"{each.slug}: {total} points, {tally.there} there already", highlight=False)
 
-        def hire(most: int):
+        def start_workers(most: int) -> AbstractContextManager[Workers]:
             if cluster is None:
-                return sweeping.processes(min(most, jobs))
-            return sweeping.cluster(cluster, each, folder, resources=need, wait=wait)
+                return sweeping.processes(min(most, count))
+            return dask_workers(cluster, each, folder, resources=need, wait=wait)
 
         seconds = None if dry_run else 0.0
         if dry_run:
-            report.estimate(console, tally, hire, jobs if cluster is None else None)
+            report.estimate(console, tally, start_workers, count if cluster is None else None)
         elif tally.todo:
-            seconds = report.drive(console, tally, hire, batch=batch)
+            seconds = report.drive(console, tally, start_workers, batch=batch)
             clear_parts(folder)  # again: workers of a killed sweep may have lived on for a moment
     except KeyboardInterrupt:
         console.print("Interrupted. What has finished is kept; the same command goes on from there.")
         raise typer.Exit(130) from None
-    if not report.tell(console, tally, folder, seconds):
+    if not report.summarise(console, tally, folder, seconds):
         raise typer.Exit(1)
 
 
@@ -203,9 +206,9 @@ def collect(
 @commands.command("list")
 def list_() -> None:
     """List the chapters and quantities and the parameters that each takes: type, default, meaning, constraint."""
-    out = _console()
+    console = _console()
     for each in targets(find_checkout()):
-        out.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
+        console.print(describe(each.parameters, each.slug) + "\n", markup=False, highlight=False, soft_wrap=True)
 
 
 @commands.command("zip")
@@ -221,36 +224,36 @@ def pdf() -> None:
     """Print the site as one PDF in dist/; needs Chromium."""
     from hierlib.book.site.pdf import make_pdf
 
-    out = _console()
+    console = _console()
     try:
         root = find_checkout()
-        with out.status("printing the book"):
+        with console.status("printing the book"):
             path = make_pdf(root, root / "dist" / f"hierarchies-{hierlib.__version__}.pdf")
     except SiteError as error:
-        out.print(f"{error}", markup=False)
+        console.print(f"{error}", markup=False)
         raise typer.Exit(1) from None
-    out.print(f"The book is in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+    console.print(f"The book is in {short(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
-def _run(out: Console, jobs, workers: int) -> list[Outcome]:
+def _run(console: Console, jobs: list[Job], workers: int) -> list[Outcome]:
     """Runs jobs with a line for each as it ends, and in a terminal how many are still to come."""
     count = 0
-    with out.status(_left(len(jobs))) as status:
+    with console.status(_left(len(jobs))) as status:
 
-        def tell(done: Outcome) -> None:
+        def show(done: Outcome) -> None:
             nonlocal count
             count += 1
             word = "FAILED" if done.error else "cached" if done.cached else "run"
             width = len(str(len(jobs)))
             seconds = " " * 8 if done.cached else f"{done.seconds:6.1f} s"
-            line = f"[{count:{width}}/{len(jobs)}]  {word:6}  {seconds}  {done.job.chapter.slug}"
-            out.print(line, markup=False, highlight=False, style="red" if done.error else None)
+            line = f"[{count:{width}}/{len(jobs)}]  {word:6}  {seconds}  {done.job.target.slug}"
+            console.print(line, markup=False, highlight=False, style="red" if done.error else None)
             status.update(_left(len(jobs) - count))
 
         try:
-            return execute_all(jobs, workers, tell)
+            return execute_all(jobs, workers, show)
         except KeyboardInterrupt:
-            out.print("Interrupted. What has finished is kept; the same command goes on from there.")
+            console.print("Interrupted. What has finished is kept; the same command goes on from there.")
             raise typer.Exit(130) from None
 
 

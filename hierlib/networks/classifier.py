@@ -38,7 +38,7 @@ class TreeCNN(nn.Module):
     def reset_parameters(self, generator: torch.Generator) -> TreeCNN:
         """Draw all weights afresh from a generator; returns the network."""
         with torch.no_grad():
-            for layer in self.layers:
+            for layer in linear_maps(self.layers):
                 layer.weight.normal_(0, math.sqrt(2 / layer.in_features), generator=generator)
                 layer.bias.zero_()
             self.readout.weight.normal_(0, 1 / self.width, generator=generator)
@@ -59,10 +59,15 @@ class TreeCNN(nn.Module):
         if leaves.ndim != 2 or leaves.shape[1] != self.s**self.L:
             raise ValueError(f"leaves: expected shape (n, {self.s**self.L}), got {tuple(leaves.shape)}")
         h, out = nn.functional.one_hot(leaves, self.v).to(self.readout.weight.dtype), []
-        for layer in self.layers:
+        for layer in linear_maps(self.layers):
             h = torch.relu(layer(h.reshape(len(h), -1, layer.in_features)))
             out.append(h)
         return out
+
+
+def linear_maps(layers: nn.ModuleList) -> list[nn.Linear]:
+    """The modules of a list of linear maps: what torch knows of its members is that they are modules."""
+    return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Training:
     data_seed: int = 1
     seed: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("grammar_seed", "data_seed", "seed"):
             checked(getattr(self, name), name)
 

@@ -14,6 +14,7 @@ from hierlib._seeds import checked, derived
 from hierlib._storage import on_cpu, read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import infer
+from hierlib.networks.classifier import linear_maps
 from hierlib.networks.fit import Report, State, optimise
 from hierlib.networks.generation import Process, process
 
@@ -61,10 +62,10 @@ class TreeUNet(nn.Module):
         if (d, v) != (self.s**self.L, self.v):
             raise ValueError(f"evidence: expected shape (n, {self.s**self.L}, {self.v}), got {tuple(evidence.shape)}")
         h = [(v * evidence - 1) / math.sqrt(v - 1)]  # nothing known is zero, certainty has length √v
-        for layer, norm in zip(self.up, self.up_norm, strict=True):
+        for layer, norm in zip(linear_maps(self.up), self.up_norm, strict=True):
             h.append(torch.relu(norm(layer(h[-1].reshape(n, -1, layer.in_features)))))
         told = h[-1]
-        for layer, norm, below in list(zip(self.down, self.down_norm, h))[::-1]:
+        for layer, norm, below in list(zip(linear_maps(self.down), self.down_norm, h))[::-1]:
             family = torch.cat([told, below.reshape(n, told.shape[1], -1)], -1)
             told = torch.relu(norm(layer(family).reshape(n, -1, self.width)))
         return evidence.clamp_min(1e-30).log() + self.readout(told)
@@ -107,7 +108,7 @@ class DenoiserTraining:
     checks: int = 24
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checked(self.seed)
 
     def grammar(self) -> Grammar:

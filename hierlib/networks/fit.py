@@ -188,7 +188,7 @@ class Schedule:
     ema: float = 0.0
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         checked(self.seed)
 
     @property

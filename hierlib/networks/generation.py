@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,9 @@ from hierlib.diffusion import ddpm, ddpm_noise, reverse_process
 from hierlib.grammar import Grammar, encode
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, MaskNoise, epsilon_evidence
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 Denoiser = Callable[[Tensor], Tensor]  # evidence (n, d, v) -> leaf marginals (n, d, v)
 
@@ -36,7 +39,10 @@ def denoiser_by_heart(training: Tensor) -> Denoiser:
 
     def denoise(evidence: Tensor) -> Tensor:
         logs = evidence.double().clamp_min(1e-300).log()
-        fits = sum(logs[:, i, training[:, i]] for i in range(training.shape[1])).softmax(-1)
+        fits = torch.zeros((), dtype=logs.dtype, device=logs.device)
+        for i in range(training.shape[1]):
+            fits = fits + logs[:, i, training[:, i]]
+        fits = fits.softmax(-1)
         strings = torch.nn.functional.one_hot(training, evidence.shape[-1]).double()
         return (fits @ strings.flatten(1)).reshape(evidence.shape).to(evidence.dtype)
 
@@ -115,12 +121,12 @@ class Diffusion:
     steps: int = 100
     name = "gaussian"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.steps < 1 or 1000 % self.steps:
             raise ValueError(f"steps: expected a divisor of 1000, got {self.steps}")
 
     @cached_property
-    def scheduler(self):
+    def scheduler(self) -> DDPMScheduler:
         """diffusers' scheduler, set to `steps` steps."""
         scheduler = ddpm()
         scheduler.set_timesteps(self.steps)

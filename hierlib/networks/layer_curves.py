@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from hierlib.experiments.curves import Interval, bootstrap, crossing, half_height, width
+from hierlib.experiments.curves import NOTHING, Interval, bootstrap, crossing, half_height, width
 
 Array = np.ndarray
 BELOW = (0.35, 0.05)  # the rule's noises before the class's half height: from, to
@@ -100,7 +100,8 @@ def order_of_layers(data: xr.Dataset, weights: str = "trained") -> Order:
         if not np.isnan(ahead[i]).any():
             cross[i] = crossing(eps[near], height[i][near, -1], height[i][near, 0])
     there = ~np.isnan(ahead).any(-1)
-    place = (np.nan,) * 3 if np.isnan(cross[there]).any() else tuple(map(float, student_interval(cross)))
+    value, lo, hi = NOTHING if np.isnan(cross[there]).any() else student_interval(cross)
+    place = (float(value), float(lo), float(hi))
     return Order(bool((below[:, 3] < 0).all() and (above[:, 2] > 0).all()), middle, below, above, place)
 
 
@@ -127,11 +128,12 @@ def half_heights(data: xr.Dataset, *, seed: int = 0) -> HalfHeights:
     curves = logits.reshape(-1, len(eps))
     curves = curves[~np.isnan(curves).any(1)]
     lo, hi = bootstrap(lambda y: half_height(eps, y, chance=0).t, curves, seed=seed)
-    middles = (
-        each_network(lambda y, c=c: half_height(eps, y, chance=c).t, values)
-        for values, c in ((logits, 0.0), (same, chance), (kept, chance))
-    )
-    return HalfHeights(*map(_scalar, middles), (float(lo), float(hi)))
+
+    def middle(values: Array, chance: float) -> Interval:
+        return _scalar(each_network(lambda y: half_height(eps, y, chance=chance).t, values))
+
+    bounds = (float(lo), float(hi))
+    return HalfHeights(middle(logits, 0.0), middle(same, chance), middle(kept, chance), bounds)
 
 
 class Falls(NamedTuple):
@@ -160,7 +162,7 @@ def followed(data: xr.Dataset, *, up_to: float = 0.7) -> Followed:
     """How far the plain cosine of layer k is from the probability that a symbol of level k - 1 is kept."""
     L, low = data.attrs["L"], data.eps.values <= up_to
     gap = cosines(data, "trained")[..., :L] - data.overlap.values[:, None, :, :L]
-    mean = student_interval(gap).value[low]
+    mean = np.asarray(student_interval(gap).value)[low]
     noise, layer = np.unravel_index(np.abs(mean).argmax(), mean.shape)
     first = int(np.abs(mean[:, 0]).argmax())
     return Followed(_magnitude(gap[:, :, noise, layer]), _magnitude(gap[:, :, first, 0]))
@@ -184,12 +186,13 @@ class Read(NamedTuple):
 def read(data: xr.Dataset) -> Read:
     """The tables of the probes, averaged over networks and grammars."""
     dims = ("grammar", "seed", "layer", "level")
-    before = (
-        student_interval(data.read_before.sel(weights=w).transpose(*dims)).value for w in ("trained", "untrained")
-    )
+
+    def mean(shares: xr.DataArray) -> Array:
+        return np.asarray(student_interval(shares.transpose(*dims).values).value)
+
+    trained, untrained = (mean(data.read_before.sel(weights=w)) for w in ("trained", "untrained"))
     strong = data.sel(weights="trained").isel(probe_eps=-1)
-    after = (student_interval(strong[f"read_{w}"].transpose(*dims)).value for w in ("own", "start"))
-    return Read(*before, *after, float(data.probe_eps.values[-1]))
+    return Read(trained, untrained, mean(strong.read_own), mean(strong.read_start), float(data.probe_eps.values[-1]))
 
 
 def each_network(statistic: Callable[[Array], float], values: Array) -> Array:

@@ -135,12 +135,12 @@ def read_levels(
             x, y = _subtrees(fit_on[layer], fresh[level])
             some = torch.randperm(len(x), generator=generator)[:rows]
             probe = fit_linear(x[some], y[some], g.num_symbols(level), ridge=ridge)
-            some = None
+            asked = torch.empty(0, dtype=torch.int64)
             for i, (j, latent) in enumerate(pairs):
                 x, y = _subtrees(seen[j][layer], latent[level])
-                if some is None:
-                    some = torch.randperm(len(x), generator=generator)[:rows]
-                found[i, k, level] = (probe(x[some]) == y[some]).double().mean()
+                if i == 0:
+                    asked = torch.randperm(len(x), generator=generator)[:rows]
+                found[i, k, level] = (probe(x[asked]) == y[asked]).double().mean()
     T = len(turns.end)
     return dict(before=found[0], own=found[1 : T + 1], start=found[T + 1 :])
 
@@ -199,8 +199,8 @@ def figure8(
         for i, each in enumerate(members):
             fresh = TreeCNN(each.g.v, each.g.s, each.g.L, each.net.width, each.g.num_classes)
             fresh.reset_parameters(torch.Generator().manual_seed(each.training.seed))
-            pair = [_one_network(net, turns, again, rows, rng) for net in (each.net, fresh)]
-            pair = xr.concat(pair, "weights").assign_coords(weights=["trained", "untrained"])
+            both = [_one_network(net, turns, again, rows, rng) for net in (each.net, fresh)]
+            pair = xr.concat(both, "weights").assign_coords(weights=["trained", "untrained"])
             nets.append(pair.assign(passes=len(each.history)).assign_coords(seed=i))
             if report is not None:
                 accuracy = float(pair.accuracy.sel(weights="trained"))

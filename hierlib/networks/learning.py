@@ -76,6 +76,7 @@ def measure(done: TrainedDenoiser, sizes: Sizes = BOOK) -> xr.Dataset:
     control = _control(replace(training, num_data=1), sizes)
     rows = [_of_network(net.marginals, g, how, data, training, sizes) for net in (done.best, done.last)]
     start = training.test_data(sizes.turned)
+    out: dict[str, tuple[tuple[str, ...], ArrayLike, dict[str, str]]]
     out = {name: (("checkpoint", *dims), torch.stack([row[name][1] for row in rows]).numpy(), about)
            for name, (dims, _, about) in rows[0].items()}  # fmt: skip
     kept = _kept(done.best.marginals, g, how, start, training.seed)
@@ -103,7 +104,9 @@ def _history(done: TrainedDenoiser, what: str) -> list[float]:
     return found + [float("nan")] * (done.training.checks - len(found))
 
 
-def _of_network(denoise: Denoiser, g: Grammar, how: Process, data: Tensor, training, sizes: Sizes) -> dict:
+def _of_network(
+    denoise: Denoiser, g: Grammar, how: Process, data: Tensor, training: DenoiserTraining, sizes: Sizes
+) -> dict:
     rng = torch.Generator().manual_seed(derived(40_000 + training.seed))
     drawn = generate(denoise, how, sizes.generated, g.d, generator=rng)
     parsed = validity(g, drawn)

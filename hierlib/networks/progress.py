@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 
@@ -22,7 +23,17 @@ class Progress:
         clock: seconds, for tests.
     """
 
-    def __init__(self, label, total, *, done=0, unit="images", file: TextIO | None = None, show=True, clock=None):
+    def __init__(
+        self,
+        label: str,
+        total: int,
+        *,
+        done: int = 0,
+        unit: str = "images",
+        file: TextIO | None = None,
+        show: bool = True,
+        clock: Callable[[], float] | None = None,
+    ):
         self.label, self.total, self.unit, self.show = label, total, unit, show
         self.file = sys.stderr if file is None else file
         self.clock = clock or time.monotonic

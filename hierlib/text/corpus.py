@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import regex as re
@@ -65,8 +66,7 @@ class Vocabulary:
 
     words: tuple[str, ...]
 
-    def __post_init__(self):
-        object.__setattr__(self, "_token", {word: i for i, word in enumerate(self.words)})
+    def __post_init__(self) -> None:
         if self.words[:2] != SPECIAL or len(self._token) != len(self.words) or len(self.words) < 4:
             raise ValueError(
                 f"words: expected {SPECIAL} and at least two words, all different, got {len(self.words)} words that "
@@ -75,6 +75,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    @cached_property
+    def _token(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
 
     @classmethod
     def of(cls, words: Iterable[str], size: int) -> Vocabulary:
@@ -195,8 +199,8 @@ class Corpus:
         held = [i % every == every - 1 for i in range(len(whole))]
         known = Vocabulary.of((w for words, out in zip(whole, held) if not out for w in words), vocabulary)
         digest = hashlib.sha256("\n".join(" ".join(words) for words in flat).encode()).hexdigest()
-        parts = [[known.encode(w) for w, out in zip(whole, held) if out == side] for side in (False, True)]
-        return cls(known, *parts, length, len(flat) - len(whole), digest)
+        shown, kept = ([known.encode(w) for w, out in zip(whole, held) if out == side] for side in (False, True))
+        return cls(known, shown, kept, length, len(flat) - len(whole), digest)
 
     def windows(self, num: int) -> tuple[Tensor, Tensor]:
         """Windows of the held-out passages, evenly spread, none overlapping another.

@@ -44,7 +44,7 @@ def over_passages(statistic: Callable, *by_passage: ArrayLike, seed: int = 0) ->
 
 def error_of(found: Interval) -> float:
     """The standard error behind a 95 % interval."""
-    return (found.hi - found.lo) / 3.92
+    return float((found.hi - found.lo) / 3.92)
 
 
 def erased_share(x0: Tensor, t: Sequence[float], *, samples: int, seeds: Sequence[int]) -> Array:

@@ -90,6 +90,7 @@ def study(
     belief, squared = calibration(denoiser, x0, t, uniform[:, :1], batch)
     kept = (y == x0[:, None]).double().mean((1, 2))
     found = dict(kept=kept, variance=variance, independent=independent, belief=belief, squared=squared)
+    packed: dict[str, tuple[str | tuple[str, ...], Array]]
     packed = {name: ("window", value.float().numpy()) for name, value in found.items()}
     packed["pairs"] = ("window", "distance"), covariance(y, x0).float().numpy()
     packed["sample"] = ("window", "run", "place"), y[:, :keep].int().numpy()

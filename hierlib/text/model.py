@@ -17,6 +17,8 @@ from hierlib.text.corpus import MASK, Vocabulary
 class Block(nn.Module):
     """Attention whose weights may depend on the distance of two words, then a layer on each word alone."""
 
+    place: Tensor
+
     def __init__(self, width: int, heads: int, length: int):
         super().__init__()
         self.heads, self.length = heads, length
@@ -51,7 +53,7 @@ class Size:
     heads: int = 4
     blocks: int = 4
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, least in (("vocabulary", 4), ("length", 2), ("width", 1), ("heads", 1), ("blocks", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
@@ -70,11 +72,12 @@ class MaskedModel(nn.Module):
         super().__init__()
         self.size = size
         self.embedding = nn.Embedding(size.vocabulary, size.width)
-        self.blocks = nn.ModuleList(Block(size.width, size.heads, size.length) for _ in range(size.blocks))
+        blocks = [Block(size.width, size.heads, size.length) for _ in range(size.blocks)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(size.width)
         self.bias = nn.Parameter(torch.zeros(size.vocabulary))
         nn.init.normal_(self.embedding.weight, std=0.05)
-        for block in self.blocks:
+        for block in blocks:
             for layer in (block.out, block.narrow):
                 nn.init.normal_(layer.weight, std=0.02)
                 nn.init.zeros_(layer.bias)

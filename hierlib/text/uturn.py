@@ -121,7 +121,8 @@ def calibration(denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, batch
     truth = x0.repeat_interleave(samples, 0)
     belief, squared = torch.zeros(2, n * samples, dtype=torch.float64)
     for rows in torch.arange(n * samples).split(batch):
-        where = gone[rows].nonzero(as_tuple=True)
+        row, place = gone[rows].nonzero(as_tuple=True)
+        where = (row, place)
         p = denoiser(truth[rows].masked_fill(gone[rows], MASK), where).double().exp()
         finite(p, f"belief at t = {t:g}", "look at the model's weights")
         belief.index_add_(0, rows[where[0]], p.gather(1, truth[rows][where][:, None])[:, 0])

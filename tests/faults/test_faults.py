@@ -18,8 +18,9 @@ import pytest
 
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import sweep as sweeping
+from hierlib.book.runs.cluster import dask_workers
 from hierlib.book.runs.run import clear_parts, died, finished
-from hierlib.book.runs.sweep import run, take_stock
+from hierlib.book.runs.sweep import plan, run
 from tests import sweeps, tiny
 
 
@@ -70,7 +71,7 @@ def test_killed_twice_at_random_moments(root):
     now = sweeps.stamps(out)
     assert {k: now[k] for k in kept} == kept
     assert len(whole(out)) == 24 and not sweeps.leftovers(out)
-    run(take_stock(sweeps.jobs(root, "noise", root / "calm", a="1:4", seed="0:8", seconds="0.15")), sweeps.here)
+    run(plan(sweeps.jobs(root, "noise", root / "calm", a="1:4", seed="0:8", seconds="0.15")), sweeps.here)
     assert sweeps.arrays(out) == sweeps.arrays(root / "calm")
 
 
@@ -88,12 +89,12 @@ def test_a_dask_worker_killed_mid_run(root):
 
     thread = threading.Thread(target=kill)
     thread.start()
-    tally = take_stock(jobs)
+    tally = plan(jobs)
     sweeping.writable(root / "out")
-    each = jobs[0].chapter  # the workers have a GPU, as far as dask knows
-    run(tally, lambda _: sweeping.cluster("local:2", each, root / "out", resources={"GPU": 1}, wait=120))
+    each = jobs[0].target  # the workers have a GPU, as far as dask knows
+    run(tally, lambda _: dask_workers("local:2", each, root / "out", resources={"GPU": 1}, wait=120))
     thread.join()
-    assert killed and tally.crew == 2
+    assert killed and tally.workers == 2
     assert (tally.ran, tally.failed, tally.halted) == (6, [], None)
     assert all(map(finished, jobs)) and not list((root / "out").glob("*-failed"))
     assert collecting.collect(root / "out").data["square"].values.tolist() == [1, 4, 9, 16, 25, 36]
@@ -108,10 +109,10 @@ def ran(root):
 def test_a_point_that_kills_its_process_fails_alone(root, where, batch):
     """It runs a second time if others were at work, and never a third; its neighbours run once."""
     jobs = sweeps.jobs(root, "killer", root / "out", a="1:7")
-    tally, each = take_stock(jobs), jobs[0].chapter
+    tally, each = plan(jobs), jobs[0].target
     sweeping.writable(root / "out")
     size = 1 if where == "alone" else 2
-    ways = {"cluster": lambda _: sweeping.cluster("local:2", each, root / "out", wait=120)}
+    ways = {"cluster": lambda _: dask_workers("local:2", each, root / "out", wait=120)}
     run(tally, ways.get(where, lambda most: sweeping.processes(min(most, size))), batch=batch)
     assert [o.job.values["a"] for o in tally.failed] == [2] and tally.ran == 5 and tally.halted is None
     assert ran(root) == [1, size, 1, 1, 1, 1]
@@ -119,9 +120,9 @@ def test_a_point_that_kills_its_process_fails_alone(root, where, batch):
     if where != "cluster":  # there the folder of what a dead worker had begun is left to `clear_parts`
         clear_parts(root / "out")
         assert not sweeps.leftovers(root / "out")
-    again = take_stock(jobs)
+    again = plan(jobs)
     assert not again.todo and [job.values["a"] for job in again.earlier] == [2], "not run again without a request"
-    assert len(take_stock(jobs, retry=True).todo) == 1
+    assert len(plan(jobs, retry=True).todo) == 1
 
 
 FULL = """\
@@ -168,7 +169,7 @@ def test_two_sweeps_into_one_folder(root):
     ends = [tiny.finish(process) for process in both]
     assert [code for code, _ in ends] == [0, 0], ends
     assert len(whole(root / "out")) == 12 and not sweeps.leftovers(root / "out")
-    run(take_stock(sweeps.jobs(root, "noise", root / "calm", a="1:4", seed="0:4")), sweeps.here)
+    run(plan(sweeps.jobs(root, "noise", root / "calm", a="1:4", seed="0:4")), sweeps.here)
     assert sweeps.arrays(root / "out") == sweeps.arrays(root / "calm")
 
 

@@ -12,7 +12,7 @@ OF_INPUTS = [
     Guard(
         "files that parameters name",
         "hierlib/book/runs/key.py",
-        "inputs.of(chapter.parameters, values)]",
+        "inputs.of(target.parameters, values)]",
         "{}]",
         f"{NAMED}contents_and_names_count_where_a_parameter_names_them",
     ),
@@ -33,7 +33,7 @@ OF_INPUTS = [
     Guard(
         "results among the inputs",
         "hierlib/book/runs/run.py",
-        "        inputs.refuse_inside(chapter.parameters, values, where)\n",
+        "        inputs.refuse_inside(target.parameters, values, where)\n",
         "",
         f"{NAMED}results_among_the_inputs_are_refused",
     ),
@@ -132,7 +132,7 @@ OF_DATA = [
     Guard(
         "coordinates",
         JOIN,
-        "(n for n in data.variables if n not in data.sizes)",
+        "(str(n) for n in data.variables if n not in data.sizes)",
         "data.data_vars",
         f"{COLLECTED}coordinates_that_are_no_dimension_stay_coordinates",
     ),

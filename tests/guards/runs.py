@@ -2,13 +2,15 @@
 
 from tests.guards import Guard
 
-GRID, SWEEP, RUN, COLLECT = (f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "run", "collect"))
+GRID, SWEEP, DASK, RUN, COLLECT, PARAMS = (
+    f"hierlib/book/runs/{name}.py" for name in ("grid", "sweep", "cluster", "run", "collect", "params")
+)
 REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
 DECIDES = "test_an_interval_decides_by_all_of_it"
-SITE, BOOK = "hierlib/book/site/build.py", "tests/test_book_run.py::test_"
+SITE, BOOK = "hierlib/book/site/build.py", "tests/test_run.py::test_"
 LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
@@ -47,11 +49,11 @@ OF_RUNS = [
     ),
     Guard(
         "constraints of a profile's defaults",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "        values = filled(parameters, values)\n        check_constraints",
         "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
         "        values = filled(parameters, values)\n        print",
-        "tests/test_book_params.py::test_what_a_profile_sets_is_bound_like_any_value",
+        "tests/test_params.py::test_what_a_profile_sets_is_bound_like_any_value",
     ),
     Guard(
         "full outside a run",
@@ -80,11 +82,11 @@ OF_RUNS = [
     Guard(
         "checksums when resuming",
         RUN,
-        'return facts["files"] == checksums(job.folder)',
+        'return facts.get("files") == checksums(job.folder)',
         "return True",
         f"{DAMAGED}[truncated]",
     ),
-    Guard("labels when resuming", RUN, ' or facts["parameters"] != dict(job.values)', "", f"{DAMAGED}[labels]"),
+    Guard("labels when resuming", RUN, ' or facts.get("parameters") != dict(job.values)', "", f"{DAMAGED}[labels]"),
     Guard("labels when collecting", COLLECT, "    if parameters != values:", "    if False:", f"{DAMAGED}[labels]"),
     Guard(
         "the library of another checkout",
@@ -142,7 +144,7 @@ OF_RUNS = [
     Guard(
         "other code on a worker",
         RUN,
-        "        if job.fit and job.fit != identity(job.chapter):",
+        "        if job.fit and job.fit != identity(job.target):",
         "        if False:",
         f"{HERE}code_that_changes_during_a_sweep_stops_it",
     ),
@@ -170,7 +172,7 @@ OF_RUNS = [
     Guard(
         "points that died with another",
         SWEEP,
-        "suspects.append if crew.size > 1 else failed",
+        "suspects.append if workers.size > 1 else failed",
         "failed",
         f"{FAULTS}a_point_that_kills_its_process_fails_alone",
     ),
@@ -190,50 +192,50 @@ OF_RUNS = [
     ),
     Guard(
         "workers with threads",
-        SWEEP,
+        DASK,
         "    with _TURN:",
         "    with contextlib.nullcontext():",
         f"{CLUSTER}a_worker_with_threads_does_one_point_at_a_time",
     ),
     Guard(
         "workers with other disks",
-        SWEEP,
+        DASK,
         "        if not seen.exists():",
         "        if False:",
         f"{CLUSTER}a_worker_that_joins_with_another_file_system_stops_the_sweep",
     ),
     Guard(
         "versions of workers",
-        SWEEP,
+        DASK,
         "for k in mine if facts.get(k) != mine[k]]",
         "for k in mine if False]",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "threads of workers",
-        SWEEP,
+        DASK,
         "        if threads.get(address, 1) != 1:",
         "        if False:",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
-        "resources of workers", SWEEP, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
+        "resources of workers", DASK, "        if not able:", "        if False:", f"{CLUSTER}workers_that_do_not_fit"
     ),
     Guard(
         "no workers",
-        SWEEP,
+        DASK,
         "        client.wait_for_workers(1, timeout=wait)",
         "        pass",
         f"{CLUSTER}workers_that_do_not_fit",
     ),
     Guard(
         "no scheduler",
-        SWEEP,
+        DASK,
         "        except (OSError, TimeoutError, ValueError):",
         "        except KeyError:",
         f"{HERE}refused_at_once_with_what_to_do",
     ),
-    Guard("no dask", SWEEP, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
+    Guard("no dask", DASK, "    except ModuleNotFoundError:", "    except KeyError:", f"{CLUSTER}without_dask"),
     Guard(
         "folder that takes no file",
         "hierlib/book/commands.py",
@@ -272,37 +274,37 @@ OF_RUNS = [
     Guard(
         "prose is not in the key",
         "hierlib/book/runs/key.py",
-        "    root = chapter.root\n",
-        "    root = chapter.root\n    yield chapter.path.read_bytes()\n",
-        "tests/test_book_cache.py::test_prose_does_not_count",
+        "    root = target.root\n",
+        "    root = target.root\n    yield target.path.read_bytes()\n",
+        "tests/test_key.py::test_prose_does_not_count",
     ),
     Guard(
         "the library is in the key",
         "hierlib/book/runs/key.py",
         "        yield path.read_bytes()\n",
         "        pass\n",
-        "tests/test_book_cache.py::test_what_counts",
+        "tests/test_key.py::test_what_counts",
     ),
     Guard(
         "the lock is in the key",
         "hierlib/book/runs/key.py",
         'lock.read_bytes() if lock.is_file() else b""',
         'b""',
-        "tests/test_book_cache.py::test_what_counts",
+        "tests/test_key.py::test_what_counts",
     ),
     Guard(
         "a failed chapter: exit code",
         "hierlib/book/commands.py",
         "failed = [each for each in done if each.error]",
         "failed = []",
-        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+        "tests/test_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
     ),
     Guard(
         "a failed chapter: its notebook",
         RUN,
         "        part.replace(failed_folder(job))\n",
         "        pass\n",
-        "tests/test_book_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
+        "tests/test_run.py::test_a_failure_leaves_its_notebook_and_the_others_run",
     ),
     Guard(
         "one build at a time",
@@ -324,17 +326,17 @@ OF_RUNS = [
     ),
     Guard(
         "unknown parameters of a chapter",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "            if name not in parameters:\n                near",
         "            if False:\n                near",
-        "tests/test_book_cli.py::test_refused_before_anything_runs",
+        "tests/test_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "values out of range",
-        "hierlib/book/runs/params.py",
+        PARAMS,
         "            if not holds:\n",
         "            if False:\n",
-        "tests/test_book_cli.py::test_refused_before_anything_runs",
+        "tests/test_cli.py::test_refused_before_anything_runs",
     ),
     Guard(
         "the kernel's end without an interrupt",
@@ -348,10 +350,10 @@ OF_RUNS = [
         "hierlib/book/runs/key.py",
         'found |= self.whole(text[:-1]) if text.endswith(".") else set()',
         "pass",
-        "tests/test_book_cache.py::test_every_way_to_import",
+        "tests/test_key.py::test_every_way_to_import",
     ),
     *(
-        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_book_results.py::{test}")
+        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_results.py::{test}")
         for name, old, new, test in (
             ("imprecision buys no verdict", "if low <= min(lo, value - margin)", "if low <= value", DECIDES),
             ("imprecision refutes nothing", "hi < low or high < lo", "value < low or high < value", DECIDES),

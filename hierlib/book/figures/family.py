@@ -18,7 +18,7 @@ def family_html(
     points: Mapping[int, ArrayLike] | None = None,
     start: int = 0,
 ) -> str:
-    """The live figure (js/family.js) for `book.html`.
+    """The live figure (js/family.js).
 
     Args:
         x: (T,) increasing. curves: (K, T), all finite.

@@ -186,7 +186,7 @@ def layers_html(
     start: int = 0,
     axis: tuple[str, str] = ("noise", "ε"),
 ) -> str:
-    """The live figure (js/layers.js) for `book.html`: one curve a layer, a switch of weights, a slider of noise.
+    """The live figure (js/layers.js): one curve a layer, a switch of weights, a slider of noise.
 
     Args:
         eps: (T,) noises, increasing and evenly spaced, so that the slider stands under the axis: its stops.

@@ -20,7 +20,7 @@ def levels_html(
     curves: ArrayLike,
     start: int = 0,
 ) -> str:
-    """The live figure (js/level-curves.js) for `book.html`: strata above, curves below, one slider.
+    """The live figure (js/level-curves.js): strata above, curves below, one slider.
 
     Args:
         kept: per level l = 0 … L, bool (len(t), s**(L-l)): is the symbol what it was, in one run whose random

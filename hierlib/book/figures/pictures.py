@@ -27,7 +27,7 @@ def pictures_html(
     found: ArrayLike | None = None,
     start: int = 0,
 ) -> str:
-    """The live figure (js/pictures.js) for `book.html`: images on cards, a slider of inversion times.
+    """The live figure (js/pictures.js): images on cards, a slider of inversion times.
 
     Args:
         t: (T,) inversion times, increasing, the first of them 0: the starts themselves.

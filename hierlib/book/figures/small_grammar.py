@@ -18,7 +18,7 @@ _BAND, _CELL, _GAP = 0.16, 0.46, 0.05  # of a row's height: beliefs, the way bac
 
 
 def grammar_html(g: Grammar, t: ArrayLike, start: int = 0) -> str:
-    """The live figure (js/small-grammar.js) for `book.html`: data, noise and U-turns of a grammar.
+    """The live figure (js/small-grammar.js): data, noise and U-turns of a grammar.
 
     Args:
         g: a small grammar: every move of the slider is two passes over its tree, and one draw a way back.

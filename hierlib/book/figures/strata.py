@@ -22,7 +22,7 @@ def strata_html(
     class_kept: np.ndarray,
     leaves_kept: np.ndarray,
 ) -> str:
-    """The live strata (js/strata.js) of one datum, for `book.html`.
+    """The live strata (js/strata.js) of one datum.
 
     Args:
         kept: per level l = 0 … L, bool (samples, len(t), s**(L-l)): is the symbol what it was? Samples share

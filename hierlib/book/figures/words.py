@@ -34,7 +34,7 @@ def states(texts: Sequence[Sequence[str]], erased: ArrayLike) -> np.ndarray:
 
 
 def words_html(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, start: int = 0) -> str:
-    """The live figure (js/words.js) for `book.html`: a text, and a slider of the fraction that is erased.
+    """The live figure (js/words.js): a text, and a slider of the fraction that is erased.
 
     Args:
         t: (T,) fractions, increasing, the first of them 0.

@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from myst_nb import glue as _glue
 
+from hierlib.book.page.intervals import one
 from hierlib.book.page.style import ERASED, INK, PAPER
 from hierlib.experiments.curves import Interval
 
@@ -28,9 +29,10 @@ class Drawing(NamedTuple):
 
     fig: Figure
     alt: str  #: one or two sentences that say what one sees; not the caption
-    live: str = ""  #: markup of the live figure, with one element ``.live-stage`` a part; `fig` is its static twin
+    live: str = ""  #: markup of the live figure, with one element ``.live-stage`` a part (book/_assets/js/live.js)
 
 
+Shown = float | Interval | str | tuple | None  # what `numbers` takes: see there
 NONE = "none"  # a number that does not exist at the parameters of this run
 HEAVY = 300_000  # bytes of one inline SVG; above this a phone notices
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -46,7 +48,7 @@ class Bundle:
     def __init__(self, **data: str):
         self.data = data
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
         return {k.replace("_", "/"): v for k, v in self.data.items()}
 
 
@@ -56,45 +58,25 @@ def reset() -> None:
 
 
 def show(key: str, drawing: Drawing) -> None:
-    """Glues a drawing under `key`: static as `figure` does, live as `html` does."""
+    """Glues a drawing under `key` and closes its figure.
+
+    The page shows it as inline SVG whose ink is the colour of the text, so that one file serves light and dark; other
+    builders take the PNG. Of a live figure this is the twin for print, other builders and readers without scripts.
+    """
+    alt = _alt(drawing.alt, key)
+    page = svg(drawing.fig, f"{key}-still" if drawing.live else key, alt=alt)
     if drawing.live:
-        html(key, drawing.live, alt=drawing.alt, static=drawing.fig)
-    else:
-        figure(drawing.fig, key, alt=drawing.alt)
+        page = (
+            f'<div class="live" role="group" aria-label="{_html.escape(alt)}">{drawing.live}'
+            f'<div class="live-still">{page}</div></div>'
+        )
+    _paste(key, Bundle(text_html=page, image_png=_png(drawing.fig), text_plain=alt))
+    plt.close(drawing.fig)
 
 
-def figure(fig: Figure, key: str, *, alt: str) -> None:
-    """Glues a matplotlib figure under `key` and closes it.
-
-    The page shows it as inline SVG whose ink is the colour of the text, so that one file serves light and
-    dark; other builders take the PNG.
-
-    Args:
-        alt: one or two sentences that say what one sees (required; not the file name, not the caption).
-    """
-    alt = _alt(alt, key)
-    _paste(key, Bundle(text_html=svg(fig, key, alt=alt), image_png=_png(fig), text_plain=alt))
-    plt.close(fig)
-
-
-def html(key: str, markup: str, *, alt: str, static: Figure) -> None:
-    """Glues a live figure: its markup, and its static twin for print, other builders and no-script readers.
-
-    Args:
-        markup: HTML with one element ``.live-stage`` per live part (see book/_assets/js/live.js).
-        static: a matplotlib figure that shows the same at the most telling setting.
-    """
-    alt = _alt(alt, key)
-    twin = svg(static, f"{key}-still", alt=alt)
-    body = (
-        f'<div class="live" role="group" aria-label="{_html.escape(alt)}">{markup}'
-        f'<div class="live-still">{twin}</div></div>'
-    )
-    _paste(key, Bundle(text_html=body, image_png=_png(static), text_plain=alt))
-    plt.close(static)
-
-
-def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
+def number(
+    key: str, value: float | Interval | None, fmt: str = ".3g", interval: tuple[float, float] | None = None
+) -> None:
     """Glues a number for the prose, with its 95 % interval if given.
 
     The interval prints as ± when it is symmetric to the last digit shown, else as [lo, hi]; where one of its ends is
@@ -110,13 +92,12 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
         ValueError: the value is outside its interval.
     """
     if isinstance(value, Interval):
-        value, lo, hi = value
-        interval = (min(lo, value), max(hi, value))
+        value, interval = one(value)
     if value is None or not (isinstance(value, Integral) or isfinite(value)):
         return text(key, NONE)
     unit = "\N{NO-BREAK SPACE}%" if fmt.endswith("%") else ""
 
-    def shown(x, fmt: str = fmt) -> str:
+    def shown(x: float, fmt: str = fmt) -> str:
         return format(x, fmt).removesuffix("%")
 
     text_ = shown(value)
@@ -129,7 +110,7 @@ def number(key: str, value, fmt: str = ".3g", interval=None) -> None:
     _paste(key, _words((text_ + unit).replace("-", "\N{MINUS SIGN}")))  # not a hyphen, in exponents too
 
 
-def numbers(values: Mapping[str, object], fmt: str | None = None) -> None:
+def numbers(values: Mapping[str, Shown], fmt: str | None = None) -> None:
     """Glues many at once.
 
     Args:
@@ -153,7 +134,7 @@ def text(key: str, value: str) -> None:
     _paste(key, _words(value))
 
 
-def math(key: str, *sides, reorder: Mapping[str, str] | None = None) -> None:
+def math(key: str, *sides: object, reorder: Mapping[str, str] | None = None) -> None:
     """Glues a displayed equation.
 
     Args:
@@ -172,7 +153,7 @@ def equations(found: Mapping[str, object], *, reorder: Mapping[str, str] | None 
         math(key, *(sides if isinstance(sides, tuple) else (sides,)), reorder=reorder)
 
 
-def _latex(side) -> str:
+def _latex(side: object) -> str:
     if isinstance(side, str):
         return side
     import sympy
@@ -185,7 +166,7 @@ def svg(fig: Figure, key: str, *, alt: str) -> str:
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     body = buffer.getvalue()
-    viewbox = re.search(r'viewBox="([^"]+)"', body)[1]
+    viewbox = re.findall(r'viewBox="([^"]+)"', body)[0]
     width = fig.get_figwidth()
     body = body[body.index(">", body.index("<svg")) + 1 : body.rindex("</svg>")]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)

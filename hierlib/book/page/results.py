@@ -10,14 +10,20 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from hierlib._provenance import commit, versions
+from hierlib.book.page.intervals import one
 from hierlib.book.page.stamp import run_facts, run_folder
 from hierlib.experiments.curves import Interval
 
+if TYPE_CHECKING:
+    import xarray as xr
+
+Plain = dict | list | float | str | None  # what JSON holds; True, False and whole numbers are floats to a type checker
 MADE = ("chapter", "parameters", "seed", "versions", "commit", "key", "seconds")  # what `save` adds to the data
 
 
@@ -51,7 +57,7 @@ def claims(root: Path | None = None) -> dict[str, dict]:
     return found
 
 
-def record(id: str, value, interval: Sequence[float] | None = None, *, optional: bool = False) -> Record | None:
+def record(id: str, value: object, interval: Sequence[float] | None = None, *, optional: bool = False) -> Record | None:
     """Answers the row `id` of book/claims.yaml with what this run has found.
 
     Args:
@@ -69,7 +75,7 @@ def record(id: str, value, interval: Sequence[float] | None = None, *, optional:
         near = [k for k in known if set(k.split("-")) & set(str(id).split("-"))]
         raise ValueError(f"no claim {id!r} in book/claims.yaml; near it: {', '.join(near[:5]) or 'none'}")
     if isinstance(value, Interval):
-        value, interval = value.value, (min(value.lo, value.value), max(value.hi, value.value))
+        value, interval = one(value)
     if optional and not _exists(value, *(interval if interval is not None else ())):
         return None
     answer = Record(id=id, value=plain(value), interval=None)
@@ -90,7 +96,7 @@ def record(id: str, value, interval: Sequence[float] | None = None, *, optional:
     return answer
 
 
-def save(name: str, data) -> Path | None:
+def save(name: str, data: "xr.Dataset | dict") -> Path | None:
     """Keeps the numbers behind a figure, with the parameters, versions, commit and seconds that made them.
 
     Args:
@@ -121,14 +127,14 @@ def save(name: str, data) -> Path | None:
         "key": facts.get("key", ""),
         "seconds": round(time.time() - facts.get("started", time.time()), 3),
     }
-    text = None if isinstance(data, xr.Dataset) else json.dumps({**made, "data": plain(data)}, indent=1)
+    text = "" if isinstance(data, xr.Dataset) else json.dumps({**made, "data": plain(data)}, indent=1)
     if folder is None:
         return None
-    path = folder / "data" / f"{name}.{'nc' if text is None else 'json'}"
+    path = folder / "data" / f"{name}.{'nc' if isinstance(data, xr.Dataset) else 'json'}"
     path.parent.mkdir(exist_ok=True)
     if path.exists():
         raise ValueError(f"{name}: saved twice in this run")
-    if text is not None:
+    if not isinstance(data, xr.Dataset):
         return _write(path, text)
     if taken := sorted(set(MADE) & set(data.attrs)):
         raise ValueError(f"{name}: the attribute {taken[0]!r} says what made the data; call yours by another name")
@@ -146,22 +152,23 @@ def records(answers: Mapping[str, object], *, optional: bool = False) -> None:
         record(id, value, interval, optional=optional)
 
 
-def _exists(*values) -> bool:
+def _exists(*values: object) -> bool:
     return all(x is not None and (not hasattr(x, "__float__") or math.isfinite(x)) for x in values)
 
 
-def is_number(x) -> bool:
+def is_number(x: object) -> bool:
     """Whether x is a finite int or float; True and False are none."""
     return isinstance(x, int | float) and not isinstance(x, bool) and (isinstance(x, int) or math.isfinite(x))
 
 
-def plain(value):
+def plain(value: object) -> Plain:
     """Arrays, tensors and numpy scalars as Python's own numbers and lists.
 
     What is not finite, is masked or is a time is refused. The keys of a mapping become strings, as JSON has no others.
     """
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("m", "M", "V"):  # their tolist may be whole numbers
-        raise ValueError(f"expected numbers, True or False, or strings, got {value.dtype}; write it as text")
+    dtype = getattr(value, "dtype", None)
+    if getattr(dtype, "kind", "") in ("m", "M", "V"):  # their tolist may be whole numbers
+        raise ValueError(f"expected numbers, True or False, or strings, got {dtype}; write it as text")
     if isinstance(value, np.ma.MaskedArray) and value.mask.any():
         raise ValueError(f"expected numbers, got an array of which some are masked: {value!r}; leave these out")
     if hasattr(value, "tolist"):
@@ -173,7 +180,9 @@ def plain(value):
         return found
     if isinstance(value, list | tuple):
         return [plain(v) for v in value]
-    if isinstance(value, bool | str) or value is None or is_number(value):
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if isinstance(value, int | float) and is_number(value):
         return value
     raise ValueError(f"expected finite numbers, True or False, strings, or lists of them, got {value!r}")
 

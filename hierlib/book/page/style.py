@@ -2,17 +2,24 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib import font_manager
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from hierlib.experiments.curves import Interval
+
+Options = dict[str, Any]  # what matplotlib takes by name: of a type for each name
 
 INK = "#1F2328"  # text and axes: the page turns it into currentColor, so one file serves light and dark
 PAPER = "#FFFFFF"  # halos and hollow markers: becomes the page's background
@@ -28,18 +35,18 @@ _STOPS = (
     *("#7D66C1", "#8C5BB2", "#984F9F", "#A14588", "#A73B6D"),
 )
 
-THEORY = {
+THEORY: dict[str, Options] = {
     "mean field": {"linestyle": "-", "linewidth": 1.8},
     "population": {"linestyle": (0, (7, 3)), "linewidth": 1.8},
 }
-DATA = {
+DATA: dict[str, Options] = {
     "bp": {"marker": "o", "markersize": 4.5},
     "samples": {"marker": "D", "markersize": 4.5, "markerfacecolor": PAPER},
     "network": {"marker": "s", "markersize": 4.5},
     "quoted": {"marker": "*", "markersize": 9, "markerfacecolor": PAPER, "color": CHANCE},
 }
 
-_RC = {
+_RC: Options = {
     "figure.figsize": (WIDTH, 3.4),
     "figure.dpi": 100,
     "figure.constrained_layout.use": True,
@@ -87,10 +94,10 @@ def use() -> None:
     """Draws all figures from now on in the house style."""
     if _FONT.exists() and "Source Sans 3" not in font_manager.get_font_names():
         font_manager.fontManager.addfont(_FONT)
-    mpl.rcParams.update(_RC)
+    mpl.rcParams.update(mpl.RcParams(_RC))
     if not _FONT.exists():  # outside the checkout
         mpl.rcParams["font.family"] = "DejaVu Sans"
-    mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=[_STOPS[i] for i in (10, 5, 0, 7, 2)])
+    mpl.rcParams["axes.prop_cycle"] = cycler(color=[_STOPS[i] for i in (10, 5, 0, 7, 2)])
 
 
 def palette(L: int) -> list[str]:
@@ -107,13 +114,20 @@ def widths(L: int) -> np.ndarray:
     return np.linspace(1.2, 2.4, L + 1)
 
 
-def theory(ax: Axes, x: ArrayLike, y: ArrayLike, kind: str = "mean field", **kw) -> Line2D:
+def theory(ax: Axes, x: ArrayLike, y: ArrayLike, kind: str = "mean field", **kw: Any) -> Line2D:
     """Draws a theory as a line: `mean field` solid, `population` (dynamics) long dashes."""
     _known(kind, THEORY)
     return ax.plot(x, y, **{**THEORY[kind], **kw})[0]
 
 
-def data(ax: Axes, x: ArrayLike, y: ArrayLike | Interval, interval=None, kind: str = "bp", **kw):
+def data(
+    ax: Axes,
+    x: ArrayLike,
+    y: ArrayLike | Interval,
+    interval: tuple[ArrayLike, ArrayLike] | None = None,
+    kind: str = "bp",
+    **kw: Any,
+) -> ErrorbarContainer:
     """Draws measured values as points with their 95 % bars.
 
     Args:
@@ -123,7 +137,7 @@ def data(ax: Axes, x: ArrayLike, y: ArrayLike | Interval, interval=None, kind: s
     """
     _known(kind, DATA)
     if isinstance(y, Interval):
-        y, interval = y.value, y.bounds
+        interval, y = y.bounds, y.value
     bars = None if interval is None else np.abs(np.asarray(interval, float) - np.asarray(y, float))
     return ax.errorbar(x, y, yerr=bars, **{"linestyle": "none", "elinewidth": 1.0, **DATA[kind], **kw})
 
@@ -140,7 +154,7 @@ def label_lines(
     *,
     side: str = "right",
     gap: float = 1.3,
-) -> list:
+) -> list[Annotation]:
     """Names each curve at its end, in the margin; names that would touch are pushed apart.
 
     The names are in ink (level colours are too light for small text); a leader in the curve's colour
@@ -155,12 +169,12 @@ def label_lines(
     if side not in ("left", "right"):
         raise ValueError(f"side must be 'left' or 'right', got {side!r}")
     if lines is None:
-        lines = [h for h in ax.get_lines() if not h.get_label().startswith("_")]
-    labels = [h.get_label() for h in lines] if labels is None else list(labels)
+        lines = [h for h in ax.get_lines() if not str(h.get_label()).startswith("_")]
+    labels = [str(h.get_label()) for h in lines] if labels is None else list(labels)
     if len(labels) != len(lines):
         raise ValueError(f"{len(lines)} lines but {len(labels)} labels")
     ax.autoscale_view()
-    fig, sign = ax.figure, 1 if side == "right" else -1
+    fig, sign = whole(ax), 1 if side == "right" else -1
     fig.draw_without_rendering()  # settles the layout, so that display coordinates mean something
     edge = 1.0 if side == "right" else 0.0
     ends = [_end(ax, h, side) for h in lines]
@@ -170,12 +184,20 @@ def label_lines(
     texts = []
     for line, label, (x, y), top in zip(lines, labels, ends, tops):
         far = edge + sign * 14 * fig.dpi / 72 / ax.bbox.width
-        style = {"color": line.get_color(), "lw": 0.9, "clip_on": False, "transform": ax.transAxes}
+        style: Options = {"color": line.get_color(), "lw": 0.9, "clip_on": False, "transform": ax.transAxes}
         ax.add_line(Line2D([x, edge, far], [y, y if x == edge else top, top], **style))
-        place = {"xytext": (sign * 17, 0), "textcoords": "offset points", "annotation_clip": False}
+        place: Options = {"xytext": (sign * 17, 0), "textcoords": "offset points", "annotation_clip": False}
         place |= {"ha": "left" if sign > 0 else "right", "va": "center", "fontsize": size}
         texts.append(ax.annotate(label, (edge, top), xycoords="axes fraction", **place))
     return texts
+
+
+def whole(ax: Axes) -> Figure:
+    """The figure that axes are in."""
+    fig = ax.get_figure(root=True)
+    if fig is None:
+        raise ValueError("expected axes of a figure, got some that are removed from theirs")
+    return fig
 
 
 def _end(ax: Axes, line: Line2D, side: str) -> tuple[float, float]:
@@ -225,7 +247,7 @@ def log_axis(ax: Axes, lo: float, hi: float) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def level_bar(fig: Figure, axes, L: int, label: str = "level $\\ell$"):
+def level_bar(fig: Figure, axes: Axes | Sequence[Axes], L: int, label: str = "level $\\ell$") -> Colorbar:
     """A colour bar of the levels, for a figure with more than four of them."""
     scale = mpl.cm.ScalarMappable(
         mpl.colors.BoundaryNorm(np.arange(-0.5, L + 1), L + 1), mpl.colors.ListedColormap(palette(L))
@@ -261,11 +283,12 @@ def noise_ruler(
     if chance is not None:
         ax.axhline(chance, color=CHANCE, linestyle=":", linewidth=1.2, zorder=0)
     if isinstance(half, Interval):
-        half, band = (half.value, half.bounds) if np.isfinite(half).all() else (None, None)
+        found = [float(x) for x in half]
+        half, band = (found[0], (found[1], found[2])) if np.isfinite(found).all() else (None, None)
     if band is not None:  # with an outline: to be seen in light and dark
         ax.axvspan(*band, facecolor=(colour, 0.3), edgecolor=colour, linewidth=0.6, zorder=0)
     if half is not None:
-        mark = {"marker": "v", "markersize": 7, "color": colour, "markerfacecolor": PAPER}
+        mark: Options = {"marker": "v", "markersize": 7, "color": colour, "markerfacecolor": PAPER}
         ax.plot([half], [0.025], **mark, linestyle="none", transform=ax.get_xaxis_transform(), zorder=6)
     if alpha_bar is None:
         return
@@ -293,7 +316,8 @@ def _oklab(colour: str) -> np.ndarray:
 def _hex(lab: np.ndarray) -> str:
     c = np.linalg.solve(_RGB_TO_LMS, np.linalg.solve(_LMS_TO_LAB, lab) ** 3).clip(0, 1)
     c = np.where(c <= 0.0031308, 12.92 * c, 1.055 * c ** (1 / 2.4) - 0.055)
-    return mpl.colors.to_hex(c.clip(0, 1)).upper()
+    r, g, b = map(float, c.clip(0, 1))
+    return mpl.colors.to_hex((r, g, b)).upper()
 
 
 _RGB_TO_LMS = np.array(

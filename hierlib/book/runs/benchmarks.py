@@ -1,6 +1,7 @@
 """The results of benchmarks/ for a page: where they are, what made them, and the power laws fitted to them."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -130,8 +131,9 @@ class Goal(NamedTuple):
 
     @property
     def short(self) -> float:
-        """By which factor it is missed; at most 1 if it is reached."""
-        return self.least / self.value if self.least else self.value / self.most
+        """By which factor it is missed; at most 1 if it is reached, nan if it is not measured."""
+        value = math.nan if self.value is None else self.value
+        return self.least / value if self.least else value / self.most if self.most else math.nan
 
     def __str__(self) -> str:
         if self.value is None:

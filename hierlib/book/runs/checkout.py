@@ -4,10 +4,15 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from hierlib.book.runs.params import BadRequest, Parameter, parse_parameters
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import Parameter, parse_parameters
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 
 class NoCheckout(BadRequest):
@@ -23,7 +28,7 @@ class Chapter:
     root: Path
 
     @cached_property
-    def notebook(self):
+    def notebook(self) -> "NotebookNode":
         """The source as a notebook without outputs; `metadata.source_map` has each cell's line."""
         from myst_nb.core.read import read_myst_markdown_notebook  # 0.3 s, not needed by `hierlib --help`
 
@@ -100,7 +105,7 @@ def _slug(path: Path) -> str:
     return re.sub(r"^\d+_", "", path.stem)
 
 
-def _files(toc) -> list[str]:
+def _files(toc: object) -> list[str]:
     """Every `root` and `file` entry of a table of contents, in order, however deep."""
     if isinstance(toc, list):
         return [name for entry in toc for name in _files(entry)]
@@ -112,8 +117,7 @@ def _files(toc) -> list[str]:
 
 def _is_notebook(path: Path) -> bool:
     head = re.match(r"---\n(.*?)\n---\n", path.read_text("utf-8"), re.S)
-    meta = yaml.safe_load(head[1]) if head else None
     try:
-        return meta["jupytext"]["text_representation"]["format_name"] == "myst"
+        return yaml.safe_load(head[1])["jupytext"]["text_representation"]["format_name"] == "myst" if head else False
     except (KeyError, TypeError):
         return False

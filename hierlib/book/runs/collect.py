@@ -8,8 +8,8 @@ from pathlib import Path
 import xarray as xr
 
 from hierlib._netcdf import write as write_netcdf
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.join import SECONDS, Part, join
-from hierlib.book.runs.params import BadRequest
 from hierlib.book.runs.run import checksums
 
 
@@ -40,7 +40,8 @@ def collect(folder: Path, of: str | None = None) -> Collected:
     """
     if not folder.is_dir():
         raise BadRequest(f"{folder} is no folder; name the one that a sweep has written to (--out)")
-    damaged, found = [], []
+    damaged: list[str] = []
+    found: list[_Run] = []
     for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         if path.name.endswith("-failed") or not (path / "run.json").exists():
             continue
@@ -59,9 +60,9 @@ def collect(folder: Path, of: str | None = None) -> Collected:
     newest = max(found, key=lambda run: run.facts["started"]).facts.get("code")
     now = [run for run in found if run.facts.get("code") == newest]
     runs, notes = _once(now)
-    data, more = join([run.part for run in runs])
+    data, differing = join([run.part for run in runs])
     left = sorted({name for run in runs for name in run.left})
-    notes += [*more, *([f"not in the dataset, but in the runs' folders: {', '.join(left)}"] if left else [])]
+    notes += [*differing, *([f"not in the dataset, but in the runs' folders: {', '.join(left)}"] if left else [])]
     facts = [run.facts for run in runs]
     attributes = {
         "chapter": facts[0]["chapter"],

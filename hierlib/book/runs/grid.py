@@ -4,7 +4,6 @@
 are counted in decimals, so that 0:0.3:0.1 has three values. All that is wrong with a grid is said before it runs.
 """
 
-import ast
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,17 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from hierlib.book.runs.params import (
-    PROFILE,
-    BadRequest,
-    Parameter,
-    Value,
-    check_constraints,
-    compile_constraint,
-    describe,
-    filled,
-    resolve,
-)
+from hierlib.book.runs.constraints import Value, compile_constraint
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import PROFILE, Parameter, check_constraints, describe, filled, resolve
 
 LIMIT = 200_000  # points of one sweep; each is a folder
 _FILE_LIMIT = 1_000_000  # bytes of a YAML grid
@@ -133,23 +124,19 @@ def _check(parameters: Mapping[str, Parameter], axes: Axes) -> None:
     _not_too_many(math.prod(map(len, axes.values())))
     for parameter in parameters.values():
         for constraint in parameter.constraints:
-            holds = compile_constraint(constraint, parameters)
-            about = _names(constraint)
+            read = compile_constraint(constraint)
+            about = set(read.names)
             if any(parameters[name].full is not None for name in about if name in parameters):
                 about.add(PROFILE)  # which may change their defaults
             names = [name for name in axes if name in about]
             for values in itertools.product(*(axes[name] for name in names)):
                 point = filled(parameters, dict(zip(names, values)))
                 try:
-                    good = holds(point)
+                    good = read.holds(point)
                 except (ArithmeticError, TypeError):
                     good = False
                 if not good:
                     check_constraints({parameter.name: parameter}, point)  # says it in full
-
-
-def _names(constraint: str) -> set[str]:
-    return {n.id for n in ast.walk(ast.parse(constraint, mode="eval")) if isinstance(n, ast.Name)}
 
 
 class _OncePerKey(yaml.BaseLoader):
@@ -158,7 +145,7 @@ class _OncePerKey(yaml.BaseLoader):
     What a word means is said by the parameter's type: YAML would read the range 1:30 as ninety, and 010 as eight.
     """
 
-    def construct_mapping(self, node, deep=False):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if not isinstance(key, str):
@@ -189,14 +176,15 @@ def _read(file: Path) -> list[dict]:
     return every
 
 
-def _values(parameter: Parameter, value) -> list[Value]:
+def _values(parameter: Parameter, value: object) -> list[Value]:
     """Of a YAML file: as on the command line, but that a text is one value, whatever commas it has."""
     items = value if isinstance(value, list) else [value]
     if not items:
         raise BadRequest(f"{parameter.name}: the list is empty; name a value, or leave the line out")
+    words = [item for item in items if isinstance(item, str)]
     for item in items:
         if not isinstance(item, str):
             raise BadRequest(f"{parameter.name}: expected {parameter.type}s, got a {type(item).__name__}")
     if parameter.type == "str":
-        return _distinct(parameter, [parameter.check(item) for item in items])
-    return axis(parameter, ",".join(items))
+        return _distinct(parameter, [parameter.check(word) for word in words])
+    return axis(parameter, ",".join(words))

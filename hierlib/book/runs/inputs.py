@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
-from hierlib.book.runs.params import BadRequest, Parameter
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import Parameter
 
 LIMIT = 2_000_000  # files that one parameter may name
 KEPT = "_build/inputs.json"
@@ -61,7 +62,7 @@ class Inputs:
 
     def of_code(self, texts: Iterable[str]) -> dict[str, dict]:
         """The same of the strings of a code that are paths or patterns with a folder, or folders by a relative path."""
-        found = {}
+        found: dict[str, dict] = {}
         for text in sorted(set(texts)):
             parts = [part for part in text.split("/") if part not in ("", ".")]
             if not parts or glob.has_magic(parts[0]) or not text.isprintable():

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from hierlib.book.page.results import MADE
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.labels import KINDS, ULPS, Axis, kind, promoted
-from hierlib.book.runs.params import BadRequest
 
 CELLS = 2 * 10**8  # numbers of one variable; 1.6 GB
 SECONDS = "seconds"  # how long a run took
@@ -59,7 +59,11 @@ def join(parts: Sequence[Part]) -> tuple[xr.Dataset, list[str]]:
     table = _Table({name: {x: i for i, x in enumerate(xs)} for name, xs in swept.items()}, axes, parts, notes)
     variables = {name: table.fill(name, variable) for name, variable in found.items()}
     labels = {
-        d: (d, axis.labels, _common(d, [each.attrs for each in seen[d].values()], notes))
+        d: (
+            d,
+            axis.labels,
+            _common(d, [each.attrs for each in seen[d].values() if isinstance(each, xr.Variable)], notes),
+        )
         for d, axis in axes.items()
         if axis.labels is not None
     }
@@ -74,7 +78,8 @@ def _dimensions(parts: Sequence[Part]) -> dict[str, dict[tuple[str, str], xr.Var
     for part in parts:
         for stem, data in part.files.items():
             for d, size in data.sizes.items():
-                found.setdefault(d, {})[part.name, stem] = data.variables.get(d, size)
+                labels = data.variables.get(d)
+                found.setdefault(str(d), {})[part.name, stem] = size if labels is None else labels
     return found
 
 
@@ -93,7 +98,7 @@ def _variables(parts: Sequence[Part], taken: set[str], notes: list[str]) -> dict
 
     for part in parts:
         for stem, data in part.files.items():
-            for name in (n for n in data.variables if n not in data.sizes):
+            for name in (str(n) for n in data.variables if n not in data.sizes):
                 full = f"{stem}:{name}" if several or name in taken or name == SECONDS else name
                 if full != name and not several:
                     renamed[name] = full
@@ -156,9 +161,9 @@ def _common(name: str, attributes: Iterable[Mapping], notes: list[str]) -> dict:
     return {k: v for k, v in first.items() if k not in differ}
 
 
-def _alike(a, b) -> bool:
-    a, b = np.asarray(a), np.asarray(b)
-    return a.shape == b.shape and a.dtype.kind == b.dtype.kind and bool(np.all((a == b) | ((a != a) & (b != b))))
+def _alike(a: object, b: object) -> bool:
+    x, y = np.asarray(a), np.asarray(b)
+    return x.shape == y.shape and x.dtype.kind == y.dtype.kind and bool(np.all((x == y) | ((x != x) & (y != y))))
 
 
 class _Table:
@@ -183,14 +188,14 @@ class _Table:
                     f"{name} has the dimensions {first.dims} in {one} and {array.dims} in {run}; collect them apart"
                 )
         attributes = _common(name, [array.attrs for _, array in variable.arrays.values()], self.notes)
-        shape = [*map(len, self.places.values()), *(self.axes[d].size for d in first.dims)]
+        shape = [*map(len, self.places.values()), *(self.axes[str(d)].size for d in first.dims)]
         if math.prod(shape) > CELLS:
             raise BadRequest(f"{name} would have {math.prod(shape):,} numbers; collect fewer runs at once")
         whole = math.prod(shape) == sum(array.size for _, array in variable.arrays.values())
         arrays = [np.asarray(array.values) for _, array in variable.arrays.values() if array.size]
         table = self._blank(name, shape, arrays, whole)
         for run, (stem, array) in variable.arrays.items():
-            at = [*self.at[run], *(self.axes[d].places[run, stem] for d in first.dims)]
+            at = [*self.at[run], *(self.axes[str(d)].places[run, stem] for d in first.dims)]
             table[np.ix_(*at)] = np.asarray(array.transpose(*first.dims).values).reshape([len(i) for i in at])
         return (*self.places, *first.dims), table, attributes
 

@@ -16,30 +16,29 @@ from functools import lru_cache
 from pathlib import Path
 
 from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.inputs import Inputs
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.targets import Target
 
 FORMAT = 2  # raise it when the runner changes what a run's folder holds
 _EXECUTION_TAGS = {"parameters", "raises-exception", "skip-execution"}
 
 
-def run_key(chapter: Chapter, values: Mapping) -> str:
-    """16 hex digits that change whenever running `chapter` with these values could give something else."""
-    return run_keys(chapter)(values)
+def run_key(target: Target, values: Mapping) -> str:
+    """16 hex digits that change whenever running `target` with these values could give something else."""
+    return run_keys(target)(values)
 
 
-def run_keys(chapter: Chapter, inputs: Inputs | None = None) -> Callable[[Mapping], str]:
-    """`run_key` of one chapter as a function of the values: its code is read once, however many points there are, and
+def run_keys(target: Target, inputs: Inputs | None = None) -> Callable[[Mapping], str]:
+    """`run_key` of one target as a function of the values: its code is read once, however many points there are, and
     so are the files of each value."""
-    head, tail = (
-        f"{FORMAT} {chapter.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode(),
-        [*_code(chapter)],
-    )
-    inputs = inputs or inputs_of(chapter)
+    head = f"{FORMAT} {target.slug} python {sys.version_info[0]}.{sys.version_info[1]}".encode()
+    tail = [*_code(target)]
+    inputs = inputs or inputs_of(target)
 
     def key(values: Mapping) -> str:
         digest = hashlib.sha256()
-        given = json.dumps([dict(values), inputs.of(chapter.parameters, values)], sort_keys=True).encode()
+        given = json.dumps([dict(values), inputs.of(target.parameters, values)], sort_keys=True).encode()
         for part in (head, given, *tail):
             digest.update(len(part).to_bytes(8) + part)
         return digest.hexdigest()[:16]
@@ -47,39 +46,39 @@ def run_keys(chapter: Chapter, inputs: Inputs | None = None) -> Callable[[Mappin
     return key
 
 
-def inputs_of(chapter) -> Inputs:
-    """Finds the files that values of the chapter's or the quantity's parameters name."""
-    return Inputs(chapter.root, chapter.path.parent if isinstance(chapter, Chapter) else Path.cwd())
+def inputs_of(target: Target) -> Inputs:
+    """Finds the files that values of the target's parameters name."""
+    return Inputs(target.root, target.path.parent if isinstance(target, Chapter) else Path.cwd())
 
 
-def code_key(chapter: Chapter) -> str:
-    """16 hex digits of what the chapter's runs share: they change with the code, whatever the parameters."""
-    return run_key(chapter, {})
+def code_key(target: Target) -> str:
+    """16 hex digits of what the target's runs share: they change with the code, whatever the parameters."""
+    return run_key(target, {})
 
 
-def _code(chapter: Chapter) -> Iterable[bytes]:
-    root = chapter.root
-    for source, tags in chapter.code:
+def _code(target: Target) -> Iterable[bytes]:
+    root = target.root
+    for source, tags in target.code:
         yield json.dumps([source, sorted(_EXECUTION_TAGS.intersection(tags))]).encode()
-    code = chapter_code(chapter)
+    code = code_tree(target)
     modules = reachable(code, root)
     for path in (*modules, *named_files(code, modules, root)):
         yield path.relative_to(root).as_posix().encode()
         yield path.read_bytes()
-    own = strings(code) - {parameter.default for parameter in chapter.parameters.values()}
-    yield json.dumps(Inputs(root, chapter.path.parent).of_code(own), sort_keys=True).encode()
+    own = strings(code) - {parameter.default for parameter in target.parameters.values()}
+    yield json.dumps(Inputs(root, target.path.parent).of_code(own), sort_keys=True).encode()
     lock = root / "requirements.lock"
     yield lock.read_bytes() if lock.is_file() else b""
 
 
-def chapter_code(chapter: Chapter) -> ast.Module:
+def code_tree(target: Target) -> ast.Module:
     """All code cells as one syntax tree: what one cell imports the next ones use."""
     body: list[ast.stmt] = []
-    for line, (source, _) in zip(chapter.lines, chapter.code):
+    for line, (source, _) in zip(target.lines, target.code):
         try:
             body += ast.parse(_without_magics(source)).body
         except SyntaxError as error:
-            where = f"{chapter.path.relative_to(chapter.root).as_posix()}:{line + (error.lineno or 1) - 1}"
+            where = f"{target.path.relative_to(target.root).as_posix()}:{line + (error.lineno or 1) - 1}"
             raise BadRequest(f"{where}: {error.msg}") from None
     return ast.Module(body, [])
 
@@ -179,7 +178,7 @@ class _Imports:
         eager = {n.asname or n.name for node in tree.body if isinstance(node, ast.ImportFrom) for n in node.names}
         if not bodies or name in eager:
             return set()
-        tables = {}
+        tables: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Dict):
                 pairs = [(_text(k), _text(v)) for k, v in zip(node.keys, node.values)]
@@ -242,14 +241,14 @@ def _without_magics(source: str) -> str:
     )
 
 
-def _text(node) -> str | None:
+def _text(node: ast.AST | None) -> str | None:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
 def _chain(node: ast.Attribute) -> list[str]:
     """``a.b.c`` as ["a", "b", "c"]; nothing if it does not start at a name."""
-    parts = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+    parts, base = [node.attr], node.value
+    while isinstance(base, ast.Attribute):
+        parts.append(base.attr)
+        base = base.value
+    return [base.id, *reversed(parts)] if isinstance(base, ast.Name) else []

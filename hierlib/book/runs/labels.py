@@ -1,13 +1,14 @@
 """The labels of the runs' own dimensions, lined up: which place each label of a run has among those of all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from hierlib._netcdf import WORDS, same
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 
 KINDS = {**dict.fromkeys("iuf", "numbers"), **dict.fromkeys(WORDS, "words"), "b": "booleans", "M": "times"}
 KINDS |= {"m": "durations", "S": "bytes"}  #: what arrays hold, by numpy's letter
@@ -119,7 +120,7 @@ def kind(values: np.ndarray | xr.Variable) -> str:
     return KINDS[values.dtype.kind]
 
 
-def promoted(arrays, what: str, *also) -> np.dtype:
+def promoted(arrays: Iterable[np.ndarray | xr.Variable], what: str, *also: DTypeLike) -> np.dtype:
     """The type that holds the values of all arrays, and of types `also`, unchanged.
 
     Raises:
@@ -131,7 +132,7 @@ def promoted(arrays, what: str, *also) -> np.dtype:
         with np.errstate(invalid="ignore"):
             back = each.astype(whole).astype(each.dtype)
         if each.dtype.kind in "iu" and not (back == each).all():
-            wide = each[back != each].flat[0]
+            wide = np.asarray(each)[back != each].flat[0]
             raise BadRequest(f"{what}: {wide} does not fit in {whole} without a change")
     return whole
 

@@ -4,27 +4,23 @@ A line of that cell is ``name: type = default  # meaning, unit; constraint``. Co
 arithmetic over the chapter's parameters (``1 <= m <= v**(s-1)``) or ``name in ("quick", "full")``. A part
 ``full: value`` is the default under profile="full"; it is put in place before anything is checked or run, so that a
 chapter works with what its run says. The words ``path``, ``paths`` and ``output`` say that a text names files; see
-`hierlib.book.runs.places`. Nothing here runs code of a chapter: constraints go through a small evaluator of their own.
+`hierlib.book.runs.places`. Nothing here runs code of a chapter: see `hierlib.book.runs.constraints`.
 """
 
 import ast
 import difflib
 import io
 import math
-import operator
 import re
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-TYPES = {"int": int, "float": float, "str": str, "bool": bool}
-Value = int | float | str | bool
+from hierlib.book.runs.constraints import OUTPUT, PATH, PATHS, Value, compile_constraint, refusal
+from hierlib.book.runs.errors import BadRequest
+
+TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 PROFILE, FULL = "profile", "full"  # the parameter that may change the others' defaults, and its value that does
-PATH, PATHS, OUTPUT = "path", "paths", "output"  # what a text names: what is there, several of them, what is made
-
-
-class BadRequest(ValueError):
-    """What was asked for cannot be done; the message says why and what can be."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +64,23 @@ class Parameter:
             return self.check(text)
         raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {text!r}")
 
-    def check(self, value) -> Value:
+    def check(self, value: object) -> Value:
         """`value` itself if it has the declared type (an int will do for a float), else an error. There is one zero."""
         if self.type == "float" and type(value) is int and abs(value) <= 2**53:
             value = float(value)
         if self.type == "float" and value == 0:
             value = 0.0  # -0.0 would be a run of its own, under the same label
-        if (
-            type(value) is not TYPES[self.type]
-            or (self.type == "int" and abs(value) >= 2**63)
-            or (self.type == "float" and not math.isfinite(value))
-            or (self.type == "str" and (len(value) > 1000 or not value.isprintable()))
-        ):
-            raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {value!r}")
-        return value
+        if type(value) is TYPES[self.type]:
+            match value:
+                case bool():
+                    return value
+                case int() if abs(value) < 2**63:
+                    return value
+                case float() if math.isfinite(value):
+                    return value
+                case str() if len(value) <= 1000 and value.isprintable():
+                    return value
+        raise BadRequest(f"{self.name}: expected {_WANTED[self.type]}, got {value!r}")
 
 
 _WANTED = {
@@ -114,6 +113,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         raise wrong(getattr(error, "lineno", 1) or 1, f"the parameters cell is not Python ({error})") from None
     comments = {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
     found: dict[str, Parameter] = {}
+    lines: dict[str, int] = {}
     for node in tree.body:
         line = node.lineno
         if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value):
@@ -121,6 +121,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
         name, kind = node.target.id, ast.unparse(node.annotation)
         if name in found:
             raise wrong(line, f"{name} is declared twice")
+        lines[name] = line
         if kind not in TYPES:
             raise wrong(line, f"{name}: the type is one of {', '.join(TYPES)}, not {kind}")
         try:
@@ -129,7 +130,7 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
             raise wrong(line, f"{name}: the default must be a plain value, not {ast.unparse(node.value)}") from None
         if type(default) is not TYPES[kind]:
             raise wrong(line, f"{name}: the default {default!r} is no {kind}")
-        meaning, *rules = (part.strip() for part in comments.get(node.end_lineno, "").split(";"))
+        meaning, *rules = (part.strip() for part in comments.get(node.end_lineno or line, "").split(";"))
         if not meaning or not all(rules):
             raise wrong(line, f"{name}: the comment has an empty part" if meaning else f"{name} has no meaning")
         if kind != "str" and (word := next((word for word in (PATH, PATHS, OUTPUT) if word in rules), None)):
@@ -145,10 +146,10 @@ def parse_parameters(source: str, where: str = "parameters", first_line: int = 1
             raise BadRequest(f"{where}:{first_line}: {name} has a value for `full:`, but there is no {PROFILE}")
         for constraint in parameter.constraints:
             try:
-                compile_constraint(constraint, found)
+                if unknown := sorted(compile_constraint(constraint).names - found.keys()):
+                    raise refusal(constraint, f"an unknown name {unknown[0]!r}")
             except BadRequest as error:
-                line = next(n.lineno for n in tree.body if n.target.id == name)
-                raise wrong(line, f"{name}: {error}") from None
+                raise wrong(lines[name], f"{name}: {error}") from None
     for profile in ({}, {PROFILE: FULL}) if any(p.full is not None for p in found.values()) else ({},):
         try:
             values = filled(found, profile)
@@ -222,7 +223,7 @@ def check_constraints(parameters: Mapping[str, Parameter], values: Mapping[str, 
     for parameter in parameters.values():
         for constraint in parameter.constraints:
             try:
-                holds = compile_constraint(constraint, values)(values)
+                holds = compile_constraint(constraint).holds(values)
             except (ArithmeticError, TypeError) as error:
                 why = f"{parameter.name}: cannot check {constraint} ({error}){_used(constraint, values)}"
                 raise BadRequest(why) from None
@@ -231,96 +232,5 @@ def check_constraints(parameters: Mapping[str, Parameter], values: Mapping[str, 
 
 
 def _used(constraint: str, values: Mapping[str, Value]) -> str:
-    names = {n.id for n in ast.walk(ast.parse(constraint, mode="eval")) if isinstance(n, ast.Name)}
+    names = compile_constraint(constraint).names
     return f" for {', '.join(f'{n} = {values[n]!r}' for n in values if n in names)}"
-
-
-def _power(a, b):
-    """a**b, but never a number of more than 10^5 bits: v**(s-1) must not stop the machine."""
-    if isinstance(a, int) and isinstance(b, int) and a.bit_length() * abs(b) > 100_000:
-        raise OverflowError(f"{a}**{b} is too large")
-    return a**b
-
-
-_ARITHMETIC: dict[type, Callable] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: _power,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
-_COMPARISON: dict[type, Callable] = {
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.In: lambda a, b: a in b,
-    ast.NotIn: lambda a, b: a not in b,
-}
-
-
-def compile_constraint(text: str, names: Mapping) -> Callable[[Mapping[str, Value]], bool]:
-    """A function of the parameters' values that says whether the constraint holds.
-
-    Raises:
-        BadRequest: the text is more than comparisons of arithmetic over `names`.
-    """
-
-    def refuse(what: str):
-        return BadRequest(f"the constraint {text!r} has {what}; it may compare arithmetic over the parameters")
-
-    def number(x) -> int | float:
-        if isinstance(x, (int, float)) and not isinstance(x, bool):
-            return x
-        raise TypeError(f"{x!r} is no number")
-
-    def build(node) -> Callable:
-        match node:
-            case ast.Constant(value=int() | float() | str() as value):
-                return lambda _: value
-            case ast.Name(id=name) if name in names:
-                return lambda values: values[name]
-            case ast.Name(id=name):
-                raise refuse(f"an unknown name {name!r}")
-            case ast.Tuple(elts=items):
-                parts = [build(item) for item in items]
-                return lambda values: tuple(part(values) for part in parts)
-            case ast.UnaryOp(op=ast.Not(), operand=a):
-                inner = build(a)
-                return lambda values: not inner(values)
-            case ast.UnaryOp(op=op, operand=a) if type(op) in _ARITHMETIC:
-                f, inner = _ARITHMETIC[type(op)], build(a)
-                return lambda values: f(number(inner(values)))
-            case ast.BinOp(left=a, op=op, right=b) if type(op) in _ARITHMETIC:
-                f, left, right = _ARITHMETIC[type(op)], build(a), build(b)
-                return lambda values: f(number(left(values)), number(right(values)))
-            case ast.BoolOp(op=op, values=items):
-                parts, join = [build(item) for item in items], all if isinstance(op, ast.And) else any
-                return lambda values: join(part(values) for part in parts)
-            case ast.Compare(left=first, ops=ops, comparators=rest) if all(type(op) in _COMPARISON for op in ops):
-                if any(isinstance(op, ast.In | ast.NotIn) != isinstance(b, ast.Tuple) for op, b in zip(ops, rest)):
-                    raise refuse("`in` without a list of values, or a list without `in`")
-                parts, tests = [build(part) for part in (first, *rest)], [_COMPARISON[type(op)] for op in ops]
-
-                def compare(values):
-                    terms = [part(values) for part in parts]
-                    return all(test(a, b) for test, a, b in zip(tests, terms, terms[1:]))
-
-                return compare
-        raise refuse(f"`{ast.unparse(node)}`")
-
-    if text in (PATH, PATHS, OUTPUT):
-        return lambda _: True
-    try:
-        tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError):
-        raise refuse("a syntax error") from None
-    if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
-        raise refuse("no comparison")
-    return build(tree)

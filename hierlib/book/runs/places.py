@@ -10,12 +10,14 @@ from pathlib import Path
 
 from hierlib import _paths
 from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.constraints import OUTPUT, PATHS
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.grid import Axes
-from hierlib.book.runs.params import OUTPUT, PATHS, BadRequest, Parameter
-from hierlib.book.runs.targets import Quantity
+from hierlib.book.runs.params import Parameter
+from hierlib.book.runs.targets import Target
 
 
-def in_place(target: Chapter | Quantity, given: Mapping[str, str]) -> dict[str, str]:
+def in_place(target: Target, given: Mapping[str, str]) -> dict[str, str]:
     """What a reader has given, with its paths as the target will find them.
 
     Args:
@@ -27,7 +29,7 @@ def in_place(target: Chapter | Quantity, given: Mapping[str, str]) -> dict[str, 
     return {name: _placed(target, target.parameters.get(name), text) for name, text in given.items()}
 
 
-def axes_in_place(target: Chapter | Quantity, axes: Axes) -> Axes:
+def axes_in_place(target: Target, axes: Axes) -> Axes:
     """The same of the values of a grid, which may also come from a file."""
     named = {name: target.parameters[name] for name in axes}
     return {
@@ -36,7 +38,7 @@ def axes_in_place(target: Chapter | Quantity, axes: Axes) -> Axes:
     }
 
 
-def _placed(target: Chapter | Quantity, parameter: Parameter | None, text: str) -> str:
+def _placed(target: Target, parameter: Parameter | None, text: str) -> str:
     if parameter is None or parameter.names is None or text == parameter.default == "":
         return text
     base = target.path.parent if isinstance(target, Chapter) else None

@@ -8,9 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hierlib.book.page.stamp import RUN_DIR
 from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.targets import Quantity, Target
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 # One thread a chapter: its arrays are small, and chapters run side by side. The chapters fetch nothing.
 ENVIRONMENT = {
@@ -24,22 +29,21 @@ ENVIRONMENT = {
 }
 
 
-def run_point(chapter, values: Mapping, given: Mapping, folder: Path, timeout: int | None) -> None:
+def run_point(target: Target, values: Mapping, given: Mapping, folder: Path, timeout: int | None) -> None:
     """Fills the folder of a run; whatever the chapter or the quantity raises comes out.
 
     Args:
-        chapter: a Chapter, or a Quantity.
         values: a value for every parameter.
         given: those that differ from the defaults; papermill puts these into the notebook.
         timeout: seconds that one cell may take, None for no limit.
     """
-    if isinstance(chapter, Chapter):
-        _papermill(chapter, given, folder, timeout)
+    if isinstance(target, Chapter):
+        _papermill(target, given, folder, timeout)
     else:
-        _call(chapter, values, folder)
+        _call(target, values, folder)
 
 
-def _call(quantity, values: Mapping, folder: Path) -> None:
+def _call(quantity: Quantity, values: Mapping, folder: Path) -> None:
     import torch
 
     from hierlib.book.page.results import save
@@ -95,13 +99,13 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
     _check_ended(chapter, done)
 
 
-def _no_exit(chapter: Chapter, cell, execute_reply: Mapping) -> None:
+def _no_exit(chapter: Chapter, cell: "NotebookNode", execute_reply: Mapping) -> None:
     """exit() lets the kernel go on for as long as it happens to, and its last answers may be lost."""
     if any(each.get("source") == "ask_exit" for each in execute_reply["content"].get("payload", ())):
         raise RuntimeError(f"{_place(chapter, cell)}: the cell ends the kernel; a chapter ends with its last cell")
 
 
-def _check_ended(chapter: Chapter, done) -> None:
+def _check_ended(chapter: Chapter, done: "NotebookNode") -> None:
     """Every cell must have run to its end: papermill takes sys.exit(0) for a good end of all, and so cells are left."""
     cells = [cell for cell in done.cells if cell.cell_type == "code"]
     bad = [cell for cell in cells if not _ended(cell)]
@@ -114,13 +118,13 @@ def _check_ended(chapter: Chapter, done) -> None:
         )
 
 
-def _ended(cell) -> bool:
+def _ended(cell: "NotebookNode") -> bool:
     nothing = not cell.source.strip() or "skip-execution" in cell.metadata.get("tags", ())
     whole = cell.metadata["papermill"]["status"] == "completed" and (nothing or cell.execution_count is not None)
     return whole and all(output.output_type != "error" for output in cell.outputs)
 
 
-def _place(chapter: Chapter, cell) -> str:
+def _place(chapter: Chapter, cell: "NotebookNode") -> str:
     line = next((line for line, (source, _) in zip(chapter.lines, chapter.code) if source == cell.source), 1)
     return f"{chapter.path.relative_to(chapter.root).as_posix()}:{line}"
 

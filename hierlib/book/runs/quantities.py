@@ -30,7 +30,9 @@ device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
 
-def phase_diagram(*, v, m, s, L, draws, data, reach, seed, device) -> xr.Dataset:
+def phase_diagram(
+    *, v: int, m: int, s: int, L: int, draws: int, data: int, reach: float, seed: int, device: str
+) -> xr.Dataset:
     """The noise at which the class is lost, by exact inference and by the mean field (figure 11).
 
     Two criteria: the paper's, that the class is believed as much as a leaf before inference, and half height.
@@ -44,11 +46,12 @@ def phase_diagram(*, v, m, s, L, draws, data, reach, seed, device) -> xr.Dataset
     expected = [float(meanfield.critical_noise(v, m, s)), _last(fine, meanfield.solve(fine, v, m, s, L).p[:, -1], half)]
     steps = np.linspace(-reach, reach, 9)
     eps = np.unique(np.clip([x + steps for x in expected], 0.003, 0.997).round(5))
-    found = class_curves(None, eps, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=_generator(seed, device))
+    rng = _generator(seed, device)
+    found = class_curves(None, eps.tolist(), v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
     out = []
     for line in (meanfield.leaf_belief(eps, v), np.full_like(eps, half)):
 
-        def crossing(y, line=line):
+        def crossing(y: np.ndarray, line: np.ndarray = line) -> float:
             return curves.crossing(eps, y, line)
 
         out.append((crossing(found.mean(0).numpy()), *map(float, curves.bootstrap(crossing, found.numpy(), num=400))))
@@ -74,15 +77,19 @@ device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
 
-def level_curves(*, v, m, s, L, noise, t, draws, data, seed, device) -> xr.Dataset:
+def level_curves(
+    *, v: int, m: int, s: int, L: int, noise: str, t: float, draws: int, data: int, seed: int, device: str
+) -> xr.Dataset:
     """The probability that each level survives a U-turn of length t, by exact inference (figure 5).
 
     Returns:
         truth, its standard error over grammars (nan for one grammar) and chance, each of the levels 0 = leaves … L.
     """
-    process = {"gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}.get(noise)
-    size = {"v": v, "m": m, "s": s, "L": L, "draws": draws, "data": data, "generator": _generator(seed, device)}
-    found = _level_curves(process and process(v=v), [t], **size)
+    kinds: dict[str, type[GaussianNoise | MaskNoise | UniformNoise]]
+    kinds = {"gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}
+    process = kinds[noise](v=v) if noise in kinds else None
+    rng = _generator(seed, device)
+    found = _level_curves(process, [t], v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
     truth = found.truth[:, 0].numpy()
     error = truth.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(L + 1, np.nan)
     columns = {"truth": truth.mean(0), "standard_error": error, "chance": found.chance.mean(0).numpy()}
@@ -102,7 +109,9 @@ device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
 """
 
 
-def message_curves(*, v, m, s, L, eps, draws, data, seed, device) -> xr.Dataset:
+def message_curves(
+    *, v: int, m: int, s: int, L: int, eps: float, draws: int, data: int, seed: int, device: str
+) -> xr.Dataset:
     """Upward, downward and posterior belief in the truth at each level, by exact inference (figures 12-14).
 
     Returns:
@@ -121,7 +130,7 @@ point: int = 0  # a label; point >= 0
 """
 
 
-def empty(*, point) -> xr.Dataset:
+def empty(*, point: int) -> xr.Dataset:
     """Nothing: a sweep of it times what a sweep itself costs."""
     return xr.Dataset({"label": point})
 

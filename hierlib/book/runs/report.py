@@ -9,13 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hierlib.book.runs.checkout import Chapter
 from hierlib.book.runs.run import Job, Outcome, failed_folder
-from hierlib.book.runs.sweep import Hire, Tally, run
+from hierlib.book.runs.sweep import StartWorkers, Tally, run
 
 SHOWN = 20  # failures named on the screen; all of them have a folder
 EVERY = 30  # seconds between two lines where there is no terminal
 
 
-def drive(console: Console, tally: Tally, hire: Hire, *, batch: int = 1) -> float:
+def drive(console: Console, tally: Tally, start_workers: StartWorkers, *, batch: int = 1) -> float:
     """Runs what is to be done, under a bar with done, failed and time left; without a terminal a line at times.
 
     Returns:
@@ -30,7 +30,7 @@ def drive(console: Console, tally: Tally, hire: Hire, *, batch: int = 1) -> floa
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("", total=total, failed=0)
 
-        def tell(outcome: Outcome) -> None:
+        def show(outcome: Outcome) -> None:
             nonlocal last
             bar.update(task, advance=1, failed=len(tally.failed))
             now, done = time.monotonic(), tally.ran + len(tally.failed)
@@ -38,26 +38,27 @@ def drive(console: Console, tally: Tally, hire: Hire, *, batch: int = 1) -> floa
                 last, left = now, (now - start) / done * (total - done)
                 console.print(f"{done} of {total} done, {len(tally.failed)} failed, {spell(left)} left")
 
-        run(tally, hire, batch=batch, tell=tell)
+        run(tally, start_workers, batch=batch, on_outcome=show)
     return time.monotonic() - start
 
 
-def estimate(console: Console, tally: Tally, hire: Hire, workers: int | None) -> None:
+def estimate(console: Console, tally: Tally, start_workers: StartWorkers, workers: int | None) -> None:
     """Runs the first point, which stays, and says how long the others would take.
 
     Of a quantity it runs two in one process: the first one includes its start, the second tells of all others.
 
     Args:
-        workers: how many there would be; None if the crew tells.
+        workers: how many there would be; None if it is as many as are started.
     """
     if not tally.todo:
         console.print("Nothing is to be run.")
         return
-    count = 1 if isinstance(tally.todo[0].chapter, Chapter) else 2
-    rest, tally.todo, took = len(tally.todo[count:]), tally.todo[:count], []
-    run(tally, hire, batch=count, tell=lambda outcome: took.append(outcome.seconds))
+    count = 1 if isinstance(tally.todo[0].target, Chapter) else 2
+    took: list[float] = []
+    rest, tally.todo = len(tally.todo[count:]), tally.todo[:count]
+    run(tally, start_workers, batch=count, on_outcome=lambda outcome: took.append(outcome.seconds))
     if tally.ran:
-        workers = max(1, min(workers or tally.crew, rest))
+        workers = max(1, min(workers or tally.workers, rest))
         total = spell(took[0] - took[-1] + took[-1] * rest / workers)
         first, are = ("point", "is") if len(took) == 1 else ("two points", "are")
         others = (
@@ -70,7 +71,7 @@ def estimate(console: Console, tally: Tally, hire: Hire, workers: int | None) ->
         )
 
 
-def tell(console: Console, tally: Tally, folder: Path, seconds: float | None) -> bool:
+def summarise(console: Console, tally: Tally, folder: Path, seconds: float | None) -> bool:
     """The last lines; returns whether all is well.
 
     Args:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import hashlib
 import json
-import multiprocessing
+import math
 import os
 import re
 import shutil
@@ -18,26 +18,25 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from hierlib import _process
 from hierlib._provenance import commit, versions
-from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.key import code_key, inputs_of, run_keys
-from hierlib.book.runs.params import BadRequest, resolve
+from hierlib.book.runs.params import resolve
 from hierlib.book.runs.point import run_point
-from hierlib.book.runs.targets import Quantity
+from hierlib.book.runs.targets import Target
 
 KEEP = 6  # runs of one chapter that stay in _build/runs beside those just used
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a chapter or quantity, the value of each of its parameters, and the folder that it becomes.
+    """One run: a target, the value of each of its parameters, and the folder that it becomes.
 
     Args:
         given: the values that differ from the defaults; papermill puts these into the notebook.
@@ -48,7 +47,7 @@ class Job:
         inputs: of the parameters that name files how many, and a digest of their names and contents.
     """
 
-    chapter: Chapter | Quantity
+    target: Target
     values: Mapping
     given: Mapping
     key: str
@@ -81,7 +80,7 @@ class Outcome:
     @property
     def notebook(self) -> Path:
         """The executed notebook."""
-        return self.folder / f"{self.job.chapter.slug}.ipynb"
+        return self.folder / f"{self.job.target.slug}.ipynb"
 
     @property
     def left(self) -> Path | None:
@@ -89,36 +88,53 @@ class Outcome:
         return next((p for p in (self.notebook, self.folder / "traceback.txt") if p.exists()), None)
 
 
-def prepare(chapter: Chapter, given: Mapping | None = None, folder: Path | None = None, **options) -> Job:
-    """The job of running `chapter` with `given` parameters; raises BadRequest before anything runs.
+def prepare(
+    target: Target,
+    given: Mapping | None = None,
+    folder: Path | None = None,
+    *,
+    timeout: int | None = None,
+    force: bool = False,
+) -> Job:
+    """The job of running `target` with `given` parameters; raises BadRequest before anything runs.
 
     Args:
         folder: where to; by default _build/runs/SLUG-KEY of the checkout.
-        options: `timeout` and `force` of the Job.
+        timeout, force: of the Job.
     """
-    values = resolve(chapter.parameters, given or {}, chapter=chapter.slug)
+    values = resolve(target.parameters, given or {}, chapter=target.slug)
     folder = None if folder is None else Path(folder)
-    return jobs_of(chapter, [values], chapter.root / "_build" / "runs", folder, **options)[0]
+    return jobs_of(target, [values], target.root / "_build" / "runs", folder, timeout=timeout, force=force)[0]
 
 
 def jobs_of(
-    chapter: Chapter | Quantity, points: Iterable[Mapping], into: Path, folder: Path | None = None, **options
+    target: Target,
+    points: Iterable[Mapping],
+    into: Path,
+    folder: Path | None = None,
+    *,
+    timeout: int | None = None,
+    force: bool = False,
+    fit: str = "",
+    commit: str | None = None,
 ) -> list[Job]:
     """The jobs of many points, whose values are whole and checked, each in a folder `into`/SLUG-KEY of its own.
 
     Args:
         folder: for a single point, the folder that it becomes.
-        options: as of `prepare`.
+        timeout, force, fit, commit: of each Job.
     """
-    inputs, found, defaults = inputs_of(chapter), [], {k: p.default for k, p in chapter.parameters.items()}
-    key_of = run_keys(chapter, inputs)
+    inputs, defaults = inputs_of(target), {k: p.default for k, p in target.parameters.items()}
+    found: list[Job] = []
+    key_of = run_keys(target, inputs)
     into = Path(into).absolute()
     for values in points:
         key = key_of(values)
         given = {k: v for k, v in values.items() if v != defaults[k]}
-        where = into / f"{chapter.slug}-{key}" if folder is None else folder.absolute()
-        inputs.refuse_inside(chapter.parameters, values, where)
-        found.append(Job(chapter, values, given, key, where, **options, inputs=inputs.of(chapter.parameters, values)))
+        where = into / f"{target.slug}-{key}" if folder is None else folder.absolute()
+        inputs.refuse_inside(target.parameters, values, where)
+        files = inputs.of(target.parameters, values)
+        found.append(Job(target, values, given, key, where, timeout, force, fit, commit, files))
         _refuse_foreign(found[-1])
     return found
 
@@ -127,12 +143,11 @@ def _refuse_foreign(job: Job) -> None:
     """Nothing but a run may be replaced, and one of other parameters only by force; one of earlier code or files is out
     of date. A folder of the run's own name is a run."""
     folder = job.folder
-    if folder.name != f"{job.chapter.slug}-{job.key}" and folder.exists() and not _empty(folder):
-        try:
-            facts = json.loads((folder / "run.json").read_text("utf-8"))
-            same = (facts["chapter"], facts["parameters"]) == (job.chapter.slug, dict(job.values))
-        except (OSError, ValueError, KeyError, TypeError):
-            raise BadRequest(f"{folder} is there and holds no run; name a folder that is new or empty") from None
+    if folder.name != f"{job.target.slug}-{job.key}" and folder.exists() and not _empty(folder):
+        facts = _facts(folder)
+        if not {"chapter", "parameters"} <= facts.keys():
+            raise BadRequest(f"{folder} is there and holds no run; name a folder that is new or empty")
+        same = (facts["chapter"], facts["parameters"]) == (job.target.slug, dict(job.values))
         if not same and not job.force:
             raise BadRequest(f"{folder} holds another run; name another folder, or replace it with --force")
 
@@ -143,13 +158,22 @@ def _empty(folder: Path) -> bool:
 
 def finished(job: Job) -> bool:
     """Whether the job's folder holds this very run, whole: key, parameters and the checksum of every file are right."""
-    try:
-        facts = json.loads((job.folder / "run.json").read_text("utf-8"))
-        if facts["key"] != job.key or facts["parameters"] != dict(job.values):
-            return False
-        return facts["files"] == checksums(job.folder)
-    except (OSError, ValueError, KeyError, TypeError):
+    facts = _facts(job.folder)
+    if facts.get("key") != job.key or facts.get("parameters") != dict(job.values):
         return False
+    try:
+        return facts.get("files") == checksums(job.folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _facts(folder: Path) -> dict:
+    """What the run in a folder says of itself; nothing where there is none, or it is damaged."""
+    try:
+        facts = json.loads((folder / "run.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def execute(job: Job) -> Outcome:
@@ -161,23 +185,23 @@ def execute(job: Job) -> Outcome:
         return Outcome(job, job.folder, 0.0, cached=True)
     part = _part(job)
     try:
-        if job.fit and job.fit != identity(job.chapter):
+        if job.fit and job.fit != identity(job.target):
             raise Misfit("the code has changed since the start, or this worker has other code or versions")
         _check_inputs(job)
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         facts = {
-            "chapter": job.chapter.slug,
+            "chapter": job.target.slug,
             "parameters": dict(job.values),
             "inputs": dict(job.inputs),
             "key": job.key,
-            "code": _code_here(job.chapter),
-            "commit": commit(job.chapter.root) if job.commit is None else job.commit,
+            "code": _code_here(job.target),
+            "commit": commit(job.target.root) if job.commit is None else job.commit,
             "versions": versions(),
             "started": start,
         }
         _write(part / "run.json", facts)
-        run_point(job.chapter, job.values, job.given, part, job.timeout)
+        run_point(job.target, job.values, job.given, part, job.timeout)
         _check_inputs(job)
         facts |= {"seconds": round(time.time() - start, 3), "files": checksums(part)}
         _write(part / "run.json", facts)
@@ -201,7 +225,7 @@ def execute(job: Job) -> Outcome:
 def _check_inputs(job: Job) -> None:
     """The files that parameters name must be those of the job's key, before the run and after it."""
     try:
-        now = inputs_of(job.chapter).of(job.chapter.parameters, job.values)
+        now = inputs_of(job.target).of(job.target.parameters, job.values)
     except BadRequest as error:
         raise Misfit(str(error)) from None
     if bad := sorted(name for name in {**now, **job.inputs} if now.get(name) != job.inputs.get(name)):
@@ -251,37 +275,20 @@ def _no_room(error: BaseException, folder: Path) -> str | None:
     return None
 
 
-def identity(chapter: Chapter | Quantity) -> str:
+def identity(target: Target) -> str:
     """Of the code and the versions that a run in this process would have."""
-    return hashlib.sha256(json.dumps([_code_here(chapter), versions()]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([_code_here(target), versions()]).encode()).hexdigest()[:16]
 
 
 @lru_cache
-def _code_here(chapter: Chapter | Quantity) -> str:
+def _code_here(target: Target) -> str:
     """Once a process: it imports the code once, too."""
-    return code_key(chapter)
-
-
-@contextlib.contextmanager
-def pool(workers: int) -> Iterator[Executor]:
-    """Processes that run chapters. They start afresh (spawn: kernels hang in a forked process), and end if
-    this process does, however it ends."""
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(max(workers, 1), mp_context=context, initializer=_start_worker)
-    try:
-        yield executor
-    except BaseException:
-        processes = list(executor._processes.values())  # public only from Python 3.14 on
-        executor.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
-            process.terminate()
-        raise
-    executor.shutdown()
+    return code_key(target)
 
 
 def prune(runs: Path, used: Iterable[Outcome]) -> None:
     """Removes all but the newest few runs of each chapter, and what killed runs have left."""
-    slugs = {o.job.chapter.slug: 0 for o in used}
+    slugs = {o.job.target.slug: 0 for o in used}
     keep = {o.folder for o in used}
     for folder in sorted(runs.glob("*"), key=_age):
         match = re.fullmatch(r"(.+)-[0-9a-f]{16}(-failed)?", folder.name)
@@ -299,17 +306,6 @@ def clear_parts(runs: Path) -> None:
             shutil.rmtree(part, ignore_errors=True)
             with contextlib.suppress(OSError):  # a mark is a file
                 part.unlink()
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches all processes; the parent ends this one
-    parent = multiprocessing.parent_process()
-
-    def follow():
-        parent.join()
-        os._exit(1)  # its kernel watches this process in turn
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def _publish(part: Path, job: Job) -> None:
@@ -352,11 +348,9 @@ def _write(path: Path, facts: dict) -> None:
 
 
 def expected_seconds(job: Job) -> float:
-    """How long the chapter took last time; one that never ran may be the longest."""
-    runs = [p for p in job.folder.parent.glob(f"{job.chapter.slug}-*/run.json")]
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return json.loads(max(runs, key=lambda p: p.stat().st_mtime, default=Path()).read_text())["seconds"]
-    return float("inf")
+    """How long the target took last time; infinite if it never ran, for it may be the longest."""
+    earlier = min(job.folder.parent.glob(f"{job.target.slug}-*/run.json"), key=_age, default=None)
+    return float(_facts(earlier.parent).get("seconds", math.inf)) if earlier else math.inf
 
 
 def _summary(error: BaseException) -> str:
@@ -373,4 +367,4 @@ def _age(path: Path) -> float:
     try:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:  # removed by another build
-        return float("inf")
+        return math.inf

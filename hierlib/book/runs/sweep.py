@@ -1,4 +1,4 @@
-"""Runs the points of a sweep on any concurrent.futures.Executor: processes here, or a dask cluster.
+"""Runs the points of a sweep on any concurrent.futures.Executor: processes here, or workers of a cluster.
 
 A point is a run of `hierlib.book.runs.run`, in a folder named by its key: what is there is skipped, so a sweep that was
 stopped, however, goes on where it was. A point that has failed stays failed until a retry is asked for.
@@ -9,27 +9,28 @@ mark that a worker leaves beside the results while it is at one, so that no sche
 """
 
 import contextlib
-import logging
-import re
-import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
+from typing import ParamSpec, TypeVar
 
-import hierlib
 from hierlib import _process
-from hierlib._provenance import versions
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.point import ENVIRONMENT, environment
-from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished, identity, pool
+from hierlib.book.runs.pool import pool
+from hierlib.book.runs.run import Job, Outcome, died, execute, expected_seconds, failed_folder, finished
 
 DEAD = "its process died; was there enough memory?"
 FILES_EACH = 10  # that a process of one's own keeps open in this one
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Ended = tuple[float, bool, str | None, bool]  # of an `Outcome` the seconds, whether it is cached, error, halt
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Tally:
     earlier: list[Job] = field(default_factory=list)  #: failed before, not tried again
     halted: str | None = None  #: why the sweep was stopped
     seconds: float = 0.0  #: of all points that ran, on their workers
-    crew: int = 0  #: how many workers there were
+    workers: int = 0  #: how many workers there were
 
     def add(self, outcome: Outcome) -> None:
         """Counts a point that has ended."""
@@ -57,8 +58,8 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Crew:
-    """Workers.
+class Workers:
+    """Processes that points are handed to.
 
     Attributes:
         executor: takes tasks for them.
@@ -73,11 +74,12 @@ class Crew:
     dead: tuple[type[BaseException], ...] = (BrokenProcessPool,)
 
 
-Hire = Callable[[int], contextlib.AbstractContextManager[Crew]]
+StartWorkers = Callable[[int], contextlib.AbstractContextManager[Workers]]  # of so many at most
+OnOutcome = Callable[[Outcome], object]  # is called with each point as it ends
 
 
-def take_stock(jobs: Iterable[Job], *, retry: bool = False) -> Tally:
-    """Which points are there, which have failed before, and which are to be run."""
+def plan(jobs: Iterable[Job], *, retry: bool = False) -> Tally:
+    """Finds which points are there, which have failed before, and which are to be run."""
     tally = Tally([])
     for job in jobs:
         if finished(job):
@@ -89,76 +91,81 @@ def take_stock(jobs: Iterable[Job], *, retry: bool = False) -> Tally:
     return tally
 
 
-def run(tally: Tally, hire: Hire, *, batch: int = 1, tell: Callable[[Outcome], None] = lambda _: None) -> None:
-    """Runs what is to be done, `batch` points a task, and counts it in the tally.
-
-    Args:
-        hire: opens a crew of so many workers at most.
-        tell: hears of each point as it ends.
-    """
+def run(tally: Tally, start_workers: StartWorkers, *, batch: int = 1, on_outcome: OnOutcome = lambda _: None) -> None:
+    """Runs what is to be done, `batch` points a task, and counts it in the tally."""
     label = f"{uuid.uuid4().hex[:8]}.{_process.name()}"
 
     def note(outcome: Outcome) -> None:
         tally.add(outcome)
-        tell(outcome)
+        on_outcome(outcome)
 
     def failed(job: Job) -> None:
         _mark(job, label).unlink(missing_ok=True)
         note(died(job, DEAD))
 
-    def work(crew: Crew, tasks: Iterable[Sequence[Job]], lost: Callable[[Job], None]) -> None:
-        _work(crew, deque(tasks), label, note, lost, lambda: tally.halted is not None)
+    def work(workers: Workers, tasks: Iterable[Sequence[Job]], lost: Callable[[Job], None]) -> None:
+        _work(workers, deque(tasks), label, note, lost, lambda: tally.halted is not None)
 
-    groups, suspects = [tally.todo[i : i + batch] for i in range(0, len(tally.todo), batch)], []
+    groups = [tally.todo[i : i + batch] for i in range(0, len(tally.todo), batch)]
+    suspects: list[Job] = []
     if groups:
-        with hire(len(groups)) as crew:
-            tally.crew = crew.size
-            work(crew, groups, suspects.append if crew.size > 1 else failed)
+        with start_workers(len(groups)) as workers:
+            tally.workers = workers.size
+            work(workers, groups, suspects.append if workers.size > 1 else failed)
     for job in suspects:
         _mark(job, label).unlink(missing_ok=True)
     if suspects and tally.halted is None:
-        with hire(1) as crew:
-            work(replace(crew, ahead=1), ([job] for job in suspects), failed)
+        with start_workers(1) as workers:
+            work(replace(workers, ahead=1), ([job] for job in suspects), failed)
 
 
-def execute_all(jobs: Iterable[Job], workers: int, tell: Callable[[Outcome], None] = lambda _: None) -> list[Outcome]:
-    """Runs jobs in processes, the slowest known first; `tell` hears of each as it ends. All of them get an outcome:
-    after a halt those that were to come have its reason for their error."""
-    jobs, outcomes = list(jobs), {}
+def execute_all(jobs: Iterable[Job], workers: int, on_outcome: OnOutcome = lambda _: None) -> list[Outcome]:
+    """Runs jobs in processes, the slowest known first. All of them get an outcome: after a halt those that were to come
+    have its reason for their error."""
+    jobs = list(jobs)
+    outcomes: dict[Path, Outcome] = {}
 
     def note(outcome: Outcome) -> None:
-        tell(outcomes.setdefault(outcome.job.folder, outcome))
+        on_outcome(outcomes.setdefault(outcome.job.folder, outcome))
 
-    todo = []
+    todo: list[Job] = []
     for job in sorted(jobs, key=expected_seconds, reverse=True):
         note(execute(job)) if finished(job) and not job.force else todo.append(job)
     tally = Tally(todo)
-    run(tally, lambda most: processes(min(most, workers)), tell=note)
+    run(tally, lambda most: processes(min(most, workers)), on_outcome=note)
     for job in todo:
         if job.folder not in outcomes:
             note(Outcome(job, job.folder, 0.0, error=tally.halted, halt=True))
     return [outcomes[job.folder] for job in jobs]
 
 
-def _work(crew: Crew, pending: deque, label: str, note: Callable, lost: Callable, stop: Callable[[], bool]) -> None:
+def _work(
+    workers: Workers,
+    pending: deque[Sequence[Job]],
+    label: str,
+    note: OnOutcome,
+    lost: Callable[[Job], object],
+    stop: Callable[[], bool],
+) -> None:
     """Takes tasks off `pending` until it is empty.
 
     Args:
         label: of the marks.
-        note: hears of each point that has ended.
-        lost: hears of each point under which a process has died.
+        note: is called with each point that has ended.
+        lost: is called with each point under which a process has died.
         stop: whether no more tasks are to be begun.
     """
-    running, done = {}, SimpleQueue()
+    running: dict[Future, Sequence[Job]] = {}
+    done: SimpleQueue[Future] = SimpleQueue()
 
     def halt(task: Sequence[Job], why: str) -> None:
         note(Outcome(task[0], task[0].folder, 0.0, error=why, halt=True))
 
     while (pending and not stop()) or running:
-        while pending and not stop() and len(running) < crew.ahead and done.empty():
+        while pending and not stop() and len(running) < workers.ahead and done.empty():
             task = pending.popleft()
             try:
-                future = crew.executor.submit(execute_many, task, label)
+                future = workers.executor.submit(execute_many, task, label)
             except Exception as error:
                 halt(task, f"a task could not be given to a worker: {_in_words(error)}")
                 continue
@@ -170,35 +177,37 @@ def _work(crew: Crew, pending: deque, label: str, note: Callable, lost: Callable
         task = running.pop(future)
         if future.cancelled():
             halt(task, "the scheduler of the cluster is gone")
-        elif (error := future.exception()) is None:
+            continue
+        raised = future.exception()
+        if raised is None:
             for job, ended in zip(task, future.result()):
                 if ended is None:
                     lost(job)
                 else:
                     seconds, cached, why, stopped = ended
                     note(Outcome(job, failed_folder(job) if why else job.folder, seconds, cached, why, stopped))
-        elif isinstance(error, crew.dead):
+        elif isinstance(raised, workers.dead):
             begun = [job for job in task if _mark(job, label).exists()] or task
             for job in begun:
                 lost(job)
             if others := [job for job in task if job not in begun]:
                 pending.append(others)
-        else:  # of the crew, not of a point: a point's own is in its outcome
-            halt(task, f"a worker could not take a task: {_in_words(error)}")
+        else:  # of the workers, not of a point: a point's own is in its outcome
+            halt(task, f"a worker could not take a task: {_in_words(raised)}")
 
 
 def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip()[:300]}"
 
 
-def execute_many(task: Sequence[Job], label: str) -> list[tuple | None]:
+def execute_many(task: Sequence[Job], label: str) -> list[Ended | None]:
     """On the worker. What goes back is small: the jobs are known there.
 
     Returns:
         For each job seconds, whether it was there, what was raised, and whether all must stop; None for one that has
         been begun before, by a process that has died since or that the scheduler has given up.
     """
-    out: list[tuple | None] = []
+    out: list[Ended | None] = []
     for job in task:
         mark = _mark(job, label)
         with contextlib.suppress(OSError):
@@ -227,12 +236,12 @@ def _mark(job: Job, label: str) -> Path:
 
 
 @contextlib.contextmanager
-def processes(size: int) -> Iterator[Crew]:
+def processes(size: int) -> Iterator[Workers]:
     """Processes of this machine, one thread each."""
     with environment(ENVIRONMENT), contextlib.ExitStack() as stack:  # before they import torch
         _open_files(FILES_EACH * size)
         executor = _Apart(stack)
-        yield Crew(executor, size, ahead=size)
+        yield Workers(executor, size, ahead=size)
         executor.shutdown()
 
 
@@ -240,9 +249,11 @@ class _Apart(Executor):
     """Processes, each with an executor of its own: one that dies takes no other with it."""
 
     def __init__(self, stack: contextlib.ExitStack):
-        self._stack, self._all, self._idle = stack, [], deque()
+        self._stack = stack
+        self._all: list[Executor] = []
+        self._idle: deque[Executor] = deque()
 
-    def submit(self, fn, /, *args, **kwargs):
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """For a process that is idle, or a new one."""
         one = self._idle.pop() if self._idle else self._start()
         try:
@@ -250,9 +261,12 @@ class _Apart(Executor):
         except BrokenProcessPool:  # it died while it was idle
             one = self._start()
             future = one.submit(fn, *args, **kwargs)
-        future.add_done_callback(
-            lambda done: done.cancelled() or isinstance(done.exception(), BrokenProcessPool) or self._idle.append(one)
-        )
+
+        def is_idle(done: Future) -> None:
+            if not done.cancelled() and not isinstance(done.exception(), BrokenProcessPool):
+                self._idle.append(one)
+
+        future.add_done_callback(is_idle)
         return future
 
     def _start(self) -> Executor:
@@ -260,7 +274,7 @@ class _Apart(Executor):
         self._all.append(one)
         return one
 
-    def shutdown(self, wait=True, *, cancel_futures=False):
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """All of them at once: a process takes a while to end."""
         if self._all:
             with ThreadPoolExecutor(len(self._all)) as threads:
@@ -283,136 +297,6 @@ def _open_files(count: int) -> None:
                 f"a process may open {soft} files here, enough for --jobs {max(1, (soft - 256) // FILES_EACH)}; "
                 "ask for no more, or for more files by `ulimit -n`"
             )
-
-
-@contextlib.contextmanager
-def cluster(
-    where: str, chapter, out: Path, *, resources: dict[str, float] | None = None, wait: float = 10
-) -> Iterator[Crew]:
-    """The workers of a dask cluster, after a look at whether they can do this sweep.
-
-    Args:
-        where: the address of a scheduler, tcp://host:port, or local:N for N workers of this machine.
-        chapter: what is swept.
-        out: the folder of the results, which every worker must see.
-        resources: what a point needs of a worker, {"GPU": 1}; a local cluster's workers have it.
-        wait: seconds for the scheduler to answer, and for a first worker to come.
-
-    Raises:
-        BadRequest: no such address, no answer, no worker, or workers with other code, versions or folders.
-    """
-    local = re.fullmatch(r"local:(\d{1,4})", where)
-    if not (local and 1 <= int(local[1]) <= 512) and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://\S+:\d{1,5}", where):
-        raise BadRequest(f"--cluster {where}: expected tcp://host:port, or local:N with 1 to 512 workers")
-    try:
-        from dask.distributed import Client, LocalCluster
-        from distributed.scheduler import KilledWorker
-    except ModuleNotFoundError:
-        raise BadRequest("a cluster needs dask: pip install 'hierlib[cluster]'") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(environment(ENVIRONMENT))
-        if local:
-            options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "resources": resources}
-            try:
-                address = stack.enter_context(
-                    LocalCluster(n_workers=int(local[1]), processes=True, silence_logs=50, **options)
-                )
-            except (OSError, RuntimeError) as error:  # a TimeoutError is an OSError
-                raise BadRequest(
-                    f"--cluster {where}: its workers do not start ({error}); try fewer, or --jobs {local[1]} without it"
-                ) from None
-        else:
-            address = where
-        try:
-            client = stack.enter_context(Client(address, timeout=wait, set_as_default=False))
-        except (OSError, TimeoutError, ValueError):
-            raise BadRequest(
-                f"no scheduler answers at {where} within {wait:g} s; is it running (`dask scheduler`), and may this "
-                "machine connect to it? Without one: --cluster local:2"
-            ) from None
-        seen = out / f".seen.{_process.name()}.part"
-        stack.callback(seen.unlink, missing_ok=True)
-        seen.touch()
-        workers = _check(client, chapter, seen, resources, wait)
-        executor = _Dask(client.get_executor(pure=False, retries=0, resources=resources), seen)
-        yield Crew(executor, workers, 2 * workers + 2, (KilledWorker,))
-
-
-class _Dask(Executor):
-    """Hands tasks to the workers of a cluster, also to those that join it later."""
-
-    def __init__(self, executor: Executor, seen: Path):
-        self._executor, self._seen = executor, seen
-
-    def submit(self, fn, /, *args, **kwargs):
-        return self._executor.submit(_on_worker, self._seen, fn, *args, **kwargs)
-
-
-_TURN = threading.Lock()
-
-
-def _on_worker(seen: Path, fn: Callable, *args):
-    """A point sets the environment, the threads and the random numbers of its process: one at a time, though a worker
-    that has joined later may have several threads."""
-    with _TURN:
-        if not seen.exists():
-            return [(0.0, False, f"a worker that has joined does not see the results' folder {seen.parent}", True)]
-        return fn(*args)
-
-
-def _check(client, chapter, seen: Path, resources: dict | None, wait: float) -> int:
-    """How many workers can do the sweep; all must fit, lest a point run where it gives something else."""
-    try:
-        client.wait_for_workers(1, timeout=wait)
-    except TimeoutError:
-        raise BadRequest(
-            f"the scheduler has no worker, and none has come within {wait:g} s; start some (`dask worker ADDRESS "
-            "--nthreads 1`), or let the sweep wait for them: --wait SECONDS"
-        ) from None
-    found = client.run(worker_facts, chapter, seen, on_error="return")
-    mine, threads = worker_facts(chapter, seen), client.nthreads()
-    for address, facts in found.items():
-        if isinstance(facts, BaseException):
-            raise BadRequest(f"the worker {address} cannot run this: {type(facts).__name__}: {facts}; install {mine}")
-        wrong = [f"{k} {facts.get(k, 'unknown')} (here {mine[k]})" for k in mine if facts.get(k) != mine[k]]
-        if threads.get(address, 1) != 1:
-            wrong.append(f"{threads[address]} threads (start it with --nthreads 1)")
-        if wrong:
-            raise BadRequest(
-                f"the worker {address} does not fit: {', '.join(wrong)}.\nWorkers need the environment of this "
-                "machine (requirements.lock), the same checkout, and the results' folder under the same path"
-            )
-    if resources:
-        have = _resources(client)
-        able = [a for a, r in have.items() if all(r.get(k, 0) >= n for k, n in resources.items())]
-        if not able:
-            need = " ".join(f"{k}={n:g}" for k, n in resources.items())
-            raise BadRequest(f"no worker has {need}; start it with `dask worker … --resources {need}`")
-        return len(able)
-    return len(found)
-
-
-def worker_facts(chapter, seen: Path) -> dict[str, str]:
-    """What must be alike on every worker: versions, the code of what is swept and its library, the folder there."""
-    import dask
-    import distributed
-
-    return {
-        **versions(),
-        **{"dask": dask.__version__, "distributed": distributed.__version__},
-        "the code and lock file": identity(chapter),
-        "the library's folder": str(Path(hierlib.__file__).resolve().parent),
-        "the results' folder seen": str(seen.exists()),
-    }
-
-
-def _resources(client) -> dict[str, dict[str, float]]:
-    try:
-        info = client.scheduler_info(n_workers=-1)
-    except TypeError:  # before 2025 it told of all workers
-        info = client.scheduler_info()
-    return {address: worker.get("resources", {}) for address, worker in info["workers"].items()}
 
 
 def writable(folder: Path) -> Path:

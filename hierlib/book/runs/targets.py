@@ -1,4 +1,4 @@
-"""What can be run: the chapters of the checkout, and its quantities."""
+"""What can be run, a target: the chapters of the checkout, and its quantities."""
 
 import ast
 import importlib.util
@@ -6,10 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hierlib
-from hierlib.book.runs.checkout import Chapter, chapter, chapters
-from hierlib.book.runs.params import BadRequest, Parameter, parse_parameters
+from hierlib.book.runs import checkout
+from hierlib.book.runs.checkout import Chapter, chapters
+from hierlib.book.runs.constraints import Value
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import Parameter, parse_parameters
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 FILES = ("hierlib/book/runs/quantities.py", "book/quantities.py")  # the library's, and the checkout's own
 
@@ -22,7 +29,11 @@ class Quantity:
     path: Path
     root: Path
 
-    def __reduce__(self):  # what is cached stays here: ten thousand points travel to a cluster
+    def __reduce__(
+        self,
+    ) -> tuple[
+        type["Quantity"], tuple[str, Path, Path]
+    ]:  # what is cached stays here: ten thousand points travel to a cluster
         return Quantity, (self.slug, self.path, self.root)
 
     @property
@@ -47,12 +58,15 @@ class Quantity:
     def parameters(self) -> dict[str, Parameter]:
         """What it takes, in the order of the string that declares it."""
         where = self.path.relative_to(self.root).as_posix()
-        node = next(n for n in _tree(self.path).body if self.name.upper() in _bound(n))
-        return parse_parameters(node.value.value, where, node.lineno + 1)
+        line, text = _texts(_tree(self.path))[self.name.upper()]
+        return parse_parameters(text, where, line + 1)
 
-    def __call__(self, **values):
+    def __call__(self, **values: Value) -> "xr.Dataset":
         """One point: an xarray.Dataset."""
         return getattr(_module(self.path), self.name)(**values)
+
+
+Target = Chapter | Quantity
 
 
 def quantities(root: Path) -> dict[str, Quantity]:
@@ -67,7 +81,7 @@ def quantities(root: Path) -> dict[str, Quantity]:
     return found
 
 
-def target(root: Path, slug: str) -> Chapter | Quantity:
+def find_target(root: Path, slug: str) -> Target:
     """The quantity or else the chapter of that slug.
 
     Raises:
@@ -84,32 +98,38 @@ def target(root: Path, slug: str) -> Chapter | Quantity:
             )
         return known[slug]
     try:
-        return chapter(root, slug)
+        return checkout.chapter(root, slug)
     except BadRequest as error:
         more = "".join(f"\n  {name}" for name in known)
         raise BadRequest(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
 
 
-def targets(root: Path) -> list[Chapter | Quantity]:
+def targets(root: Path) -> list[Target]:
     """All that can be run."""
     return [*chapters(root).values(), *quantities(root).values()]
 
 
 def _names(tree: ast.Module) -> list[str]:
     """Functions that a string of their name in capitals declares the parameters of."""
-    declared = {n for node in tree.body for n in _bound(node) if isinstance(node, ast.Assign) and _is_text(node.value)}
+    declared = _texts(tree)
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     return [name for name in functions if name.upper() in declared]
+
+
+def _texts(tree: ast.Module) -> dict[str, tuple[int, str]]:
+    """The strings of a file by the name that each is bound to, and their lines."""
+    return {
+        name: (node.lineno, node.value.value)
+        for node in reversed(tree.body)  # of two of a name the first
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for name in _bound(node)
+    }
 
 
 def _bound(node: ast.stmt) -> set[str]:
     if isinstance(node, ast.Assign):
         return {each.id for each in node.targets if isinstance(each, ast.Name)}
     return {node.name} if isinstance(node, ast.FunctionDef) else set()
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
 
 
 def _tree(path: Path) -> ast.Module:
@@ -122,6 +142,8 @@ def _tree(path: Path) -> ast.Module:
 @lru_cache
 def _module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"hierlib_quantities_{abs(hash(path))}", path)
+    if spec is None or spec.loader is None:
+        raise BadRequest(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

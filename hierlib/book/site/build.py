@@ -21,7 +21,7 @@ import yaml
 
 from hierlib._locks import locked
 from hierlib.book.page.results import claims
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.run import Outcome
 from hierlib.book.site import under_figures
 from hierlib.book.site.ledger_page import ANSWERS, PAGES
@@ -107,7 +107,7 @@ def _check_claims(root: Path, runs: list[Outcome]) -> None:
         path = run.folder / "records.json"
         unknown = {row["id"] for row in json.loads(path.read_text("utf-8"))} - set(known) if path.exists() else None
         if unknown:
-            raise SiteError(f"{run.job.chapter.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
+            raise SiteError(f"{run.job.target.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
 
 
 def _collect_answers(runs: list[Outcome], target: Path) -> None:
@@ -118,7 +118,7 @@ def _collect_answers(runs: list[Outcome], target: Path) -> None:
         facts = json.loads((run.folder / "run.json").read_text("utf-8"))
         for row in json.loads(path.read_text("utf-8")) if path.exists() else []:
             if row["id"] in found:
-                raise SiteError(f"{run.job.chapter.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
+                raise SiteError(f"{run.job.target.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
             found[row["id"]] = row | {"commit": facts["commit"], "key": facts["key"]}
     part = target.with_suffix(".part")
     part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
@@ -151,7 +151,7 @@ def _fill_cache(run: Outcome, folder: Path) -> None:
     from jupyter_cache.base import CacheBundleIn
     from myst_nb.core.read import read_myst_markdown_notebook
 
-    path = run.job.chapter.path
+    path = run.job.target.path
     page = read_myst_markdown_notebook(path.read_text("utf-8"), add_source_map=False, path=path)
     done = nbformat.read(run.notebook, as_version=4)
     cells, executed = ([c for c in nb.cells if c.cell_type == "code"] for nb in (page, done))

@@ -20,10 +20,10 @@ from sphinx.builders.html import StandaloneHTMLBuilder
 
 import hierlib
 from hierlib.book.runs.checkout import Chapter, chapters
-from hierlib.book.runs.key import chapter_code
+from hierlib.book.runs.key import code_tree
 
 ANSWERS = ("record", "claim")  # what a cell calls to answer a claim,
-DRAWS = ("show", "figure", "html")  # and to hand over a figure
+DRAWS = ("show",)  # and to hand over a figure
 CODE = "code"  # the pages' folder in the site
 API = "book/api"
 
@@ -101,7 +101,7 @@ def _say_where_used(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Under each name of the API page the chapters whose code takes it."""
     if page != API or app.builder.name != "html":
         return
-    used = {slug: names_used(chapter_code(each)) for slug, each in chapters_of(str(app.srcdir)).items()}
+    used = {slug: names_used(code_tree(each)) for slug, each in chapters_of(str(app.srcdir)).items()}
     for entry in list(doctree.findall(addnodes.desc)):
         name = next(iter(entry[0].get("ids", [])), "")
         mine = [slug for slug in used if name.startswith("hierlib.") and _home(name) in used[slug]]

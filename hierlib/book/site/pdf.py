@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from hierlib._locks import locked
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
 from hierlib.book.site.build import SiteError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ def note_runs(root: Path, runs: Iterable[Outcome], target: Path) -> None:
     made = {}
     for run in runs:
         facts = json.loads((run.folder / "run.json").read_text("utf-8"))
-        page = run.job.chapter.path.relative_to(root).with_suffix("").as_posix()
+        page = run.job.target.path.relative_to(root).with_suffix("").as_posix()
         kept = {k: facts[k] for k in ("chapter", "parameters", "key", "commit", "started", "seconds")}
         data = {p.name: p.stat().st_size for p in sorted((run.folder / "data").glob("*")) if p.is_file()}
         made[page] = kept | {"device": _device(run.notebook), "folder": str(run.folder), "data": data}

@@ -94,7 +94,7 @@ def test_what_jupyter_and_editors_leave_beside_a_chapter_is_no_page(site):
     done = run(site)
     build_site(site, done)
     book, before = site / "book", sources(site)
-    notebook = nbformat.writes(done[0].job.chapter.notebook, version=4)
+    notebook = nbformat.writes(done[0].job.target.notebook, version=4)
     (book / ".ipynb_checkpoints").mkdir()
     left = [book / name for name in ("01_one.ipynb", "index.ipynb", "Untitled.ipynb", ".ipynb_checkpoints/01_one.md")]
     left += [

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from hierlib.book.runs.checkout import chapters, find_checkout
-from hierlib.book.runs.key import chapter_code, named_files, reachable
-from hierlib.book.runs.params import BadRequest
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.key import code_tree, named_files, reachable
 from hierlib.book.runs.run import prepare
 from tests import tiny
 
@@ -28,7 +28,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def reached(root) -> set[str]:
-    return {p.relative_to(root).as_posix() for p in reachable(chapter_code(tiny.get(root)), root)}
+    return {p.relative_to(root).as_posix() for p in reachable(code_tree(tiny.get(root)), root)}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_files_of_the_book_count_if_the_code_names_them(root):
     (root / "book" / "claims.json").write_text("1")
     code = 'load("used.nc"); load("sizes.yaml"); list(Path("_models/runs").glob("*")); open("claims.json"); "notes.md"'
     edit(root / "book/01_one.md", "book.stamp()", code)
-    tree = chapter_code(tiny.get(root))
+    tree = code_tree(tiny.get(root))
     names = {p.name for p in named_files(tree, reachable(tree, root), root)}
     assert names == {"used.nc", "sizes.yaml", "claims.json"}
     before = key(root)
@@ -199,7 +199,7 @@ def test_the_books_own_chapters_reach_what_they_import():
     """By another way: every module of the library that a chapter's code names is in its closure."""
     root = find_checkout(Path(__file__).parent)
     for slug, each in chapters(root).items():
-        tree = chapter_code(each)
+        tree = code_tree(each)
         found = {p.relative_to(root).as_posix() for p in reachable(tree, root)}
         text = "\n".join(source for source, _ in each.code)
         named = {
