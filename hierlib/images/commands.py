@@ -10,8 +10,8 @@ import torch
 import typer
 
 from hierlib._commands import Seed, group, numbers, spelled
+from hierlib._files import write_text
 from hierlib._provenance import plain, same_inputs, sha256_of, sha256_of_tensors, versions
-from hierlib._storage import write_text
 from hierlib.images import data as datasets
 from hierlib.images.adm import load_model
 from hierlib.images.card import model_card

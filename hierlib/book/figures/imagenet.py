@@ -11,7 +11,7 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from hierlib._storage import whole
+from hierlib._files import whole
 from hierlib.book.page.style import INK, WIDTH, palette, widths
 from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.probe import LayerSimilarity

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import hierlib
-from hierlib.book.runs.checkout import Chapter, chapter, chapters
+from hierlib.book.runs.checkout import Chapter, NoChapter, chapter, chapters
 from hierlib.book.runs.params import BadRequest, Parameter, parse_parameters
 
 FILES = ("hierlib/book/runs/quantities.py", "book/quantities.py")  # the library's, and the checkout's own
@@ -85,9 +85,9 @@ def target(root: Path, slug: str) -> Chapter | Quantity:
         return known[slug]
     try:
         return chapter(root, slug)
-    except BadRequest as error:
+    except NoChapter as error:
         more = "".join(f"\n  {name}" for name in known)
-        raise BadRequest(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
+        raise NoChapter(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
 
 
 def targets(root: Path) -> list[Chapter | Quantity]:
