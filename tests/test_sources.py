@@ -46,60 +46,32 @@ def test_a_header_that_is_no_yaml_is_named_with_its_line(tmp_path, header):
         chapter(root, "on")
 
 
-@pytest.mark.parametrize(
-    "old, new, line, why",
-    [
-        (
-            tiny.HEAD.splitlines()[1],
-            "jupytext: [md, myst]",
-            2,
-            r"names and values below jupytext, got \['md', 'myst'\]",
-        ),
-        ("{extension: .md, format_name: myst}", "myst", 2, "names and values below text_representation, got 'myst'"),
-        (KERNEL, "kernelspec: python3", 3, "names and values below kernelspec, got 'python3'"),
-        (tiny.HEAD, "---\n- jupytext\n---\n", 2, r"a header of names and values, got \['jupytext'\]"),
-        ("# A page", "# A p\udce4ge", 6, "expected UTF-8, got another encoding; save it as UTF-8"),
-        (
-            ":tags: [parameters]",
-            ":tags: parameters",
-            9,
-            r"a list of words for tags, got 'parameters'; write `:tags: \[",
-        ),
-        (":tags: [parameters]", ":tags: [parameters, 1]", 9, "a list of words for tags"),
-        (":tags: [parameters]", ":tags: [parameters", 8, "expected a cell that can be read, got one that could not be"),
-        (
-            FENCE + SHOW,
-            FENCE + ":made: 2026-11-29\n\n" + SHOW,
-            17,
-            "words and numbers for made, got .*; write it in quot",
-        ),
-        (FENCE + SHOW, FENCE + "---\nmade: .nan\n---\n" + SHOW, 18, "words and numbers for made, got nan; write it in"),
-        (
-            FENCE + SHOW,
-            FENCE + ":load: none.py\n" + SHOW,
-            1,
-            "expected a cell that can be read, got one that Can't rea",
-        ),
-        (
-            FENCE + SHOW,
-            FENCE + ":tags: [raises-exception]\n\n" + SHOW,
-            17,
-            "a cell that runs to its end, .* catch the er",
-        ),
-        (
-            FENCE + SHOW,
-            FENCE + ":raises-exception: true\n\n" + SHOW,
-            17,
-            "a cell that runs to its end, got 'raises-excep",
-        ),
-    ],
-)
+TAGS = ":tags: [parameters]"
+CELL = "expected a cell that can be read, got: "
+BAD_CELLS = [  # what stands there in a good file, what else, the line, the words
+    (tiny.HEAD.splitlines()[1], "jupytext: [md]", 2, r"expected names and values below jupytext, got \['md'\]"),
+    ("{extension: .md, format_name: myst}", "myst", 2, "expected names and values below text_representation, got 'm"),
+    (KERNEL, "kernelspec: python3", 3, "expected names and values below kernelspec, got 'python3'"),
+    (tiny.HEAD, "---\n- jupytext\n---\n", 2, r"expected a header of names and values, got \['jupytext'\]"),
+    ("# A page", "# A p\udce4ge", 6, "expected UTF-8, got another encoding; save it as UTF-8"),
+    (TAGS, ":tags: parameters", 9, r"expected a list of words for tags, got 'parameters'; write `:tags: \["),
+    (TAGS, ":tags: [parameters, 1]", 9, "expected a list of words for tags, got 1; write `"),
+    (TAGS, ":tags: [parameters", 8, CELL),
+    (FENCE + SHOW, FENCE + ":made: 2026-11-29\n\n" + SHOW, 17, "expected words and numbers for made, got .*; write it"),
+    (FENCE + SHOW, FENCE + "---\nmade: .nan\n---\n" + SHOW, 18, "expected words and numbers for made, got nan"),
+    (FENCE + SHOW, FENCE + ":load: none.py\n" + SHOW, 16, f"{CELL}Can't read file"),
+    (FENCE + SHOW, FENCE + ":tags: [raises-exception]\n\n" + SHOW, 17, "expected a cell that runs to its end, .*catch"),
+    (FENCE + SHOW, FENCE + ":raises-exception: true\n" + SHOW, 17, "expected a cell that runs to its end, .*catch"),
+]
+
+
+@pytest.mark.parametrize("old, new, line, why", BAD_CELLS)
 def test_a_chapter_that_cannot_be_read_is_named_with_its_line(tmp_path, capsys, old, new, line, why):
     text = small()
     assert text.count(old) == 1
     root = tiny.make(tmp_path, **{"02_bad": ""})
     (root / "book" / "02_bad.md").write_bytes(text.replace(old, new).encode("utf-8", "surrogateescape"))
-    with pytest.raises(BadRequest, match=rf"^book/02_bad\.md:{line}: (expected )?{why}"):
+    with pytest.raises(BadRequest, match=rf"^book/02_bad\.md:{line}: {why}"):
         _ = chapter(root, "bad").parameters
     assert lint.main(root) == 2 and f"book/02_bad.md:{line}: " in capsys.readouterr().out
 
@@ -141,13 +113,9 @@ def test_claims_that_cannot_be_read(tmp_path):
     from hierlib.book.page.results import claims
 
     root = tiny.make(tmp_path)
-    for text, why in (
-        ("- {id: a\n", "claims.yaml:1: expected YAML"),
-        ("", "a list of rows, each with an id"),
-        ("- a", "id"),
-    ):
+    for text, why in (("- {id: a\n", ":1: expected YAML"), ("", ".*a list of rows, each with an id"), ("- a", ".*id")):
         (root / "book" / "claims.yaml").write_text(text)
-        with pytest.raises(_yaml.NotYaml, match=f"^book/claims.yaml.*{why}"):
+        with pytest.raises(_yaml.NotYaml, match=f"^book/claims.yaml{why}"):
             claims(root)
 
 
@@ -189,7 +157,7 @@ def test_what_editors_of_windows_write_is_a_chapter_all_the_same(tmp_path, start
 
 @pytest.mark.slow
 def test_equal_code_dates_and_braces_reach_the_site(tmp_path):
-    """Two chapters of equal code that find other things, one with a date in its header, in a folder of odd characters."""
+    """Two chapters of equal code that find other things, one with a date in its header, in an oddly named folder."""
     read = (
         "from pathlib import Path\nn = int(Path('number').read_text())\nPath('number').write_text(str(n + 1))\n"
         "print('number', n)"

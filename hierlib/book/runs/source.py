@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,11 @@ from hierlib.book.runs.params import BadRequest
 
 _HEADER = re.compile(r"---[ \t]*\n(.*?)^---[ \t]*$", re.S | re.M)
 _MAPPINGS = (("jupytext",), ("jupytext", "text_representation"), ("kernelspec",))
-_FAILS = "raises-exception"  # for nbclient such a cell may fail, for papermill it may not
+_MAY_FAIL = "raises-exception"  # for nbclient such a cell may fail, for papermill it may not
+_CELL = re.compile(r"(`{3,}|~{3,})\{(code|raw)-cell\}")
+_OPTIONS = "its options are lines `:name: value`, or YAML between two lines ---"
+_TAGS = "write `:tags: [hide-input]`"
+_CATCH = "catch the error in the cell: `try: …` and `except ValueError as error: print(error)`"
 
 
 def read(path: Path, root: Path) -> str:
@@ -87,39 +91,50 @@ def notebook(path: Path, root: Path) -> Any:
     from myst_nb.core.read import read_myst_markdown_notebook  # 0.3 s, not needed by `hierlib --help`
 
     text, where = read(path, root), _name(path, root)
+    lines = text.splitlines()
+
+    def cells(count: int) -> Any:
+        return read_myst_markdown_notebook("\n".join(lines[:count]), add_source_map=True, path=path)
+
     try:
-        found = read_myst_markdown_notebook(text, add_source_map=True, path=path)
-    except Exception as error:  # what it raises is not documented, and most of it says the line
-        said = re.match(r"\w+ cell \d+ at line (\d+) (.*)", str(error), re.S)
-        line, why = (int(said[1]), said[2]) if said else (1, str(error))
-        raise BadRequest(f"{where}:{line}: expected a cell that can be read, got one that {why}; {_FORM}") from None
+        found = cells(len(lines))
+    except Exception as error:  # what it raises is not documented; the first cells that cannot be read are these
+        starts = [i for i, line in enumerate(lines) if _CELL.match(line)]
+        at = next((a for a, b in zip(starts, [*starts[1:], len(lines)]) if _fails(cells, b)), 0)
+        if "tags" in getattr(error, "absolute_path", ()):
+            raise _wrong(where, lines, at, "tags", "a list of words for tags", error.instance, _TAGS) from None
+        why = str(error).splitlines()[0]
+        raise BadRequest(f"{where}:{at + 1}: expected a cell that can be read, got: {why}; {_OPTIONS}") from None
     for line, cell in zip(found.metadata["source_map"], found.cells, strict=True):
-        _check(cell, text.splitlines(), where, line)
+        _check(cell, lines, where, line - 1)
     return found
 
 
-_FORM = "its options are lines `:name: value`, or YAML between two lines ---"
+def _fails(ask: Callable[[int], Any], count: int) -> bool:
+    try:
+        ask(count)
+    except Exception:
+        return True
+    return False
 
 
-def _check(cell: Any, text: list[str], where: str, line: int) -> None:
-    """Options that are JSON, and tags that papermill, nbclient and Sphinx take in one sense."""
-
-    def wrong(name: str, expected: str, got: Any, advice: str) -> BadRequest:
-        at = next((i for i in range(line, len(text)) if re.match(rf":?{re.escape(name)}\b", text[i])), line - 1)
-        return BadRequest(f"{where}:{at + 1}: expected {expected}, got {got!r}; {advice}")
-
+def _check(cell: Any, lines: list[str], where: str, at: int) -> None:
+    """Options that are JSON, and no tag that papermill and nbclient take in two senses."""
     for name, value in cell.metadata.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError):
-            raise wrong(name, f"words and numbers for {name}", value, "write it in quotes") from None
-    tags = cell.metadata.get("tags", [])
-    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-        raise wrong("tags", "a list of words for tags", tags, "write `:tags: [hide-input]`")
-    if _FAILS in tags or _FAILS in cell.metadata:
-        name = "tags" if _FAILS in tags else _FAILS
-        advice = "catch the error in the cell: `try: …` and `except ValueError as error: print(error)`"
-        raise wrong(name, "a cell that runs to its end", _FAILS, advice)
+            expected = f"words and numbers for {name}"
+            raise _wrong(where, lines, at, name, expected, value, "write it in quotes") from None
+    if _MAY_FAIL in cell.metadata.get("tags", ()) or _MAY_FAIL in cell.metadata:
+        name = _MAY_FAIL if _MAY_FAIL in cell.metadata else "tags"
+        raise _wrong(where, lines, at, name, "a cell that runs to its end", _MAY_FAIL, _CATCH)
+
+
+def _wrong(where: str, lines: list[str], at: int, name: str, expected: str, got: Any, advice: str) -> BadRequest:
+    """An option of the cell that begins in line `at`, from 0."""
+    at = next((i for i in range(at + 1, len(lines)) if re.match(rf":?{re.escape(name)}\b", lines[i])), at)
+    return BadRequest(f"{where}:{at + 1}: expected {expected}, got {got!r}; {advice}")
 
 
 def _load(header: str, where: str) -> Any:

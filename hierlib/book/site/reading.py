@@ -1,6 +1,7 @@
 """How Sphinx reads the pages: each finds the outputs of its own run, and its header says what it said to the runner."""
 
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -21,5 +22,6 @@ def cache_of(caches: Path, page: str) -> Path:
 def _prepare(app: Sphinx, page: str, content: list[str]) -> None:
     """Just before a page is read, in the process that reads it."""
     caches = Path(app.config.nb_execution_cache_path)
-    app.env.mystnb_config = app.env.mystnb_config.copy(execution_cache_path=str(cache_of(caches, page)))
-    content[0] = plain(content[0], str(app.env.doc2path(page, base=False)))
+    env: Any = app.env  # has what MyST-NB puts there
+    env.mystnb_config = env.mystnb_config.copy(execution_cache_path=str(cache_of(caches, page)))
+    content[0] = plain(content[0], str(env.doc2path(page, base=False)))
