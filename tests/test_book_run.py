@@ -221,12 +221,12 @@ def test_an_interrupted_build_resumes(tmp_path, how):
     assert not slow.folder.exists()
 
     (root / "go").touch()
+    slow = prepare(tiny.get(root, "slow"))  # whose code names files that are there by now: they count
     code, out = tiny.finish(tiny.hierlib(root, "build", "--jobs", "2"))
     assert code == 0, out
     assert re.search(r"cached +one", out) and re.search(r"run +\S+ s +slow", out)
     assert "went" in (root / "_build/html/book/02_slow.html").read_text()
     left = [p.name for p in (root / "_build" / "runs").iterdir()]
-    slow = prepare(tiny.get(root, "slow"))  # whose code names files that are there by now: they count
     assert sorted(left) == sorted([one.folder.name, slow.folder.name]), "what the killed build left is removed"
 
 

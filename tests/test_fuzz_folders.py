@@ -23,15 +23,15 @@ from hierlib.images import card, data, files, storage
 from hierlib.images.experiment import words_of
 from hierlib.images.models import load_weights
 from hierlib.text.corpus import Corpus, join, read_passages, split
-from tests import test_fuzz
-from tests.test_fuzz import only
+from tests import fuzz
+from tests.fuzz import only
 
 INPUTS = {"idx": 200, "folders": 150, "images": 100, "corpora": 150, "files": 100, "patterns": 50}
-test_fuzz.INPUTS.update({f"{name} in folders": count for name, count in INPUTS.items()})
 
 
 def many(what):
-    return test_fuzz.many(f"{what} in folders")
+    """So many inputs, the same ones each time unless more are asked for."""
+    return fuzz.many(INPUTS[what])
 
 
 def test_there_are_enough():

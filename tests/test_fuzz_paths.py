@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hierlib import _paths, _seeds, book
@@ -20,8 +20,8 @@ from hierlib.book.runs.places import in_place
 from hierlib.book.runs.run import Outcome
 from hierlib.book.runs.targets import target
 from hierlib.networks.fit import Schedule, _generator
-from tests import sweeps, tiny
-from tests.test_fuzz import TIMES, only
+from tests import fuzz, sweeps, tiny
+from tests.fuzz import only
 from tests.test_paths import PARAMETERS
 
 INPUTS = {"places": 250, "located": 100, "commands": 150, "seeds": 200}
@@ -29,8 +29,7 @@ INPUTS = {"places": 250, "located": 100, "commands": 150, "seeds": 200}
 
 def many(what):
     """So many inputs, the same ones each time unless more are asked for."""
-    options = {"deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
-    return settings(max_examples=INPUTS[what] * TIMES, derandomize=TIMES == 1, **options)
+    return fuzz.many(INPUTS[what])
 
 
 def test_there_are_enough():

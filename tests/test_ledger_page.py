@@ -15,7 +15,7 @@ from hierlib.book.runs.checkout import chapters
 from hierlib.book.site.cells import ANSWERS as ANSWERING
 from hierlib.book.site.cells import cell_with, names_used
 from hierlib.book.site.ledger import expected, measured, verdicts
-from hierlib.book.site.ledger_page import ANSWERS, VERDICTS, _counts, _entry, _lists, _pages, _words
+from hierlib.book.site.ledger_page import ANSWERS, VERDICTS, _counts, _entry, _folded, _lists, _pages, _words
 
 from .browser import SITE
 
@@ -121,9 +121,23 @@ def test_the_claims_that_are_not_plainly_reproduced_are_listed():
 
 
 def test_counts_add_up():
-    rows = {"a": CLAIM, "b": CLAIM | {"own": True}, "c": CLAIM}
-    text = _counts(rows, {"a": "differs", "b": "reproduced", "c": "differs"}).astext().split()
-    assert text[:7] == ["verdict", "of", "the", "paper", "of", "this", "book"] and text[-3:] == ["all", "2", "1"]
+    rows = {"a": CLAIM, "b": CLAIM | {"own": True}, "c": CLAIM, "d": CLAIM | {"stand_in": True}}
+    text = _counts(rows, {"a": "differs", "b": "reproduced", "c": "differs", "d": "differs"}).astext()
+    cells = [cell for cell in text.split("\n\n") if cell]
+    assert cells[:4] == ["verdict", "of the paper", "on other data", "of this book"]
+    assert cells[4:] == ["reproduced", "0", "0", "1", "differs", "2", "1", "0", "all", "2", "1", "1"]
+
+
+def test_an_entry_says_in_its_classes_what_the_filter_asks_for():
+    assert {"claim", "claim-reproduced", "claim-of-paper"} <= set(entry(0.4)["classes"])
+    assert "claim-of-data" in entry(0.4, stand_in=True)["classes"]
+    assert "claim-of-own" in entry(0.4, own=True, stand_in=True)["classes"], "a finding of this book on any data"
+
+
+def test_trivial_claims_are_folded_and_still_there():
+    before, box, after = _folded([entry(0.4)], [CLAIM])
+    assert before.astext().startswith("<details") and "rows 1a" in before.astext()
+    assert "claim" in box["classes"] and after.astext() == "</details>"
 
 
 def test_what_a_page_costs_heaviest_first_and_only_of_pages_that_are_there():

@@ -39,7 +39,8 @@ def make(tmp_path):
 
     def make(*words, **settings):
         words = ["make", "-s", *words, f"PYTHON={tmp_path}/.venv/bin/python"]
-        return subprocess.run(words, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True)
+        own = {k: v for k, v in os.environ.items() if k not in {"VENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}}
+        return subprocess.run(words, cwd=tmp_path, env=own | settings, capture_output=True, text=True)
 
     make.lock = tmp_path / "requirements.lock"
     return make

@@ -172,8 +172,8 @@ def normal_interval(rows: ArrayLike) -> Interval:
 def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
     """A value and 1.96 of its standard errors to either side.
 
-    >>> plus_minus(1.0, 0.5)
-    Interval(value=1.0, lo=0.02, hi=1.98)
+    >>> plus_minus(1.0, 0.25)
+    Interval(value=1.0, lo=0.51, hi=1.49)
     """
     return Interval(value, value - 1.96 * error, value + 1.96 * error)
 

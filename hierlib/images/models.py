@@ -75,7 +75,7 @@ class DiffusionModel:
             device=self.device.type,
             precision=precision(self.dtype),
         )
-        if "variant" in self.about:  # a pipeline: its json may name other heads for the same weights
+        if self.about and "variant" in self.about:  # a pipeline: its json may name other heads for the same weights
             network = {k: v for k, v in sorted(self.network.config.items()) if not k.startswith("_")}
             facts["network"] = json.loads(json.dumps(network))
         return facts

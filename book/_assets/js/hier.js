@@ -15,7 +15,3 @@
   addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(mark));
   addEventListener("resize", mark);
 })();
-
-// From the disk, or in a sandboxed frame, a page cannot fetch another, so search shows its finds without the lines around.
-if (self.origin === "null" && typeof DOCUMENTATION_OPTIONS !== "undefined")
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;

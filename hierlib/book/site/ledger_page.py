@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from docutils import nodes
@@ -19,11 +19,13 @@ ANSWERS = "answers.json"  # in _build: what the chapters of this build have reco
 PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
 NOT_IN_THE_PAPER = "shape only: not in the paper"
 _PRINTED = {r"\balpha_bar\b": "ᾱ", r"\beps\b": "ε", "<=": "≤", ">=": "≥", r" - (?=\S)": " − "}
+#: Of whom a claim can be, as the directive calls it, and as the table's head does.
+WHOSE = {"paper": "of the paper", "data": "on other data", "own": "of this book"}
 VERDICTS = ("reproduced", "qualified", "not resolved", "differs", "no verdict", "not tested here", "not answered yet")
 
 
 class Ledger(SphinxDirective):
-    """``{ledger} counts`` is the table of verdicts; ``{ledger} paper`` and ``{ledger} own`` list the claims.
+    """``{ledger} counts`` is the table of verdicts; ``paper``, ``data`` and ``own`` list the claims of each kind.
 
     ``{ledger} pages`` is the table of what each page of the site costs a reader.
     """
@@ -45,22 +47,35 @@ class Ledger(SphinxDirective):
         part = self.arguments[0]
         if part == "counts":
             return [_counts(rows, found), *_lists(rows, found)]
-        if part not in ("paper", "own"):
-            raise self.error(f"ledger: expected counts, paper, own or pages, got {part!r}")
+        if part not in WHOSE:
+            raise self.error(f"ledger: expected counts, {', '.join(WHOSE)} or pages, got {part!r}")
         known = chapters(root)
-        chosen = [row for row in rows.values() if bool(row.get("own")) == (part == "own")]
-        return [_entry(row, found[row["id"]], answers.get(row["id"]), known.get(row["chapter"])) for row in chosen]
+        chosen = [row for row in rows.values() if whose(row) == part]
+        entry = {r["id"]: _entry(r, found[r["id"]], answers.get(r["id"]), known.get(r["chapter"])) for r in chosen}
+        trivial = [row for row in chosen if row.get("trivial")]
+        told = [entry[row["id"]] for row in chosen if not row.get("trivial")]
+        return told + (_folded([entry[row["id"]] for row in trivial], trivial) if trivial else [])
+
+
+def whose(claim: Mapping) -> str:
+    """Of whom a claim is, of `WHOSE`: the paper's on its data, the paper's on other data, or this book's own."""
+    return "own" if claim.get("own") else "data" if claim.get("stand_in") else "paper"
 
 
 def _counts(rows: dict, found: dict) -> nodes.table:
-    """Verdicts by whose claim it is: the paper's, or this book's own."""
-    kinds = {"of the paper": False, "of this book": True}
-    count = {
-        k: Counter(found[id] for id, row in rows.items() if bool(row.get("own")) == own) for k, own in kinds.items()
-    }
-    body = [[word, *(str(count[k][word]) for k in kinds)] for word in VERDICTS if any(count[k][word] for k in kinds)]
-    body.append(["all", *(str(sum(count[k].values())) for k in kinds)])
-    return _table(["verdict", *kinds], body, "ledger-counts")
+    """Verdicts by whose claim it is."""
+    count = {kind: Counter(found[id] for id, row in rows.items() if whose(row) == kind) for kind in WHOSE}
+    body = [[word, *(str(count[k][word]) for k in WHOSE)] for word in VERDICTS if any(count[k][word] for k in WHOSE)]
+    body.append(["all", *(str(sum(count[k].values())) for k in WHOSE)])
+    return _table(["verdict", *WHOSE.values()], body, "ledger-counts")
+
+
+def _folded(entries: list[nodes.container], rows: list[dict]) -> list[nodes.Node]:
+    """Claims that could hardly come out otherwise, behind one line."""
+    numbers = ", ".join(map(_number, rows))
+    line = f"What holds by definition or by arithmetic, and is checked all the same: rows {numbers}"
+    opening = f'<details class="claims-folded"><summary>{line}</summary>'
+    return [nodes.raw("", opening, format="html"), *entries, nodes.raw("", "</details>", format="html")]
 
 
 def _lists(rows: dict, found: dict) -> list[nodes.paragraph]:
@@ -115,7 +130,10 @@ def _row(words: list[str | nodes.Node]) -> nodes.row:
 
 def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | None) -> nodes.container:
     """One claim: its verdict, its sentence, what was expected of which quantity, what was measured, and where."""
-    box = nodes.container(classes=["claim", f"claim-{verdict.replace(' ', '-')}"], ids=[f"claim-{claim['id']}"])
+    classes = ["claim", f"claim-{verdict.replace(' ', '-')}", f"claim-of-{whose(claim)}"]
+    if chapter:  # the page's filter reads verdict, whose, and chapter from the classes
+        classes += [f"claim-in-{chapter.slug}"]
+    box = nodes.container(classes=classes, ids=[f"claim-{claim['id']}"])
     head = nodes.paragraph(classes=["claim-head"])
     head += nodes.inline("", verdict, classes=["claim-verdict"])
     head += nodes.inline("", f"{_number(claim)} · {claim['where']}", classes=["claim-where"])

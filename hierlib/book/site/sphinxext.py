@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 import hierlib
 from hierlib._provenance import commit
-from hierlib.book.site import cells, under_figures
+from hierlib.book.site import cells, search, under_figures
 from hierlib.book.site.build import made_of
 from hierlib.book.site.ledger_page import Ledger
 
@@ -32,6 +32,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("ledger", Ledger)
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
     cells.setup(app)
+    search.setup(app)
     under_figures.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)

@@ -1,0 +1,116 @@
+"""The site's search: what each section says, in a script that a page can load from the disk as well as a server."""
+
+import json
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
+
+TEXTS = "search-texts.js"  # in the site's _static: what js/search.js looks through
+_SIGNS = {
+    **{"le": "≤", "ge": "≥", "leq": "≤", "geq": "≥", "approx": "≈", "to": "→", "times": "×", "pm": "±", "cdot": "·"},
+    **{"dots": "…", "ell": "ℓ", "infty": "∞", "sum": "Σ", "prod": "Π", "mid": "|"},
+    **dict.fromkeys(("mathrm", "text", "mathbf", "operatorname", "left", "right", "tfrac", "frac", "quad"), ""),
+}
+# What a reader does not search for: drawings, code (its names are in the API page) and displayed equations.
+_SILENT = (
+    nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.image | nodes.target | nodes.title
+    | addnodes.index | addnodes.toctree
+)  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """What can be found: a section, or a name of the API."""
+
+    anchor: str
+    title: str
+    text: str
+
+
+def setup(app: Sphinx) -> None:
+    """Connects it to Sphinx, and turns Sphinx's own index off."""
+    app.connect("builder-inited", _begin)
+    app.connect("html-page-context", _note)
+    app.connect("build-finished", _write)
+
+
+def entries(doctree: nodes.document) -> list[Entry]:
+    """The sections and documented names of a page, each with the text that is its own, not that of parts of it."""
+    found = []
+    for part in doctree.findall(lambda node: isinstance(node, nodes.section | addnodes.desc)):
+        if isinstance(part, nodes.section):
+            anchor, title = part["ids"][0], _words(part.next_node(nodes.title))
+        else:
+            signature = part.next_node(addnodes.desc_signature)
+            if not signature["ids"]:
+                continue
+            anchor, title = signature["ids"][0], re.sub(r"\(.*", "", signature.get("fullname", signature.astext()))
+        text = " ".join(filter(None, (_words(child) for child in part.children)))
+        found.append(Entry(anchor, title, text))
+    return found
+
+
+def _words(node: nodes.Node) -> str:
+    """The text of a node in one line, without the parts that are entries of their own."""
+    if isinstance(node, nodes.Text):
+        return re.sub(r"\s+", " ", node.astext())
+    if isinstance(node, nodes.math):
+        return readable(node.astext())
+    if isinstance(node, addnodes.desc_signature):  # its name is the title; its arguments would hide the sentence
+        return ""
+    inside = (child for child in node.children if not isinstance(child, nodes.section | addnodes.desc | _SILENT))
+    if isinstance(node, nodes.TextElement):
+        return "".join(map(_words, inside))
+    return " ".join(filter(None, map(_words, inside)))
+
+
+def readable(tex: str) -> str:
+    r"""A formula as one line of text, near enough to find and to recognise it.
+
+    >>> readable(r"\bar\alpha(t) \le m_c \ln v")
+    'ᾱ(t) ≤ m_c ln v'
+    """
+    tex = re.sub(r"\\bar\s*(?:\\alpha|\{\\alpha\})", "ᾱ", tex)
+    tex = re.sub(r"\\([A-Za-z]+)", lambda found: _sign(found[1]), tex)
+    return re.sub(r"\s+", " ", re.sub(r"\\.|[{}\\]", "", tex)).strip()
+
+
+def _sign(name: str) -> str:
+    """What a command of TeX prints: a Greek letter, a sign, or its own name, as that of a function."""
+    size = "SMALL" if name.islower() else "CAPITAL"
+    try:
+        return unicodedata.lookup(f"GREEK {size} LETTER {name.removeprefix('var').upper()}")
+    except KeyError:
+        return _SIGNS.get(name, name)
+
+
+def _begin(app: Sphinx) -> None:
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        app.builder.search = False  # no setting of Sphinx says it
+        app.config.html_additional_pages["search"] = "search.html"
+
+
+def _note(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Keeps the entries of a page in a file: another process may write the next page."""
+    if doctree is None:
+        return
+    kept = Path(app.doctreedir) / "search" / f"{page}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(entries(doctree)), "utf-8")
+
+
+def _write(app: Sphinx, error: Exception | None) -> None:
+    if error or app.builder.format != "html":
+        return
+    pages = []
+    for page in sorted(app.env.found_docs):
+        kept = Path(app.doctreedir) / "search" / f"{page}.json"
+        if kept.exists():
+            pages.append([app.builder.get_target_uri(page), json.loads(kept.read_text("utf-8"))])
+    text = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))
+    (Path(app.outdir) / "_static" / TEXTS).write_text(f"const searchTexts = {text};\n", "utf-8")
