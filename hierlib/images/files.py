@@ -14,7 +14,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from hierlib._storage import write_bytes
+from hierlib._files import write_bytes
 
 MAX_BYTES = 1 << 31  #: of an idx file, which is read whole
 MIN_SIDE = 32  #: pixels; a smaller file is no photograph and would be blown up

@@ -14,6 +14,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, group, spelled
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
@@ -88,10 +89,10 @@ app = group("Training on images.")
 Data = Annotated[
     str, typer.Option(help="fashion: files in MNIST's format, Fashion-MNIST if no --folder is named; or cifar10.")
 ]
-Folder = Annotated[Path | None, typer.Option(help="Where the data are (Fashion-MNIST: or Debian's package).")]
+Folder = Annotated[Path | None, _paths.option(help="Where the data are (Fashion-MNIST: or Debian's package).")]
 Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the data into --folder.")]
-Out = Annotated[Path, typer.Option(help="safetensors file to write, with a json.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="File to go on from; by default --out with .part.")]
+Out = Annotated[Path, _paths.option(help="safetensors file to write, with a json.")]
+Checkpoint = Annotated[Path | None, _paths.option(help="File to go on from; by default --out with .part.")]
 Examples = Annotated[int | None, typer.Option(min=1, help="Images to show in all.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Images a step.")]
 
