@@ -1,4 +1,4 @@
-"""Guards of precision, devices and distances in memory, for mutations.py: name, file, code, what stands without, test."""
+"""Guards of precision, devices and distances in memory, for mutations.py; each row as in results.py."""
 
 PRECISION = "hierlib/_kernels/precision.py"
 PRECISE, DEVICES = "tests/test_precision.py::test_", "tests/test_devices.py::test_"
