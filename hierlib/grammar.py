@@ -63,7 +63,10 @@ class Grammar:
     @property
     def written(self) -> tuple[int, ...]:
         """How often each level's rules were written to in place; what was made of them holds as long as this does."""
-        return tuple(0 if rule.is_inference() else rule._version for rule in self.rules)
+        try:
+            return tuple([rule._version for rule in self.rules])
+        except RuntimeError:  # those made in inference mode do not count
+            return ()
 
     def num_symbols(self, level: int) -> int:
         """Number of symbols at a level: v below the root, num_classes at the root."""

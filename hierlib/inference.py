@@ -18,7 +18,7 @@ from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_device
 from hierlib.noise import check_type, epsilon_evidence, per_datum
 
-Rows = Tensor | slice
+Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
 
@@ -211,9 +211,11 @@ def epsilon_overlap(
     if hasattr(kernel, "epsilon_overlap"):
 
         def run(kind: torch.dtype, rows: Rows) -> list[Tensor]:
-            noise = per_datum("eps", eps, x[0], kind, 0.0, 1.0)[rows]
-            prior = _class_prior(g, n, kind, device, class_prior)[:, rows]
-            total, log_evidence = kernel.epsilon_overlap(g, [level[rows] for level in x], noise, prior)
+            part, noise = x, per_datum("eps", eps, x[0], kind, 0.0, 1.0)
+            prior = _class_prior(g, n, kind, device, class_prior)
+            if rows is not None:
+                part, noise, prior = [level[rows] for level in x], noise[rows], prior[:, rows]
+            total, log_evidence = kernel.epsilon_overlap(g, part, noise, prior)
             return [total.T, log_evidence]
 
         total, _ = _in_range(run, kind)
@@ -262,13 +264,16 @@ def _solve(
     """
     _check_evidence(g, evidence)
     batch, device = len(evidence), evidence.device
+    seen = (evidence.resolve_neg() if evidence.is_neg() else evidence).permute(1, 2, 0)
     kind = computed_in(evidence.dtype)
     gradient = _needs_gradient(evidence, class_prior)
     kernel = _backend(backend, device, gradient)
 
     def typed(kind: torch.dtype, rows: Rows) -> list[Tensor]:
-        seen = evidence.resolve_neg().permute(1, 2, 0)[..., rows].to(kind)
-        return run(kernel, seen, _class_prior(g, batch, kind, device, class_prior)[:, rows])
+        prior = _class_prior(g, batch, kind, device, class_prior)
+        if rows is None:
+            return run(kernel, seen if seen.dtype == kind else seen.to(kind), prior)
+        return run(kernel, seen[..., rows].to(kind), prior[:, rows])
 
     *found, log_evidence = _in_range(typed, kind, apart=not gradient)
     if evidence.dtype != kind:
@@ -283,7 +288,7 @@ def _in_range(
 
     apart: whether these can be done apart from the others. If not, NaN could come into the gradients.
     """
-    found = run(kind, slice(None))
+    found = run(kind, None)
     log_evidence = found[-1].detach()
     if math.isfinite(log_evidence.sum()):
         return found
@@ -295,7 +300,7 @@ def _in_range(
             again = run(torch.float64, rows)
             found = [x.index_copy(0, rows, y.to(x.dtype)) for x, y in zip(found, again, strict=True)]
         else:
-            again = run(torch.float64, slice(None))
+            again = run(torch.float64, None)
             found = [y.to(kind) if y.is_floating_point() else y for y in again]
         outside = torch.isneginf(found[-1].detach())
     _refuse(

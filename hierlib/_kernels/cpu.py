@@ -66,7 +66,8 @@ class _Job:
     """One call: its data, and room for its results."""
 
     def __init__(self, g: Grammar, dtype: torch.dtype, prior: Tensor, evidence: Tensor | None = None):
-        self.g, self.dtype, self.prior, self.n = g, dtype, memory.readable(prior), prior.shape[1]
+        self.g, self.grammar, self.dtype, self.n = g, _grammar(g), dtype, prior.shape[1]
+        self.prior = memory.readable(prior)
         self.evidence = None if evidence is None else memory.readable(evidence)
         self.width, line = LANE_BYTES // dtype.itemsize, memory.ALIGNMENT // dtype.itemsize
         self.row = self.n if self.n < self.width else -(-self.n // line) * line  # whole cache lines if n is large
@@ -76,7 +77,7 @@ class _Job:
 
         Small levels share memory; a large one goes when its tensor goes.
         """
-        g, row, shapes = self.g, self.row, _grammar(self.g).shapes
+        g, row, shapes = self.g, self.row, self.grammar.shapes
         sizes = [nodes * symbols * row for nodes, symbols in shapes]
         small = sum(size for start in lowest for size in sizes[start:] if size < SHARED)
         large = sum(size for start in lowest for size in sizes[start:] if size >= SHARED)
@@ -97,9 +98,8 @@ class _Job:
         self, *, up=None, down=None, marginals=None, x=None, eps=None, overlap=None, sampling=None, downward=True
     ) -> None:
         """Run the kernel on all data, writing the levels for which there is room, in as many threads as torch has."""
-        g, n, size, at = self.g, self.n, self.dtype.itemsize, _Addresses()
+        g, n, size, at, grammar = self.g, self.n, self.dtype.itemsize, _Addresses(), self.grammar
         real = np.float32(0) if self.dtype == torch.float32 else np.float64(0)
-        grammar = _grammar(g)
         tree, workspace = grammar.tree(_cut(g, n, self.width), downward)
         log_evidence = torch.empty(n, dtype=torch.float64, device="cpu")
         per_leaf, per_symbol, per_datum = (0, 0, 0) if self.evidence is None else self.evidence.stride()
@@ -131,8 +131,8 @@ class _Job:
 
         tiles = -(-n // self.width)
         threads = min(torch.get_num_threads(), tiles)
-        ends = np.linspace(0, tiles, min(tiles, 4 * threads if threads > 1 else 1) + 1).astype(int).tolist()
-        parts = pairwise(ends)  # several a thread: the last to finish is waited for less
+        count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last to finish is waited for less
+        parts = pairwise([i * tiles // count for i in range(count + 1)])
 
         def work() -> None:
             ws = memory.empty((workspace,), torch.uint8)
@@ -147,7 +147,8 @@ class _Job:
         try:
             work()
         finally:
-            wait(others)  # they write to memory that is this call's
+            if others:
+                wait(others)  # they write to memory that is this call's
         for other in others:
             other.result()
         self.log_evidence = log_evidence.to(self.dtype)
@@ -164,7 +165,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Addresses:
-    """Addresses of arrays, and of lists of them; keeps alive what it was asked for."""
+    """Addresses of arrays, and of lists of them; keeps alive what it was asked for.
+
+    What was not made here has to be `memory.readable`.
+    """
 
     def __init__(self):
         self.kept = []
@@ -174,8 +178,6 @@ class _Addresses:
             return 0
         if isinstance(x, list):
             x = np.array([0 if part is None else self(part) for part in x], np.int64)
-        if isinstance(x, Tensor) and x is not memory.readable(x):  # a copy would take what is written
-            raise ValueError(f"expected memory aligned to {x.dtype}, which holds the numbers themselves")
         self.kept.append(x)
         return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
 

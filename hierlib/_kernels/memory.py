@@ -69,7 +69,8 @@ def readable(x: torch.Tensor) -> torch.Tensor:
     """
     if x.device.type != "cpu" or x.layout != torch.strided:
         raise ValueError(f"expected a dense tensor on the CPU, got {x.layout} on {x.device}: use .to_dense(), .cpu()")
-    x = x.resolve_neg()  # a view may stand for the negative of what is in memory
+    if x.is_neg():  # a view that stands for the negative of what is in memory
+        x = x.resolve_neg()
     return x if x.data_ptr() % x.element_size() == 0 else x.clone()
 
 

@@ -9,17 +9,21 @@ these is below `least` is reported as if it were impossible; what is left is rig
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 
 TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 GUARD = 16  # binary digits that a decisive number keeps above the smallest normal one
 
 
+@cache
 def computed_in(dtype: torch.dtype) -> torch.dtype:
     """The type in which evidence of one of `TYPES` is handled: half precision is too narrow for any product."""
     return torch.promote_types(dtype, torch.float32)
 
 
+@cache
 def least(dtype: torch.dtype) -> float:
     """The smallest evidence or headroom, relative to normalised messages, that a type can carry."""
     return torch.finfo(dtype).tiny * 2.0**GUARD

@@ -35,7 +35,7 @@ NUMBERS = [
     (
         "views that stand for the negative",
         "hierlib/inference.py",
-        "evidence.resolve_neg().permute",
+        "(evidence.resolve_neg() if evidence.is_neg() else evidence).permute",
         "evidence.permute",
         f"{DEVICES}views_that_stand_for_other_numbers_than_their_memory",
     ),
