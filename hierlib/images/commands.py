@@ -173,7 +173,7 @@ def quality(
     test = open_data(data, "test", folder, download)
     for part in (network, probe):
         part.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0), device="cpu")
     images, record = judge(network, probe, test.images[order], n=samples, steps=steps)
     made = dict(classifier=classifier.name, sha256_of_classifier=sha256_of(classifier), sha256_of_data=test.digest())
     save_grid(model.with_suffix(".png"), images[:64], scale=2)

@@ -60,7 +60,7 @@ def open_images(
             f"{folder}: expected images of {expected} (channels, rows, columns) for {model.name}, got "
             f"{' × '.join(map(str, shape))}; take other images or another model"
         )
-    order = torch.arange(len(found)).reshape(-1, per_class).T.flatten()
+    order = torch.arange(len(found), device="cpu").reshape(-1, per_class).T.flatten()
     if isinstance(found, ImageFiles):
         return replace(found, paths=tuple(found.paths[i] for i in order), labels=found.labels[order])
     return replace(found, images=found.images[order], labels=found.labels[order])

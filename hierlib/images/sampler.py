@@ -81,7 +81,7 @@ def noised(
         The state of the shape of x, float32.
     """
     _, times = respaced(model, steps)
-    noise = torch.stack([torch.randn(x.shape[1:], generator=rng, device=x.device) for rng in rngs])
+    noise = torch.stack([torch.randn(x.shape[1:], dtype=torch.float32, generator=rng, device=x.device) for rng in rngs])
     index = k - 1 if matched else k
     if index == steps:
         return noise
