@@ -29,6 +29,15 @@ class Interval(NamedTuple):
         """The interval of some of the entries, as of an array."""
         return Interval(*(x[index] for x in self))
 
+    def within(self, low: float, high: float) -> Interval:
+        """The interval cut to what the quantity can be at all, say 0 … 1 for a probability; the value stays.
+
+        >>> Interval(0.99, 0.97, 1.01).within(0, 1)
+        Interval(value=0.99, lo=0.97, hi=1.0)
+        """
+        lo, hi = (np.clip(x, low, high) for x in self.bounds)
+        return Interval(self.value, *(x if np.ndim(x) else float(x) for x in (lo, hi)))
+
 
 NOTHING = Interval(np.nan, np.nan, np.nan)  # of a number that does not exist, say a threshold where there is none
 
