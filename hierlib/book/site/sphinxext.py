@@ -30,6 +30,7 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls: everything that the book adds to it is connected here."""
     app.add_directive("ledger", Ledger)
+    app.add_config_value("hier_repository", "", "html")  # not Jupyter Book's own: its default is Jupyter Book's address
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
     cells.setup(app)
     search.setup(app)
@@ -108,8 +109,19 @@ def _sign_footer(app: Sphinx, page: str, template: str, context: Context, doctre
         made.append((depth(f"_sources/{context['ipynb_source']}", 1), "executed notebook"))
     how = " and ".join(f'<a href="{escape(url)}" download>{name}</a>' for url, name in made)
     how = f"<span>How this page was made: {how}</span>" if how else ""
-    build = f'<span class="hier-stamp">{escape(app.config.hier_stamp)}</span>'
+    build = f'<span class="hier-stamp">{linked(app.config.hier_stamp, app.config.hier_repository)}</span>'
     context["theme_extra_footer"] = Markup(build + how)
+
+
+def linked(stamp: str, repository: str) -> Markup:
+    """The stamp of a build, its commit a link to the repository that _config.yml names, if it names one."""
+    before, word, after = escape(stamp).partition("commit ")
+    if not (word and repository):
+        return Markup(before + word + after)
+    commit, space, rest = after.partition(" ")
+    base = repository.rstrip("/")
+    to = f"{base}/commit/{commit}" if re.fullmatch(r"[0-9a-f]{7,40}", commit) else base
+    return before + Markup('<a href="{}">{}</a>').format(to, word + commit) + space + rest
 
 
 def build_stamp(root: Path) -> str:
