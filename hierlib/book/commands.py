@@ -25,6 +25,7 @@ from hierlib.book.runs.report import short
 from hierlib.book.runs.run import Job, Outcome, clear_parts, identity, jobs_of, prepare, prune
 from hierlib.book.runs.sweep import Workers, execute_all
 from hierlib.book.runs.targets import find_target, targets
+from hierlib.book.site import longer
 from hierlib.book.site.build import SiteError, build_site, zip_site
 
 commands = typer.Typer(
@@ -201,6 +202,17 @@ def collect(
     if found.damaged:
         console.print("The same `hierlib sweep` runs the damaged points again.")
         raise typer.Exit(1)
+
+
+@commands.command()
+def keep(
+    folder: Annotated[
+        Path, _paths.argument(metavar="FOLDER", help="A run that differs from the book's in how much it draws.")
+    ],
+) -> None:
+    """Keep the answers of a longer run: in book/longer, where the ledger takes them if they are sharper."""
+    answers = longer.keep(find_checkout(), folder)
+    _console().print(f"{len(answers)} answers are in {longer.FOLDER}; they count where they are sharper than a build's")
 
 
 @commands.command("list")

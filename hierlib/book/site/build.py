@@ -27,7 +27,7 @@ from hierlib.book.page.results import claims
 from hierlib.book.runs import source
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.run import Outcome
-from hierlib.book.site import under_figures
+from hierlib.book.site import longer, under_figures
 from hierlib.book.site.ledger_page import ANSWERS, PAGES
 from hierlib.book.site.reading import cache_of
 
@@ -70,7 +70,7 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
             return False
         work = build / "site"  # anew each time: no page, no output of yesterday
         shutil.rmtree(work, ignore_errors=True)
-        _collect_answers(runs, build / ANSWERS)
+        _collect_answers(root, runs, build / ANSWERS)
         under_figures.note_runs(root, runs, build / under_figures.MADE)
         # not in the checkout: SQLite's locks, and what jupyter-cache makes of a path with a question mark
         with tempfile.TemporaryDirectory(prefix="hier-") as caches:
@@ -116,16 +116,23 @@ def _check_claims(root: Path, runs: list[Outcome]) -> None:
             raise SiteError(f"{run.job.target.slug} answers {', '.join(sorted(unknown))}: not in book/claims.yaml")
 
 
-def _collect_answers(runs: list[Outcome], target: Path) -> None:
-    """All answers of the runs in one file, with what made each; the page of claims is built from it."""
+def _collect_answers(root: Path, runs: list[Outcome], target: Path) -> None:
+    """All answers of the runs in one file, with what made each; the page of claims is built from it.
+
+    Where a longer run has answered more sharply, its answer counts.
+    """
     found: dict[str, dict] = {}
+    kept = longer.read(root)
     for run in runs:
         path = run.folder / "records.json"
         facts = json.loads((run.folder / "run.json").read_text("utf-8"))
         for row in json.loads(path.read_text("utf-8")) if path.exists() else []:
             if row["id"] in found:
                 raise SiteError(f"{run.job.target.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
-            found[row["id"]] = row | {"commit": facts["commit"], "key": facts["key"]}
+            found[row["id"]] = longer.sharper(row, kept.get(row["id"])) | {
+                "commit": facts["commit"],
+                "key": facts["key"],
+            }
     write_text(target, json.dumps(found, indent=1) + "\n")
 
 

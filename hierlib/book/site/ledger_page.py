@@ -150,6 +150,9 @@ def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | No
     facts += _words(f"Why: {expected(claim)}. " if why else f"Expected: {expected(claim)}. ")
     if answer:
         facts += [nodes.strong("", f"Measured: {measured(answer)}"), nodes.Text(". ")]
+        if made := answer.get("made"):
+            facts += [nodes.Text("By "), nodes.literal("", made["command"])]
+            facts += _words(f", {made['date']}, commit {made['commit']}; in this build {measured(answer['here'])}. ")
     condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
     for note in filter(None, (condition, claim.get("note"), _standing(claim))):
         facts += _words(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")

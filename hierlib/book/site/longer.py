@@ -1,0 +1,93 @@
+"""Answers of longer runs, kept in book/longer: where a build's run cannot resolve a claim, one with more data can.
+
+A longer run is a run of the same chapter of which nothing differs but how much was drawn. `hierlib keep FOLDER` keeps
+the answers of one, with the command, the commit and the versions that made them; they count where they are sharper.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hierlib._files import write_text
+from hierlib.book.runs.checkout import chapter
+from hierlib.book.runs.errors import BadRequest
+
+FOLDER = "book/longer"
+SIZES = frozenset({"profile", "draws", "data", "runs", "tables", "pool", "seed"})  # how much is drawn, not of what
+APART = 5.0  # standard errors between two answers to one question that cannot be chance among some hundred of them
+
+Answer = dict[str, Any]
+
+
+def keep(root: Path, folder: Path) -> list[str]:
+    """Takes the answers of a finished run into book/longer, instead of what is there of its chapter.
+
+    Args:
+        root: of the checkout.
+        folder: of the run, as `hierlib run CHAPTER … --out FOLDER` leaves it.
+
+    Returns:
+        The claims that it answers by an interval.
+
+    Raises:
+        BadRequest: it is no finished run of a chapter, has no such answer, or was not of what the book's run is of.
+    """
+    try:
+        facts = json.loads((folder / "run.json").read_text("utf-8"))
+        rows = json.loads((folder / "records.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"{folder}: expected a finished run of a chapter that answers claims, got {error}") from None
+    usual = {name: p.default for name, p in chapter(root, facts["chapter"]).parameters.items()}
+    given = {name: value for name, value in facts["parameters"].items() if value != usual.get(name)}
+    if other := sorted(given.keys() - SIZES):
+        raise BadRequest(
+            f"{folder}: expected a run that differs from the book's in how much it draws "
+            f"({', '.join(sorted(SIZES))}), got other {', '.join(other)}; its answers are to other questions"
+        )
+    answers = {row["id"]: {k: row[k] for k in ("value", "interval")} for row in rows if row.get("interval")}
+    if not answers:
+        raise BadRequest(f"{folder}: expected answers with an interval, got none; nothing here could be sharper")
+    words = "".join(f" -p {name}={value}" for name, value in sorted(given.items()))
+    made = {
+        "command": f"hierlib run {facts['chapter']}{words}",
+        "date": time.strftime("%Y-%m-%d", time.gmtime(facts["started"])),
+        **{name: facts[name] for name in ("commit", "code", "versions", "seconds")},
+    }
+    text = json.dumps({"made": made, "answers": answers}, indent=1, ensure_ascii=False)
+    write_text(root / FOLDER / f"{facts['chapter']}.json", text + "\n")
+    return sorted(answers)
+
+
+def read(root: Path) -> dict[str, Answer]:
+    """The kept answers by claim, each with what `made` it."""
+    found: dict[str, Answer] = {}
+    for path in sorted((root / FOLDER).glob("*.json")):
+        kept = json.loads(path.read_text("utf-8"))
+        found |= {id: answer | {"made": kept["made"]} for id, answer in kept["answers"].items()}
+    return found
+
+
+def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
+    """The answer of a build, or a longer run's where that is sharper; what the build had is then its `here`.
+
+    Raises:
+        BadRequest: the two contradict each other, so that one of them is not of today's code.
+    """
+    if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):
+        return answer
+    error = (_width(longer) ** 2 + _width(answer) ** 2) ** 0.5 / (2 * 1.959963984540054)
+    if abs(longer["value"] - answer["value"]) > APART * error:
+        raise BadRequest(
+            f"{answer['id']}: this build has {answer['value']:.4g} {answer['interval']}, but {FOLDER} has "
+            f"{longer['value']:.4g} {longer['interval']} of commit {longer['made']['commit']}; run it again: "
+            f"{longer['made']['command']} --out FOLDER && hierlib keep FOLDER"
+        )
+    here = {k: answer[k] for k in ("value", "interval")}
+    return answer | {k: longer[k] for k in ("value", "interval", "made")} | {"here": here}
+
+
+def _width(answer: Mapping[str, Any]) -> float:
+    lo, hi = answer["interval"]
+    return float(hi - lo)

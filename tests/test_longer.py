@@ -1,0 +1,86 @@
+"""Answers of longer runs: kept with what made them, taken where they are sharper, refused where they contradict."""
+
+import json
+
+import pytest
+
+from hierlib.book.runs.errors import BadRequest
+from hierlib.book.site import longer
+from tests import tiny
+
+PARAMETERS = "m: int = 8  # rules; 1 <= m\ndraws: int = 4  # grammars; 1 <= draws; full: 9\n"
+
+
+def answer(value, half, **more):
+    return {"id": "a-claim", "value": value, "interval": [value - half, value + half], **more}
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tiny.make(tmp_path / "checkout", **{"01_one": tiny.page("One", "print(m)", parameters=PARAMETERS)})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A finished run, as `hierlib run` leaves it."""
+
+    def run(records, **parameters):
+        folder = tmp_path / "run"
+        folder.mkdir(exist_ok=True)
+        facts = {"chapter": "one", "parameters": {"m": 8, "draws": 4} | parameters, "started": 0.0, "seconds": 9.5}
+        facts |= {"commit": "0123456789", "code": "abc", "versions": {"torch": "2"}}
+        (folder / "run.json").write_text(json.dumps(facts))
+        (folder / "records.json").write_text(json.dumps(records))
+        return folder
+
+    return run
+
+
+def test_what_is_kept_says_how_to_make_it_again(root, run):
+    exact = {"id": "other", "value": 3, "interval": None}
+    assert longer.keep(root, run([answer(0.5, 0.01), exact], draws=400)) == ["a-claim"], "an exact one gains nothing"
+    kept = longer.read(root)
+    assert kept["a-claim"]["interval"] == [0.49, 0.51]
+    made = kept["a-claim"]["made"]
+    assert (made["command"], made["date"], made["commit"]) == (
+        "hierlib run one -p draws=400",
+        "1970-01-01",
+        "0123456789",
+    )
+
+
+@pytest.mark.parametrize(
+    "records, parameters, why",
+    [
+        ([answer(0.5, 0.01)], {"m": 2}, "got other m; its answers are to other questions"),
+        ([{"id": "other", "value": 3, "interval": None}], {"draws": 400}, "got none"),
+    ],
+)
+def test_runs_that_answer_something_else_are_not_kept(root, run, records, parameters, why):
+    with pytest.raises(BadRequest, match=why):
+        longer.keep(root, run(records, **parameters))
+    assert longer.read(root) == {}
+
+
+def test_a_folder_that_is_no_run(root, tmp_path):
+    with pytest.raises(BadRequest, match="expected a finished run"):
+        longer.keep(root, tmp_path)
+
+
+def test_the_sharper_answer_counts_and_the_other_one_is_told():
+    long = answer(0.5, 0.01, made={"command": "c"})
+    found = longer.sharper(answer(0.52, 0.05), long)
+    assert (found["value"], found["interval"], found["made"]) == (0.5, [0.49, 0.51], {"command": "c"})
+    assert found["here"]["value"] == 0.52
+    for blunt in (None, answer(0.5, 0.05), answer(0.5, 0.08)):
+        assert longer.sharper(answer(0.52, 0.05), blunt) == answer(0.52, 0.05)
+    exact = {"id": "a-claim", "value": 1, "interval": None}
+    assert longer.sharper(exact, long) == exact, "what has no interval is exact"
+
+
+def test_answers_that_contradict_each_other_end_the_build():
+    long = answer(0.5, 0.01, made={"command": "hierlib run one -p draws=400", "commit": "0123456789"})
+    with pytest.raises(
+        BadRequest, match="run it again: hierlib run one -p draws=400 --out FOLDER && hierlib keep FOLDER"
+    ):
+        longer.sharper(answer(0.8, 0.05), long)
