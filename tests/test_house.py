@@ -17,7 +17,7 @@ TOPICS = {
     *("api_page", "check", "contributing", "environment", "house", "makefile", "readme", "rooms", "wheel"),
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *("live_images", "live_maps", "live_site", "live_trees", "recipes", "sources", "devices", "offsets", "workflows"),
-    *("ends", "fuzz", "fuzz_data", "fuzz_folders", "fuzz_paths", "images_chapters", "sweep_results"),
+    *("ends", "fuzz", "fuzz_data", "fuzz_folders", "fuzz_paths", "images_chapters", "references", "sweep_results"),
 }
 
 
