@@ -8,7 +8,7 @@ from hierlib.book.runs.errors import BadRequest
 from hierlib.book.site import longer
 from tests import tiny
 
-PARAMETERS = "m: int = 8  # rules; 1 <= m\ndraws: int = 4  # grammars; 1 <= draws; full: 9\n"
+PARAMETERS = "m: int = 8  # rules; 1 <= m\ndraws: int = 4  # grammars; 1 <= draws\n"
 
 
 def answer(value, half, **more):
