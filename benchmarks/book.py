@@ -23,7 +23,7 @@ from typing import Annotated
 
 import torch
 import typer
-from cpu import FOLDER, provenance
+from cpu import FOLDER, provenance, write_json
 
 from hierlib import _paths, inference
 from hierlib.book.runs.checkout import chapters, find_checkout
@@ -82,10 +82,7 @@ def main(
 
 def write(result: dict, out: Path) -> None:
     """As a whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    write_json(out, result)
 
 
 if __name__ == "__main__":

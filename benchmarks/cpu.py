@@ -30,6 +30,7 @@ import typer
 
 import hierlib as hl
 from hierlib import _paths
+from hierlib._files import write_text
 
 FOLDER = Path(__file__).resolve().parent
 TURN = 0.02  # seconds
@@ -245,6 +246,11 @@ def provenance(arguments: list[str]) -> dict:
     }
 
 
+def write_json(out: Path, result: dict) -> None:
+    """A result file, whole or not at all."""
+    write_text(out, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
 def _git(*words: str) -> str:
     return subprocess.run(["git", "-C", str(FOLDER), *words], capture_output=True, text=True).stdout.strip()
 
@@ -288,10 +294,7 @@ def main(
         ways[name] = dict(threads=threads(cases[first], 6 * rounds, name), processes=processes(cases[first], name, 2.0))
         print(f"two on {first}, {name}, times one: " + ", ".join(f"{kind} {x:.2f}" for kind, x in ways[name].items()))
     result["cases"][first]["two_times_one"] = ways
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    write_json(out, result)
     print(f"written: {out}")
 
 

@@ -9,8 +9,6 @@ nothing is written.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from cpu import FOLDER, Case, _peer, provenance
+from cpu import FOLDER, Case, _peer, provenance, write_json
 
 import hierlib as hl
 from hierlib import _paths
@@ -125,10 +123,7 @@ def main(
         print(f"\n{title}: {', '.join(f'{k}={x}' for k, x in case._asdict().items())}")
         for name, numbers in found["microseconds_per_datum"].items():
             print(f"  {name:24} {numbers['median']:10.3f} µs [{numbers['min']:.3f}, {numbers['max']:.3f}]")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    write_json(out, result)
     print(f"written: {out}")
 
 

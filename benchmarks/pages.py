@@ -9,7 +9,6 @@ the page, too. Both are medians of the rounds. The wire is free here: on a slow 
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 from pathlib import Path
@@ -19,7 +18,7 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
-from cpu import FOLDER, provenance
+from cpu import FOLDER, provenance, write_json
 
 from hierlib import _paths
 from tests import browser as b
@@ -59,8 +58,7 @@ def main(
         made = provenance([]) | {"clock": "the browser's"}
         made["command"] = "python benchmarks/pages.py" + (f" --rounds {rounds}" if rounds != 3 else "")
         made["versions"]["chromium"] = browser.version
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps({"provenance": made, "pages": found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    write_json(out, {"provenance": made, "pages": found})
     typer.echo(f"written: {out}")
 
 

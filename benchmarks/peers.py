@@ -21,7 +21,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
-from cpu import FOLDER, provenance
+from cpu import FOLDER, provenance, write_json
 from torch import Tensor
 
 import hierlib as hl
@@ -204,10 +203,7 @@ def main(
                 f"{facts['times_slower_than_hierlib']:10.1f} × hierlib's time, "
                 f"marginals within {facts['largest_difference_of_marginals']:.1e}"
             )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    write_json(out, result)
     print(f"written: {out}")
 
 

@@ -13,7 +13,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +20,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from cpu import CASES, FOLDER, TINY, provenance
+from cpu import CASES, FOLDER, TINY, provenance, write_json
 from numba import njit
 
 import hierlib as hl
@@ -124,7 +123,7 @@ def main(
             "what_else_it_pays_for": BOUND.get(title, TILE).format(tile=inner * (v + 1) * LANE_BYTES / 1e6),
         }
         print(f"{title}: {spent:.1f} µs a datum, {times:.1f} × the limit", {k: round(x, 2) for k, x in limit.items()})
-    out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(out, result)
 
 
 if __name__ == "__main__":

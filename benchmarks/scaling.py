@@ -14,7 +14,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 
-import json
 import multiprocessing
 import sys
 import time
@@ -25,7 +24,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
-from cpu import FOLDER, _peak, provenance
+from cpu import FOLDER, _peak, provenance, write_json
 
 import hierlib as hl
 from hierlib import _paths
@@ -236,10 +235,7 @@ def main(
     print("a slice of figure 5:", {k: round(x["median"], 2) for k, x in result["book"]["seconds"].items()}, "s")
     result["noise"] = measure_noise(Point(4, 2, 2, 3, 8) if tiny else Point(32, 8, 2, 10, 128), rounds)
     print("noise:", {k: round(x["median"], 2) for k, x in result["noise"]["microseconds_per_datum"].items()}, "µs")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out)
+    write_json(out, result)
     print(f"written: {out}")
 
 

@@ -21,7 +21,7 @@ from typing import Annotated
 import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from cpu import FOLDER, provenance
+from cpu import FOLDER, provenance, write_json
 
 from hierlib import _paths
 from hierlib._provenance import commit
@@ -104,9 +104,7 @@ def main(
             result["phase_diagram"] = points(some, workers, 1)
             taken = [json.loads((job.folder / "run.json").read_text("utf-8"))["seconds"] for job in some[1:]]
             result["phase_diagram"]["seconds_of_each"] = sorted(taken)
-    part = out.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    part.replace(out)
+    write_json(out, result)
     print(json.dumps(result, indent=1))
 
 

@@ -4,11 +4,11 @@ Level 0 is the leaves, level L the root (the class). Evidence, of shape (batch, 
 process hands to inference.
 """
 
+from hierlib.experiments.changes import susceptibility
 from hierlib.grammar import Grammar, parse, random_grammar, sample
 from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
 from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
-from hierlib.theory.changes import susceptibility
 
 __version__ = "0.1.0"
 

@@ -1,11 +1,12 @@
 """Datasets in netCDF files: what is read from one is what was written, or it is not written."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 from xarray.backends import NetCDF4DataStore
+
+from hierlib._files import whole
 
 WORDS = "UOT"  # kinds of arrays that hold words: netCDF has one type for all of them
 _OF_CONTENT = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, NotImplementedError)  # xarray's
@@ -34,15 +35,11 @@ def write(data: xr.Dataset, path: Path, *, packed: bool = False) -> Path:
         _check(name, variable)
     data = data.assign({n: x.astype(str) for n, x in data.variables.items() if x.dtype.kind == "O" and not x.size})
     arrays = [name for name, x in data.data_vars.items() if x.dtype.kind not in WORDS] if packed else []
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.touch()  # where this is refused, the reason is the folder's
-    try:
+    with whole(path) as part:
+        part.touch()  # where this is refused, the reason is the folder's
         _dump(data, part, {name: {"zlib": True, "complevel": 9} for name in arrays})
         if why := _difference_to(data, part):
             raise ValueError(f"{why}; give it another name, type or attribute")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

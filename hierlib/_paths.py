@@ -116,17 +116,18 @@ def option(*names: str, **settings: Any) -> Any:
     """An option of a command that takes a path: `typer.Option` with `typed`."""
     import typer
 
-    return typer.Option(*names, parser=_of_typer, **{"metavar": "PATH", **settings})
+    return typer.Option(*names, parser=typed_option, **{"metavar": "PATH", **settings})
 
 
 def argument(**settings: Any) -> Any:
     """An argument of a command that is a path: `typer.Argument` with `typed`."""
     import typer
 
-    return typer.Argument(parser=_of_typer, **settings)
+    return typer.Argument(parser=typed_option, **settings)
 
 
-def _of_typer(text: str | Path) -> Path:
+def typed_option(text: str | Path) -> Path:
+    """As `typed`; what is wrong is an error of the command line."""
     import typer
 
     try:

@@ -1,12 +1,9 @@
-"""Files that are whole or not there, readable by whom the umask lets; tensors in safetensors, with facts about them."""
+"""Tensors in safetensors files, with facts about them, and datasets in netCDF files."""
 
 from __future__ import annotations
 
-import glob
 import json
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,46 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from hierlib._files import write_bytes
 from hierlib._netcdf import write as write_netcdf
 
 if TYPE_CHECKING:
     import xarray as xr
 
 BYTES = "0 to 255 are values, none is missing; with netCDF4-python call set_auto_mask(False) before reading"
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to: it takes the place of `path` when the block ends, and is removed if it fails.
-
-    The folder is made if need be. Processes that write the same file at once do not meet: each has its own name. What
-    a killed one has left is removed with the next success.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")  # which git ignores
-    try:
-        yield part
-        try:
-            part.replace(path)
-        except FileNotFoundError:  # another process has finished the same file, and removed this part as a left one
-            if not path.is_file():
-                raise
-        for other in path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 8}.part"):
-            other.unlink(missing_ok=True)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file of bytes, whole or not at all."""
-    with whole(path) as part:
-        part.write_bytes(content)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all."""
-    write_bytes(path, text.encode())
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping) -> None:
@@ -96,11 +60,9 @@ def write_dataset(path: Path, data: xr.Dataset, *, dtype: str | None = None) -> 
         data: the dataset.
         dtype: of every variable in the file, if it is to be another than now.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for name in (name for name, values in data.data_vars.items() if values.dtype == "uint8"):
         data = data.assign({name: data[name].assign_attrs(reading=BYTES)})
-    write_netcdf(data if dtype is None else data.astype(dtype), path, packed=True)
+    write_netcdf(data if dtype is None else data.astype(dtype), Path(path), packed=True)
 
 
 def recorded_inputs(path: Path) -> dict | None:

@@ -9,21 +9,23 @@ from torch import Tensor
 
 import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torchvision)
 from hierlib._finite import Watch
+from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
-from hierlib.noise import GaussianNoise
+from hierlib.noise import GaussianNoise, check_type
 
 from diffusers import DDPMScheduler  # isort: skip
 
 
 def ddpm(num_steps: int = 1000) -> DDPMScheduler:
     """The schedule of Ho et al. (2020), β from 1e-4 to .02, for a denoiser that predicts x_0 and is exact."""
-    return DDPMScheduler(num_steps, beta_start=1e-4, beta_end=0.02, prediction_type="sample", clip_sample=False)
+    with torch.device("cpu"):  # wherever torch would put what says no device
+        return DDPMScheduler(num_steps, beta_start=1e-4, beta_end=0.02, prediction_type="sample", clip_sample=False)
 
 
 def ddpm_noise(v: int, scheduler: DDPMScheduler, dtype: torch.dtype = torch.float32) -> GaussianNoise:
     """`GaussianNoise` with the scheduler's ᾱ_k; its time is the step k = 0, 1, …, num_steps-1."""
-    return GaussianNoise(v, schedule=lambda k: scheduler.alphas_cumprod.double()[k.long()], dtype=dtype)
+    return GaussianNoise(v, schedule=lambda k: scheduler.alphas_cumprod.double().to(k.device)[k.long()], dtype=dtype)
 
 
 def reverse_diffusion(
@@ -33,7 +35,8 @@ def reverse_diffusion(
 
     Args:
         g: the grammar.
-        x_k: (n, d, v), the noisy leaves at step k, as from ``ddpm_noise(g.v, scheduler).corrupt(x0, k, …)``.
+        x_k: (n, d, v), the noisy leaves at step k, as from ``ddpm_noise(g.v, scheduler).corrupt(x0, k, …)``. All steps
+            are taken in its floating type, or float32 if that is half, in which early steps would add no noise.
         k: the step it starts from, 1 ≤ k < number of steps.
         generator: source of randomness.
         scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample" and no clipping; `ddpm()` if not given.
@@ -77,6 +80,7 @@ def reverse_process(
         ValueError: k or the scheduler is not of this kind; the denoiser's mean or the state is not finite, and the step
             is named.
     """
+    check_type("x_k", x_k.dtype)
     scheduler = ddpm() if scheduler is None else scheduler
     config = scheduler.config
     if config.prediction_type != "sample" or config.clip_sample or config.thresholding:
@@ -89,9 +93,9 @@ def reverse_process(
     steps = [int(step) for step in scheduler.timesteps if step <= k]
     if steps[0] != k:
         raise ValueError(f"k: expected one of the scheduler's steps, the next is {steps[0]}, got {k}")
-    noise = ddpm_noise(x_k.shape[-1], scheduler, x_k.dtype)
+    noise = ddpm_noise(x_k.shape[-1], scheduler, computed_in(x_k.dtype))
     watch = Watch(f"way back from step {k}", "look at the denoiser and the scheduler, or use float64", patience=1)
-    x = x_k
+    x = x_k.to(noise.dtype)
     for step in steps:
         mean = denoise(noise.evidence(x, step))
         x = scheduler.step(mean, step, x, generator=generator).prev_sample

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from hierlib._kernels.precision import computed_in, least
 from hierlib.grammar import Grammar
+from hierlib.noise import check_type
 
 LIMIT = 2**20  # derivations; above this, enumeration is refused
 
@@ -89,7 +92,9 @@ def brute_force(
         limit: the largest number of derivations that is listed.
 
     Returns:
-        The marginals, one tensor a level of shape (batch, s^(L-l), symbols), and log_evidence, (batch,).
+        The marginals, one tensor a level of shape (batch, s^(L-l), symbols), and log_evidence, (batch,), in the
+        evidence's floating type, or float32 if that is half. Where the weights leave its range, their logarithms are
+        summed in float64.
 
     Raises:
         ValueError: there are more than ``limit`` derivations, or none is possible.
@@ -97,14 +102,20 @@ def brute_force(
     x = all_data(g, limit=limit)
     weight = derivation_weights(g, evidence, class_prior=class_prior, x=x)
     total = weight.sum(1)
-    if not (total > 0).all():
-        raise ValueError("evidence: expected at least one possible derivation of each datum, got none")
-    posterior = weight / total[:, None]
+    posterior, log_evidence = weight / total[:, None], total.log()
+    far = ((total < 2.0**30 * least(total.dtype)) | (total == torch.inf)).nonzero()[:, 0]
+    if len(far):
+        log_weight = _log_weights(g, evidence[far], class_prior, x)
+        log_total = log_weight.logsumexp(1)
+        if torch.isneginf(log_total).any():
+            raise ValueError("evidence: expected at least one possible derivation of each datum, got none")
+        posterior = posterior.index_copy(0, far, (log_weight - log_total[:, None]).exp().to(posterior.dtype))
+        log_evidence = log_evidence.index_copy(0, far, log_total.to(posterior.dtype))
     marginals = tuple(
         torch.einsum("bn,nia->bia", posterior, torch.nn.functional.one_hot(level, g.num_symbols(l)).to(weight.dtype))
         for l, level in enumerate(x)
     )
-    return marginals, total.log()
+    return marginals, log_evidence
 
 
 def derivation_weights(
@@ -114,12 +125,29 @@ def derivation_weights(
     class_prior: Sequence[float] | Tensor | None = None,
     x: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """p(x) Π_i evidence_i(x_i) of each derivation x of `all_data`, as (batch, N)."""
-    x = all_data(g) if x is None else x
-    if class_prior is None:
-        class_prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=evidence.dtype)
-    prior = torch.as_tensor(class_prior, dtype=evidence.dtype, device=evidence.device)
-    weight = (prior / prior.sum())[x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
+    """p(x) Π_i evidence_i(x_i) of each derivation x of `all_data`, as (batch, N), of float32 at least."""
+    check_type("evidence", evidence.dtype)
+    x, evidence = all_data(g) if x is None else x, evidence.to(computed_in(evidence.dtype))
+    weight = _prior(g, evidence, class_prior)[x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
     for i in range(g.d):  # leaf by leaf: the table of all of them need not be held
         weight = weight * evidence[:, i, x[0][:, i]]
     return weight
+
+
+def _log_weights(
+    g: Grammar, evidence: Tensor, class_prior: Sequence[float] | Tensor | None, x: Sequence[Tensor]
+) -> Tensor:
+    """The logarithms of `derivation_weights` in float64, -inf where these are 0."""
+    evidence = evidence.double()
+    weight = _prior(g, evidence, class_prior).log()[x[g.L][:, 0]] - math.log(data_per_class(g.m, g.s, g.L))
+    for i in range(g.d):
+        weight = weight + evidence[:, i, x[0][:, i]].log()
+    return weight
+
+
+def _prior(g: Grammar, evidence: Tensor, class_prior: Sequence[float] | Tensor | None) -> Tensor:
+    """The class prior, (num_classes,), normalised, in the evidence's type and place."""
+    if class_prior is None:
+        class_prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=evidence.dtype, device=evidence.device)
+    prior = torch.as_tensor(class_prior, dtype=evidence.dtype, device=evidence.device)
+    return prior / prior.sum()

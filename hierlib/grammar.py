@@ -60,6 +60,14 @@ class Grammar:
         """Device of the rules."""
         return self.rules[0].device
 
+    @property
+    def written(self) -> tuple[int, ...]:
+        """How often each level's rules were written to in place; what was made of them holds as long as this does."""
+        try:
+            return tuple([rule._version for rule in self.rules])
+        except RuntimeError:  # those made in inference mode do not count
+            return ()
+
     def num_symbols(self, level: int) -> int:
         """Number of symbols at a level: v below the root, num_classes at the root."""
         return self.num_classes if level == self.L else self.v
@@ -104,6 +112,12 @@ def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
         )
     if s**L >= 2**40:
         raise ValueError(f"expected fewer than 2^40 leaves, got s^L = {s}^{L}: lower L")
+
+
+def check_device(name: str, device: torch.device, g: Grammar) -> None:
+    """Raise a ValueError unless something is on the device of the grammar."""
+    if device.type != g.device.type:
+        raise ValueError(f"{name}: expected the grammar's device, {g.device}, got {device}: use g.to({str(device)!r})")
 
 
 def encode(tuples: Tensor, v: int) -> Tensor:
@@ -180,8 +194,7 @@ def sample(
     """
     if n < 1:
         raise ValueError(f"n: expected at least one datum, got {n}")
-    if generator.device.type != g.device.type:
-        raise ValueError(f"generator: expected device {g.device}, got {generator.device}; use g.to(…)")
+    check_device("generator", generator.device, g)
     if classes is None:
         root = torch.randint(g.num_classes, (n, 1), generator=generator, device=g.device)
     else:

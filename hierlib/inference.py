@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -15,8 +14,12 @@ from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
-from hierlib.grammar import Grammar
-from hierlib.noise import epsilon_evidence, per_datum
+from hierlib._kernels.precision import computed_in
+from hierlib.grammar import Grammar, check_device
+from hierlib.noise import check_type, epsilon_evidence, per_datum
+
+Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
 
 class Beliefs(NamedTuple):
@@ -26,7 +29,8 @@ class Beliefs(NamedTuple):
         up: upward messages ν↑, normalised; ``up[0]`` is the evidence as it was given.
         down: downward messages ν↓, normalised; ``down[L]`` is the class prior.
         marginals: posterior probabilities of each symbol of each node, ∝ ν↑·ν↓.
-        log_evidence: (batch,), log Σ_x p(x) Π_i evidence_i(x_i), p the grammar's distribution of data.
+        log_evidence: (batch,), log Σ_x p(x) Π_i evidence_i(x_i), p the grammar's distribution of data; of float32
+            where the beliefs are of half precision, which can't hold it.
 
     The tensors may be strided views with the batch innermost in memory. up and down are None if `infer` was
     called with messages=False.
@@ -51,18 +55,20 @@ def infer(
     Args:
         g: the grammar.
         evidence: (batch, s^L, v), finite and non-negative, in any normalisation: what is known about each leaf.
+            float32 or float64; float16 and bfloat16 too, which are handled in float32. Data whose numbers leave the
+            range of float32 are done again in float64.
         class_prior: prior of the class, (num_classes,) or (batch, num_classes), non-negative; uniform if not
             given (footnote 1). A one-hot row makes the inference class-conditional.
         messages: False returns the marginals only, which needs less memory.
-        backend: "torch" (any device and type, differentiable), "cpu" (compiled for this machine), "gpu" (Triton);
-            "auto" takes the fastest that can do it.
+        backend: "torch" (any device, differentiable), "cpu" (compiled for this machine), "gpu" (Triton); "auto"
+            takes the fastest that can do it.
 
     Returns:
         `Beliefs`, in the evidence's floating type and on its device.
 
     Raises:
         ValueError: a wrong shape or type, evidence that is negative or not finite, or evidence that the grammar
-            cannot produce; the datum is named.
+            cannot produce, or only by what leaves the range of float64; the datum is named.
 
     >>> rng = torch.Generator().manual_seed(0)
     >>> from hierlib import epsilon_evidence, random_grammar, sample
@@ -72,12 +78,17 @@ def infer(
     >>> [m.shape for m in b.marginals]
     [torch.Size([5, 8, 4]), torch.Size([5, 4, 4]), torch.Size([5, 2, 4]), torch.Size([5, 1, 4])]
     """
-    _check_evidence(g, evidence)
-    prior = _class_prior(g, evidence, class_prior)
-    kernel = _backend(backend, evidence, prior)
-    up, down, marginals, log_evidence = kernel.infer(g, evidence.permute(1, 2, 0), prior, messages)
-    _check_result(evidence.dtype, log_evidence)
-    return Beliefs(up, down, marginals, log_evidence)
+
+    def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
+        up, down, marginals, log_evidence = kernel.infer(g, seen, prior, messages)
+        return [*(up or ()), *(down or ()), *marginals, log_evidence]
+
+    *levels, log_evidence = _solve(run, g, evidence, class_prior, backend)
+    kinds = [tuple(levels[i : i + g.L + 1]) for i in range(0, len(levels), g.L + 1)]
+    if not messages:
+        return Beliefs(None, None, kinds[0], log_evidence)
+    up, down, marginals = kinds
+    return Beliefs((evidence, *up[1:]), down, marginals, log_evidence)
 
 
 def posterior_sample(
@@ -109,13 +120,14 @@ def posterior_sample(
     """
     if num_samples < 1:
         raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
-    _check_evidence(g, evidence)
-    prior = _class_prior(g, evidence, class_prior)
-    kernel = _backend(backend, evidence, prior)
+    check_device("generator", generator.device, g)
+
+    def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
+        y, log_evidence = kernel.posterior_sample(g, seen, prior, num_samples, generator)
+        return [*(y or ()), log_evidence]
+
     with torch.no_grad():
-        y, log_evidence = kernel.posterior_sample(g, evidence.permute(1, 2, 0), prior, num_samples, generator)
-    _check_result(evidence.dtype, log_evidence)
-    return tuple(y)
+        return tuple(_solve(run, g, evidence, class_prior, backend)[:-1])
 
 
 def class_posterior(
@@ -144,11 +156,11 @@ def class_posterior(
     >>> bool((p.argmax(1) == x[3][:, 0]).all())
     True
     """
-    _check_evidence(g, evidence)
-    prior = _class_prior(g, evidence, class_prior)
-    kernel = _backend(backend, evidence, prior)
-    marginal, log_evidence = kernel.class_posterior(g, evidence.permute(1, 2, 0), prior)
-    _check_result(evidence.dtype, log_evidence)
+
+    def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
+        return list(kernel.class_posterior(g, seen, prior))
+
+    marginal, log_evidence = _solve(run, g, evidence, class_prior, backend)
     return marginal, log_evidence
 
 
@@ -183,6 +195,7 @@ def epsilon_overlap(
         raise ValueError(f"x: expected {g.L + 1} levels, leaves first, got {len(x)}")
     n = len(x[0])
     for level, symbols in enumerate(x):
+        check_device(f"x[{level}]", symbols.device, g)
         if tuple(symbols.shape) != (n, g.num_nodes(level)) or symbols.dtype != torch.int64 or not n:
             raise ValueError(
                 f"x[{level}]: expected int64 of shape ({n or 'n ≥ 1'}, {g.num_nodes(level)}), "
@@ -191,21 +204,30 @@ def epsilon_overlap(
         lowest, highest = symbols.aminmax()
         if lowest < 0 or highest >= g.num_symbols(level):
             raise ValueError(f"x[{level}]: expected symbols in 0…{g.num_symbols(level) - 1}")
-    eps = per_datum("eps", eps, x[0], dtype, 0.0, 1.0)
-    prior = _class_prior(g, x[0].new_empty((n,), dtype=dtype), class_prior)
-    kernel = _backend(backend, eps, prior)
+    check_type("dtype", dtype)
+    kind, device = computed_in(dtype), x[0].device
+    noise, prior = per_datum("eps", eps, x[0], kind, 0.0, 1.0), _class_prior(g, n, kind, device, class_prior)
+    kernel = _backend(backend, device, _needs_gradient(eps, class_prior))
     if hasattr(kernel, "epsilon_overlap"):
-        total, log_evidence = kernel.epsilon_overlap(g, x, eps, prior)
-        _check_result(dtype, log_evidence)
-        nodes = torch.tensor([g.num_nodes(level) for level in range(g.L + 1)], device=total.device)
-        return (total.mean(1) / nodes).to(dtype)
-    step, total = memory.chunk(g, dtype, n), 0
+
+        def run(kind: torch.dtype, rows: Rows) -> list[Tensor]:
+            part, noise = x, per_datum("eps", eps, x[0], kind, 0.0, 1.0)
+            prior = _class_prior(g, n, kind, device, class_prior)
+            if rows is not None:
+                part, noise, prior = [level[rows] for level in x], noise[rows], prior[:, rows]
+            total, log_evidence = kernel.epsilon_overlap(g, part, noise, prior)
+            return [total.T, log_evidence]
+
+        total, _ = _in_range(run, kind)
+        nodes = torch.tensor([g.num_nodes(level) for level in range(g.L + 1)], dtype=torch.int64, device=total.device)
+        return (total.T.mean(1) / nodes).to(dtype)
+    step, total = memory.chunk(g, kind, n), 0
     for i in range(0, n, step):
         part = [level[i : i + step] for level in x]
-        evidence = epsilon_evidence(part[0], eps=eps[i : i + step], v=g.v, dtype=dtype)
+        evidence = epsilon_evidence(part[0], eps=noise[i : i + step], v=g.v, dtype=kind)
         b = infer(g, evidence, class_prior=prior.T[i : i + step], messages=False, backend=backend)
         total = total + overlap(b, part) * len(part[0])
-    return total / n
+    return (total / n).to(dtype)
 
 
 def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
@@ -229,70 +251,123 @@ def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
     return torch.stack([m.gather(-1, y[..., None]).mean() for m, y in zip(beliefs.marginals, x, strict=True)])
 
 
-def _backend(name: str, evidence: Tensor, prior: Tensor) -> ModuleType:
-    if name not in ("auto", "torch", "cpu", "gpu"):
+def _solve(
+    run: Callable[[ModuleType, Tensor, Tensor], list[Tensor]],
+    g: Grammar,
+    evidence: Tensor,
+    class_prior: Tensor | Sequence[float] | None,
+    backend: str,
+) -> list[Tensor]:
+    """Check the evidence and run a kernel on it: on (leaves, v, batch) evidence and (num_classes, batch) priors.
+
+    What run returns has the batch first and the log evidence last; beliefs come back in the evidence's type.
+    """
+    _check_evidence(g, evidence)
+    batch, device = len(evidence), evidence.device
+    seen = (evidence.resolve_neg() if evidence.is_neg() else evidence).permute(1, 2, 0)
+    kind = computed_in(evidence.dtype)
+    gradient = _needs_gradient(evidence, class_prior)
+    kernel = _backend(backend, device, gradient)
+
+    def typed(kind: torch.dtype, rows: Rows) -> list[Tensor]:
+        prior = _class_prior(g, batch, kind, device, class_prior)
+        if rows is None:
+            return run(kernel, seen if seen.dtype == kind else seen.to(kind), prior)
+        return run(kernel, seen[..., rows].to(kind), prior[:, rows])
+
+    *found, log_evidence = _in_range(typed, kind, apart=not gradient)
+    if evidence.dtype != kind:
+        found = [x.to(evidence.dtype) if x.is_floating_point() else x for x in found]
+    return [*found, log_evidence]
+
+
+def _in_range(
+    run: Callable[[torch.dtype, Rows], list[Tensor]], kind: torch.dtype, *, apart: bool = True
+) -> list[Tensor]:
+    """What run returns of all data in a floating type, and in float64 of those whose numbers leave its range.
+
+    apart: whether these can be done apart from the others. If not, NaN could come into the gradients.
+    """
+    found = run(kind, None)
+    log_evidence = found[-1].detach()
+    if math.isfinite(log_evidence.sum()):
+        return found
+    _refuse(torch.isnan(log_evidence), "expected finite non-negative numbers; datum {} has others")
+    outside = torch.isneginf(log_evidence)
+    if outside.any() and kind != torch.float64:
+        if apart and len(found) > 1:
+            rows = outside.nonzero()[:, 0]
+            again = run(torch.float64, rows)
+            found = [x.index_copy(0, rows, y.to(x.dtype)) for x, y in zip(found, again, strict=True)]
+        else:
+            again = run(torch.float64, None)
+            found = [y.to(kind) if y.is_floating_point() else y for y in again]
+        outside = torch.isneginf(found[-1].detach())
+    _refuse(
+        outside,
+        "datum {} is impossible, no string of the grammar (and class_prior) has non-zero evidence at every leaf, or "
+        "evidence within the range of float64",
+    )
+    return found
+
+
+def _refuse(bad: Tensor, message: str) -> None:
+    """Raise a ValueError about the evidence that names the data for which bad, (batch,), is true, if there are any."""
+    if bad.any():
+        raise ValueError(f"evidence: {message.format(_which(bad))}")
+
+
+def _needs_gradient(*inputs: object) -> bool:
+    """Whether autograd follows what is done with one of these."""
+    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
+
+
+def _backend(name: str, device: torch.device, gradient: bool) -> ModuleType:
+    """The kernels by name, or the fastest for a device."""
+    if name not in ("auto", "torch", *DEVICES):
         raise ValueError(f'backend: expected "auto", "torch", "cpu" or "gpu", got {name!r}')
-    device, dtype = evidence.device.type, evidence.dtype
-    gradient = torch.is_grad_enabled() and (evidence.requires_grad or prior.requires_grad)
-    compiled = dtype in (torch.float32, torch.float64) and not gradient
     if name == "auto":
-        name = {"cpu": "cpu", "cuda": "gpu"}.get(device, "torch") if compiled else "torch"
-        if name == "gpu" and find_spec("triton") is None:
-            name = "torch"
+        fast = [one for one, kind in DEVICES.items() if kind == device.type and not gradient]
+        name = fast[0] if fast and (fast[0] != "gpu" or find_spec("triton")) else "torch"
     if name == "torch":
         return _reference
-    if not compiled:
-        raise ValueError(
-            f"backend {name!r}: expected float32 or float64 evidence that needs no gradient, got {dtype}"
-            f'{" with a gradient" if gradient else ""}: use backend="torch"'
-        )
-    interpreted = name == "gpu" and device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    if device != {"cpu": "cpu", "gpu": "cuda"}[name] and not interpreted:
-        raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {evidence.device}')
+    if gradient:
+        raise ValueError(f'backend "{name}": expected tensors that need no gradient: use backend="torch"')
+    if device.type != DEVICES[name]:
+        raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {device}')
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second
 
 
 def _check_evidence(g: Grammar, evidence: Tensor) -> None:
-    if not isinstance(evidence, Tensor) or not evidence.dtype.is_floating_point:
-        raise ValueError(
-            f"evidence: expected a floating-point tensor, got {getattr(evidence, 'dtype', type(evidence))}"
-        )
+    if not isinstance(evidence, Tensor):
+        raise ValueError(f"evidence: expected a floating-point tensor, got {type(evidence)}")
+    check_type("evidence", evidence.dtype)
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v) or not len(evidence):
         raise ValueError(f"evidence: expected shape (batch ≥ 1, {g.d}, {g.v}), got {tuple(evidence.shape)}")
-    if evidence.device.type != g.device.type:
-        raise ValueError(f"evidence is on {evidence.device}, the grammar on {g.device}: use g.to(evidence.device)")
+    if evidence.layout != torch.strided:
+        raise ValueError(f"evidence: expected a dense tensor, got {evidence.layout}: use .to_dense()")
+    check_device("evidence", evidence.device, g)
 
 
-def _class_prior(g: Grammar, evidence: Tensor, prior: Tensor | Sequence[float] | None) -> Tensor:
+def _class_prior(
+    g: Grammar, batch: int, dtype: torch.dtype, device: torch.device, prior: Tensor | Sequence[float] | None
+) -> Tensor:
     """The class prior as (num_classes, batch), normalised."""
-    batch = len(evidence)
     if prior is None:
-        return evidence.new_full((g.num_classes, batch), 1 / g.num_classes)
-    prior = torch.as_tensor(prior, dtype=evidence.dtype, device=evidence.device)
+        return torch.full((g.num_classes, batch), 1 / g.num_classes, dtype=dtype, device=device)
+    prior = torch.as_tensor(prior, dtype=torch.float64, device=device)
     if prior.shape not in ((g.num_classes,), (batch, g.num_classes)):
         raise ValueError(
             f"class_prior: expected shape ({g.num_classes},) or ({batch}, {g.num_classes}), got {tuple(prior.shape)}"
         )
     prior = prior.expand(batch, g.num_classes)
-    bad = ~((prior >= 0) & (prior < torch.inf)).all(1) | (prior.sum(1) == 0)
+    largest = prior.amax(1, keepdim=True)
+    bad = ~((prior >= 0) & (prior < torch.inf)).all(1) | (largest[:, 0] == 0)
     if bad.any():
         raise ValueError(f"class_prior: expected finite non-negative numbers, not all zero; row {_which(bad)} is not")
+    far = (largest < 2.0**-60) | (largest > 2.0**60)  # their sum might leave the range of the type
+    prior = torch.where(far, prior / largest, prior).to(dtype)
     return (prior / prior.sum(1, keepdim=True)).T
-
-
-def _check_result(dtype: torch.dtype, log_evidence: Tensor) -> None:
-    if math.isfinite(log_evidence.detach().sum()):
-        return
-    bad = torch.isnan(log_evidence)
-    if bad.any():
-        raise ValueError(f"evidence: expected finite non-negative numbers; datum {_which(bad)} has others")
-    bad = ~torch.isfinite(log_evidence)
-    if bad.any():
-        hint = "" if dtype == torch.float64 else ", or it underflows: try float64"
-        raise ValueError(
-            f"evidence: datum {_which(bad)} is impossible, no string of the grammar (and class_prior) has non-zero "
-            f"evidence at every leaf{hint}"
-        )
 
 
 def _which(bad: Tensor) -> str:

@@ -1,7 +1,7 @@
 """Noise processes. Each corrupts the leaves and turns what is seen into leaf evidence; inference knows only that.
 
 Evidence has shape (batch, leaves, v) and is normalised over v. It is stored with the batch innermost, the
-layout in which the kernels read it.
+layout in which the kernels read it. Half precision is what it is stored in: all is computed in float32 at least.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
+from hierlib._kernels.precision import TYPES, computed_in
 
 
 def batch_innermost(n: int, nodes: int, v: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -41,9 +42,9 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
     Raises:
         ValueError: ε or a symbol is out of range.
     """
+    check_type("dtype", dtype)
     _check_symbols(x0, v)
-    eps = per_datum("eps", eps, x0, dtype, 0.0, 1.0)
-    return _blurred(x0, eps, v)
+    return _blurred(x0, per_datum("eps", eps, x0, computed_in(dtype), 0.0, 1.0), v).to(dtype)
 
 
 @dataclass(frozen=True)
@@ -61,17 +62,20 @@ class GaussianNoise:
     schedule: Callable[[Tensor], Tensor] | None = None
     dtype: torch.dtype = torch.float32
 
+    def __post_init__(self):
+        check_type("dtype", self.dtype)
+
     def alpha_bar(self, t: float | Tensor) -> Tensor:
         """The cumulative signal ᾱ_t, float64, of the shape of t.
 
         Raises:
             ValueError: t is negative or not finite, or the schedule leaves (0, 1].
         """
-        t = torch.as_tensor(t, dtype=torch.float64)
+        t = torch.as_tensor(t, dtype=torch.float64, device=t.device if isinstance(t, Tensor) else "cpu")
         if not torch.isfinite(t).all() or (t < 0).any():
             raise ValueError(f"t: expected a finite time t ≥ 0, got {t.tolist()}")
         alpha_bar = torch.exp(-2 * t) if self.schedule is None else self.schedule(t)
-        alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64)
+        alpha_bar = torch.as_tensor(alpha_bar, dtype=torch.float64, device=t.device)
         if not ((alpha_bar > 0) & (alpha_bar <= 1)).all():
             raise ValueError(f"schedule: expected ᾱ in (0, 1], got {alpha_bar.tolist()} at t = {t.tolist()}")
         return alpha_bar
@@ -88,16 +92,17 @@ class GaussianNoise:
             x_t, (n, d, v).
         """
         _check_symbols(x0, self.v)
+        _check_generator(generator, x0)
         alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x0, torch.float64, 0.0, 1.0)
-        n, d = x0.shape
-        x_t = batch_innermost(n, d, self.v, self.dtype, x0.device)
+        (n, d), kind = x0.shape, computed_in(self.dtype)
+        x_t = batch_innermost(n, d, self.v, kind, x0.device)
         stored = x_t.permute(1, 2, 0)
-        spread, signal = (1 - alpha_bar).sqrt().to(self.dtype), alpha_bar.sqrt().to(self.dtype)
+        spread, signal = (1 - alpha_bar).sqrt().to(kind), alpha_bar.sqrt().to(kind)
         if kernel := _kernel(stored):
             kernel.diffuse(stored, x0, spread, signal, generator)
-            return x_t
-        stored.normal_(generator=generator).mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
-        return x_t
+        else:
+            stored.normal_(generator=generator).mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
+        return x_t.to(self.dtype)
 
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Posterior of a single leaf, softmax(x_t / Δ_t) with Δ_t = (1-ᾱ_t)/√ᾱ_t, eqs. (4) = (13).
@@ -107,26 +112,28 @@ class GaussianNoise:
             t: the time of x_t, a number or (n,).
 
         Returns:
-            Evidence, (n, d, v).
+            Evidence, (n, d, v), of the type of x_t.
 
         Raises:
-            ValueError: x_t is not finite, or ᾱ_t = 1, where x_t is the datum itself and Δ_t = 0.
+            ValueError: x_t / Δ_t is not finite, or ᾱ_t = 1, where x_t is the datum itself and Δ_t = 0.
         """
+        check_type("x_t", x_t.dtype)
         if x_t.ndim != 3 or x_t.shape[-1] != self.v:
             raise ValueError(f"x_t: expected shape (n, d, {self.v}), got {tuple(x_t.shape)}")
         alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
         if (alpha_bar == 1).any():
             raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
-        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(x_t.dtype)
-        stored = x_t.permute(1, 2, 0)
+        kind = computed_in(x_t.dtype)
+        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(kind)
+        stored = x_t.permute(1, 2, 0).to(kind)
         if kernel := _kernel(stored):
             evidence, finite = kernel.softmax(stored, inverse_delta)
         else:
-            evidence = (stored * inverse_delta).softmax(1)
-            finite = torch.isfinite(x_t.sum())
+            scaled = stored * inverse_delta
+            evidence, finite = scaled.softmax(1), torch.isfinite(scaled).all()
         if not finite:
-            raise ValueError("x_t: expected finite numbers, got NaN or infinity")
-        return evidence.permute(2, 0, 1)
+            raise ValueError("x_t: expected finite numbers, also once divided by Δ_t, got NaN or infinity")
+        return evidence.permute(2, 0, 1).to(x_t.dtype)
 
 
 @dataclass(frozen=True)
@@ -141,9 +148,13 @@ class MaskNoise:
     v: int
     dtype: torch.dtype = torch.float32
 
+    def __post_init__(self):
+        check_type("dtype", self.dtype)
+
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
         _check_symbols(x0, self.v)
+        _check_generator(generator, x0)
         t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         hidden = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
         return torch.where(hidden, self.v, x0)
@@ -152,8 +163,9 @@ class MaskNoise:
         """One on the symbol seen, 1/v on every symbol where the leaf is masked; t is not needed. (n, d, v)."""
         _check_symbols(x_t, self.v + 1)
         masked = x_t == self.v
-        out = _blurred(torch.where(masked, 0, x_t), torch.zeros(len(x_t), dtype=self.dtype, device=x_t.device), self.v)
-        return out.masked_fill_(masked[..., None], 1 / self.v)
+        certain = torch.zeros(len(x_t), dtype=computed_in(self.dtype), device=x_t.device)
+        out = _blurred(torch.where(masked, 0, x_t), certain, self.v)
+        return out.masked_fill_(masked[..., None], 1 / self.v).to(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -168,9 +180,13 @@ class UniformNoise:
     v: int
     dtype: torch.dtype = torch.float32
 
+    def __post_init__(self):
+        check_type("dtype", self.dtype)
+
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
         _check_symbols(x0, self.v)
+        _check_generator(generator, x0)
         t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         redrawn = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
         fresh = torch.randint(self.v, x0.shape, generator=generator, device=x0.device)
@@ -179,7 +195,7 @@ class UniformNoise:
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Belief 1-t+t/v in the symbol seen and t/v in every other one; (n, d, v)."""
         _check_symbols(x_t, self.v)
-        return _blurred(x_t, per_datum("t", t, x_t, self.dtype, 0.0, 1.0), self.v)
+        return _blurred(x_t, per_datum("t", t, x_t, computed_in(self.dtype), 0.0, 1.0), self.v).to(self.dtype)
 
 
 def _blurred(x: Tensor, eps: Tensor, v: int) -> Tensor:
@@ -200,11 +216,23 @@ def _kernel(x: Tensor) -> ModuleType | None:
     return import_module("hierlib._kernels.compiled.gaussian")
 
 
+def check_type(name: str, dtype: torch.dtype) -> None:
+    """Raise a ValueError unless this is a floating type that evidence may have."""
+    if dtype not in TYPES:
+        known = ", ".join(str(kind).removeprefix("torch.") for kind in TYPES)
+        raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}")
+
+
 def _check_symbols(x: Tensor, v: int) -> None:
     if x.ndim != 2 or x.dtype != torch.int64:
         raise ValueError(f"expected int64 symbols of shape (n, d), got {x.dtype} of shape {tuple(x.shape)}")
     if x.numel() and (x.min() < 0 or x.max() >= v):
         raise ValueError(f"expected symbols in 0…{v - 1}, got {x.min()}…{x.max()}")
+
+
+def _check_generator(generator: torch.Generator, x: Tensor) -> None:
+    if generator.device.type != x.device.type:
+        raise ValueError(f"generator: expected one on the data's device, {x.device}, got {generator.device}")
 
 
 def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import torch
 import typer
 
+from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, Threads, group, numbers, spelled
 from hierlib._provenance import commit, plain, same_inputs, sha256_of, versions
 from hierlib._storage import recorded_inputs, write_dataset
@@ -55,7 +56,7 @@ PROBE_EPS = (0.6, 0.85)
 
 @app.command()
 def classifiers(
-    out: Annotated[Path, typer.Option(help="Folder of the weights; they are named cnn-GRAMMAR-SEED.safetensors.")],
+    out: Annotated[Path, _paths.option(help="Folder of the weights; they are named cnn-GRAMMAR-SEED.safetensors.")],
     grammars: Annotated[int, typer.Option(min=1, help="How many grammars.")] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="How many networks for each.")] = 3,
     num_data: Annotated[int, typer.Option(min=1, help="Size of each training set.")] = Training.num_data,
@@ -89,8 +90,8 @@ def classifiers(
 @app.command("figure8")
 def figure8_(
     ctx: typer.Context,
-    models: Annotated[Path, typer.Option(help="Folder of the weights, as `classifiers` writes them.")],
-    out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
+    models: Annotated[Path, _paths.option(help="Folder of the weights, as `classifiers` writes them.")],
+    out: Annotated[Path, _paths.option(help="The netCDF file to write.")],
     data: Annotated[int, typer.Option(min=2, help="Data for each grammar.")] = 1000,
     rows: Annotated[int, typer.Option(min=1, help="Subtrees to which each linear probe is fitted.")] = 1000,
     seed: Seed = 0,
@@ -148,7 +149,7 @@ PROFILES = {
 @app.command()
 def denoisers(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder of results (v8-m3-s2-L3.nc) and weights.")],
+    out: Annotated[Path, _paths.option(help="Folder of results (v8-m3-s2-L3.nc) and weights.")],
     profile: Annotated[str, typer.Option(help="quick, the book's sizes, or full, larger ones for a GPU.")] = "quick",
     m: Annotated[int, typer.Option(min=1, help="Rules per symbol.")] = DenoiserTraining.m,
     levels: Annotated[int | None, typer.Option(min=1, help="Depth L of the tree.")] = None,

@@ -10,8 +10,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' arrays are small; be
 import pytest
 import torch
 
+from hierlib import inference
+
 if not torch.cuda.is_available():  # then the GPU kernels run in Triton's interpreter; before they are imported
     os.environ["TRITON_INTERPRET"] = "1"
+    inference.DEVICES["gpu"] = "cpu"
 
 from . import browser as b
 

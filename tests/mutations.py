@@ -20,10 +20,19 @@ sys.path.insert(0, str(ROOT))  # this is a script, too
 from tests.guards import Guard  # noqa: E402
 from tests.guards.data import OF_DATA, OF_ENDS, OF_INPUTS  # noqa: E402
 from tests.guards.models import MODELS  # noqa: E402
+from tests.guards.numbers import NUMBERS  # noqa: E402
 from tests.guards.results import ROWS  # noqa: E402
 from tests.guards.runs import OF_RUNS  # noqa: E402
+from tests.guards.sources import OF_SOURCES  # noqa: E402
 
-GUARDS = [*OF_RUNS, *OF_DATA, *OF_INPUTS, *OF_ENDS, *(Guard(*each) for each in (*MODELS, *ROWS))]
+GUARDS = [
+    *OF_RUNS,
+    *OF_DATA,
+    *OF_INPUTS,
+    *OF_ENDS,
+    *OF_SOURCES,
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS)),
+]
 
 
 def copy(to: Path) -> None:

@@ -6,7 +6,9 @@ import torch
 
 import hierlib as hl
 from hierlib.enumeration import all_data
-from hierlib.theory import changes, meanfield
+from hierlib.experiments import changes, controls
+from hierlib.theory import meanfield
+from hierlib.theory.changes import _fading, correlation_length, divergence, exponents, mean_field
 
 F64 = torch.float64
 
@@ -104,8 +106,8 @@ def test_curves_count_what_they_compute(noise):
 
 
 def test_correlation_length():
-    assert changes.correlation_length([[4, 1, 0, 0], [4, 0, 0, 1]], 2).tolist() == [2, 8]
-    assert float(changes.correlation_length([1, 1, 1], 2)) == pytest.approx((1 * 2 + 2 * 4) / 3)
+    assert correlation_length([[4, 1, 0, 0], [4, 0, 0, 1]], 2).tolist() == [2, 8]
+    assert float(correlation_length([1, 1, 1], 2)) == pytest.approx((1 * 2 + 2 * 4) / 3)
 
 
 def test_the_chain_and_the_mixture_are_what_they_say():
@@ -120,8 +122,8 @@ def test_the_chain_and_the_mixture_are_what_they_say():
     evidence = torch.rand(2, d, v, dtype=F64, generator=rng(3))
     x0 = data[[7, 100]]
     for p, function in (
-        (chain, changes.chain_log_evidence(prior, transition)),
-        (mixture, changes.mixture_log_evidence(leaves)),
+        (chain, controls.chain_log_evidence(prior, transition)),
+        (mixture, controls.mixture_log_evidence(leaves)),
     ):
         assert float(p.sum()) == pytest.approx(1)
         found = changes.moments_of(function, evidence, x0, torch.tensor([1, 4]))
@@ -131,7 +133,7 @@ def test_the_chain_and_the_mixture_are_what_they_say():
             mean, covariance = enumerated(data, weight / weight.sum(), x0[k])
             torch.testing.assert_close(found.mean[k], mean, rtol=0, atol=1e-10)
             torch.testing.assert_close(found.with_one[k], covariance[[1, 4][k]], rtol=0, atol=1e-10)
-    x = changes.sample_chain(prior, transition, 40_000, 2, generator=rng(4))
+    x = controls.sample_chain(prior, transition, 40_000, 2, generator=rng(4))
     counts = torch.bincount(x[:, 0] * v + x[:, 1], minlength=v * v) / len(x)
     expected = (prior[:, None] * transition).flatten()
     assert ((counts - expected).abs() < 5 * (expected / len(x)) ** 0.5).all()
@@ -140,29 +142,29 @@ def test_the_chain_and_the_mixture_are_what_they_say():
 @pytest.mark.parametrize(("v", "m", "s"), [(32, 8, 2), (16, 4, 2), (8, 3, 3), (6, 5, 4)])
 def test_identities_of_the_mean_field(v, m, s):
     eps, L = np.linspace(0.01, 0.99, 25), 6
-    found, found_changes = meanfield.solve(eps, v, m, s, L), changes.mean_field(eps, v, m, s, L)
+    found, found_changes = meanfield.solve(eps, v, m, s, L), mean_field(eps, v, m, s, L)
     a = (m - 1) / (v**s - 1)
     for k in range(1, L + 1):  # the chain from the class down gives the marginals of eq. (62)
         p, P = found.p[:, k - 1], found.P[:, k]
         up = (p**s + a * p * (1 - p ** (s - 1))) / (p**s + a * (1 - p**s))
         apart = p * (1 - p ** (s - 1)) / (1 - p**s)
         np.testing.assert_allclose(up * P + apart * (1 - P), found.P[:, k - 1], rtol=0, atol=1e-12)
-        np.testing.assert_allclose(changes._fading(p, a, s), up - apart, atol=1e-14)
+        np.testing.assert_allclose(_fading(p, a, s), up - apart, atol=1e-14)
     P0 = found.P[:, 0]
     np.testing.assert_allclose(found_changes.C[:, 0], 4 * P0 * (1 - P0), atol=1e-14)
     assert (found_changes.C > -1e-12).all() and (found_changes.chi >= 1 - 1e-9).all()
     star = float(meanfield.fixed_points(v, m, s)[1])
     if 1 / v < star < 1:
         slope = float(meanfield.upward_map_derivative(star, v, m, s))
-        assert s * float(changes._fading(np.array(star), a, s)) == pytest.approx(slope)
-        found = changes.exponents(v, m, s)
+        assert s * float(_fading(np.array(star), a, s)) == pytest.approx(slope)
+        found = exponents(v, m, s)
         assert found.a_c == pytest.approx(2 * (1 - 1 / found.nu)) and found.diverges == (slope**2 > s)
 
 
 def test_no_threshold_no_exponents():
     for m in (1, 20):
         with pytest.raises(ValueError, match="m_KS < m < m_c"):
-            changes.exponents(32, m, 2)
+            exponents(32, m, 2)
 
 
 def test_mean_field_is_near_exact_inference():
@@ -178,7 +180,7 @@ def test_mean_field_is_near_exact_inference():
         )
     chi = np.array([float(a) for a, _ in rows])
     C = torch.stack([b for _, b in rows]).numpy()
-    theory = changes.mean_field(eps, v, m, s, L)
+    theory = mean_field(eps, v, m, s, L)
     assert abs(chi.mean() - theory.chi) < 4 * chi.std(ddof=1) / 8**0.5 + 0.1
     assert (np.abs(C.mean(0) - theory.C) < 4 * C.std(0, ddof=1) / 8**0.5 + 0.01).all()
 
@@ -195,7 +197,7 @@ def test_bad_input():
 
 
 def test_divergence_agrees_with_the_exponents():
-    found = changes.divergence(32, 2)
+    found = divergence(32, 2)
     assert (np.diff(found.m) > 0).all() and 0 < found.place[0] < found.place[-1] < 1
     for m in (3, 8, 12):
-        assert changes.exponents(32, m, 2).diverges == bool(np.interp(m, found.m, found.ratio) > 1)
+        assert exponents(32, m, 2).diverges == bool(np.interp(m, found.m, found.ratio) > 1)

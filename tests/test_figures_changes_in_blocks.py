@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from hierlib.book.figures import changes_in_blocks as figures
-from hierlib.experiments.blocks import Around, Expected, Measured, WithoutTree
+from hierlib.experiments.blocks import Around, Expected, Measured
+from hierlib.experiments.changes import Curves, Moments
+from hierlib.experiments.controls import WithoutTree
 from hierlib.experiments.curves import Interval
-from hierlib.theory import changes
-from hierlib.theory.changes import Curves, Moments
+from hierlib.theory.changes import divergence, mean_field
 
 EPS = np.array([0.3, 0.5, 0.7])
 
@@ -46,7 +47,7 @@ def test_data_at_noises():
 @pytest.mark.parametrize("depths", [(3,), (3, 4)])
 def test_susceptibility_has_a_curve_a_depth(star, depths):
     fine = np.linspace(0.1, 0.9, 9)
-    expected = {L: changes.mean_field(fine, 8, 3, 2, L) for L in (2, *depths)}
+    expected = {L: mean_field(fine, 8, 3, 2, L) for L in (2, *depths)}
     measured = {L: curves(L, sampled=L == 3) for L in depths}
     drawing = figures.susceptibility(EPS, measured, fine, expected, s=2, star=star)
     left, right = drawing.fig.axes
@@ -96,7 +97,7 @@ def test_collapse_scales_lines_and_points_alike():
 def test_where_blocks_stay_finite():
     expected = {3: [Expected(0.5, 2, 0.6, 0.1)] * 2, 9: [Expected(0.4, 3, np.nan, 0.1)] * 2}
     measured = {4: Measured(interval(0.5), interval(2.0), interval(0.6))}
-    divergences = {s: changes.divergence(8, s, num=5) for s in (2, 3)}
+    divergences = {s: divergence(8, s, num=5) for s in (2, 3)}
     drawing = figures.where_blocks_stay_finite(divergences, [3, 4], expected, measured)
     left, right = drawing.fig.axes
     assert left.get_legend_handles_labels()[1] == ["$s$ = 2", "$s$ = 3"]

@@ -9,7 +9,7 @@ import torch
 import hierlib as hl
 from hierlib import _finite, diffusion
 from hierlib.book.page import glue
-from hierlib.experiments import curves, spectrum
+from hierlib.experiments import changes, controls, curves, spectrum
 from hierlib.images import classifier, inversion, patches, probe, quality
 from hierlib.images.sampler import UTurns
 from hierlib.networks import classifier as cnn
@@ -18,7 +18,7 @@ from hierlib.networks import probe as layers
 from hierlib.networks.fit import Schedule, fit
 from hierlib.text import uturn as text
 from hierlib.text.corpus import MASK
-from hierlib.theory import changes, meanfield, population
+from hierlib.theory import meanfield, population
 
 NAN, INF = math.nan, math.inf
 
@@ -262,7 +262,7 @@ def test_theory(g):
         spectrum.census(g, evidence)
     mixture = torch.full((2, 4, 4), 0.25, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"log evidence: expected finite numbers, got -inf"):
-        changes.moments_of(changes.mixture_log_evidence(mixture), evidence, x)
+        changes.moments_of(controls.mixture_log_evidence(mixture), evidence, x)
     for bad in (NAN, INF):
         leaves = lambda n, generator, bad=bad: torch.full((n, 4), bad, dtype=torch.float64)  # noqa: E731
         with pytest.raises(ValueError, match=r"leaves, beliefs of a level: expected finite numbers"):

@@ -8,6 +8,7 @@ import torch
 
 from hierlib.images import experiment as exp
 from hierlib.images import models
+from hierlib.images.storage import save_uturns
 from tests import images as small
 
 SHIPPED = Path(__file__).parents[1] / "book" / "_models" / "fashion"
@@ -63,6 +64,9 @@ def test_words_are_files_patterns_or_several(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "my models"
     folder.mkdir()
+    for name in ("x.pth", "checkout/_toc.yml", "checkout/book/_models/cnn-7.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
     for name in ("cnn-0", "cnn-1", "other", "._cnn-2"):
         (folder / f"{name}.safetensors").touch()
     both = [f"{folder}/cnn-{i}.safetensors" for i in range(2)]
@@ -71,9 +75,19 @@ def test_words_are_files_patterns_or_several(tmp_path, monkeypatch):
     assert exp.words_of(f"'{both[0]}' resnet50=x.pth") == [both[0], "resnet50=x.pth"]
     assert exp.words_of(f"'{folder}/cnn-?.safetensors' resnet50=x.pth") == [*both, "resnet50=x.pth"]
     assert exp.words_of("resnet50=download convnext_base=download") == ["resnet50=download", "convnext_base=download"]
-    for wrong, why in (("*.pth", "none that fits"), ("", "none that fits"), ("'a", "close the quotation")):
-        with pytest.raises(ValueError, match=why):
+    bad = {
+        "*.none": "got nothing at",
+        "": "got nothing",
+        "'a": "close the quotation",
+        "resnet50=none": "got nothing at",
+    }
+    for wrong, why in bad.items():
+        with pytest.raises(ValueError, match=f"^classifiers: .*{why}"):
             exp.words_of(wrong)
+    monkeypatch.chdir(tmp_path / "checkout")
+    own = f"{tmp_path}/checkout/book/_models/cnn-7.safetensors"
+    assert exp.words_of("_models/cnn-*.safetensors") == [own], "what a chapter names is found from the root, too"
+    assert exp.words_of("_models/cnn-7.safetensors resnet50=random") == [own, "resnet50=random"]
 
 
 def test_networks_have_names_of_their_own(tmp_path):
@@ -114,6 +128,25 @@ def test_a_damaged_image_ends_it_before_the_first_step(tmp_path, monkeypatch):
     monkeypatch.setattr(exp, "uturns", lambda *a, **b: pytest.fail("the first step"))
     with pytest.raises(ValueError, match=r"1\.png: expected"):
         exp.experiment(**given(tmp_path))
+
+
+def test_what_a_chapter_names_is_found_from_the_root_of_the_checkout(tmp_path, monkeypatch):
+    """As papermill runs it there: weights, images, classifiers, and U-turns that were made before."""
+    models_of = tmp_path / "book" / "_models"
+    small.folder_of_classes(models_of / "val", n=2)
+    small.denoiser(models_of / "model.safetensors")
+    small.cnn(models_of / "cnn.safetensors")
+    (tmp_path / "_toc.yml").touch()
+    words = given(Path("_models"), keep="~/kept")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    here = exp.experiment(**words)
+    assert not here.stored and list((tmp_path / "home" / "kept").iterdir()) and not (tmp_path / "~").exists()
+    k = [u.k for u in here.turns]
+    inputs = exp.inputs_of(here.model, here.data.digest(), k, steps=4, seed=0, matched=False, truncate=False)
+    save_uturns(models_of / "none.nc", here.turns, {"inputs": inputs})
+    again = exp.experiment(**words)
+    assert again.stored and all(torch.equal(a.end, b.end) for a, b in zip(here.turns, again.turns, strict=True))
 
 
 def test_uturns_made_before_are_those_of_the_images_that_come_with_the_book():

@@ -177,7 +177,7 @@ def impossible(g, batch, bad):
 def test_impossible_evidence_names_the_datum(run):
     g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
     e = impossible(g, 4, bad=2)
-    with pytest.raises(ValueError, match=r"datum 2 is impossible.*try float64"):
+    with pytest.raises(ValueError, match=r"datum 2 is impossible"):
         run(g, e)
     e[1, 3] = 0
     with pytest.raises(ValueError, match=r"datum 1 \(and 1 more\) is impossible"):
@@ -198,7 +198,7 @@ def test_bad_evidence_is_refused():
     for bad, message in [
         (good[:, :3], r"expected shape \(batch ≥ 1, 4, 4\)"),
         (good[:0], "batch ≥ 1"),
-        (good.long(), "expected a floating-point tensor"),
+        (good.long(), "expected one of the floating types float16"),
         ([[1.0]], "expected a floating-point tensor"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -184,7 +184,7 @@ def test_impossible_evidence_is_named_and_makes_no_nan(backend, copies):
     ]
     for call in calls:
         others = f" \\(and {2 * copies - 1} more\\)"
-        with pytest.raises(ValueError, match=f"datum 1{others} is impossible.*try float64"):
+        with pytest.raises(ValueError, match=f"datum 1{others} is impossible"):
             call(e)
         for value in (-1e-9, float("nan"), float("inf"), -float("inf"), -float("nan")):
             wrong = e.clone()
@@ -295,8 +295,6 @@ def test_the_backend_is_chosen_and_refused_with_reasons():
     for backend in ("cpu", "gpu"):
         with pytest.raises(ValueError, match=r'gradient.*use backend="torch"'):
             hl.infer(g, needs, backend=backend)
-        with pytest.raises(ValueError, match="float16"):
-            hl.infer(g, e.half(), backend=backend)
     with pytest.raises(ValueError, match="expected evidence on the CPU, got meta"):
         hl.infer(_on_meta(g), e.to("meta"), backend="cpu")
 

@@ -62,7 +62,7 @@ def test_captions_and_other_pages_do_not_count(root):
     "name, old, new",
     [
         ("book/01_one.md", "print(", "print(1, "),
-        ("book/01_one.md", ":tags: [parameters]", ":tags: [parameters, raises-exception]"),
+        ("book/01_one.md", ":tags: [parameters]", ":tags: [parameters, skip-execution]"),
         ("book/01_one.md", "m: int = 2", "m: int = 3"),
         ("tinylib/near.py", "base.FACTOR * x", "base.FACTOR * x + 1"),
         ("tinylib/base.py", "10", "11"),

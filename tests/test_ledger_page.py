@@ -17,6 +17,7 @@ from hierlib.book.site.cells import cell_with, names_used
 from hierlib.book.site.ledger import expected, measured, verdicts
 from hierlib.book.site.ledger_page import ANSWERS, VERDICTS, _counts, _entry, _folded, _lists, _pages, _words
 
+from . import browser as b
 from .browser import SITE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -203,3 +204,24 @@ def test_every_measured_claim_leads_to_its_chapter_its_figure_and_the_cell_that_
 @lru_cache
 def code(path):
     return BeautifulSoup(path.read_text("utf-8"), "html.parser")
+
+
+def test_the_filter_narrows_the_page_and_keeps_its_state_in_the_address(browser, site):
+    page = f"{site.as_uri()}/book/ledger.html"
+    with b.visit(browser, page) as seen:
+        shown = seen.page.locator(".claim:visible")
+        seen.page.locator(".claims-filter select[name=verdict]").select_option("differs")
+        some = shown.count()
+        assert 0 < some < 60 and seen.page.locator(".claims-filter output").inner_text().startswith(f"{some} of ")
+        assert set(shown.locator(".claim-verdict").all_inner_texts()) == {"differs"}
+        seen.page.locator(".claims-filter select[name=of]").select_option("data")
+        assert seen.page.url.endswith("#verdict=differs&of=data") and shown.count() < some
+        assert seen.page.locator("section#of-this-book").is_hidden(), "no heading without a claim"
+        address = seen.page.url
+        seen.page.go_back()
+        assert shown.count() == some
+        assert not seen.complaints
+    with b.visit(browser, address) as seen:
+        assert seen.page.locator(".claims-filter select[name=of]").input_value() == "data"
+        seen.page.goto(f"{page}#claim-rules-are-uniform")
+        assert seen.page.locator("#claim-rules-are-uniform").is_visible(), "a link to a folded claim opens the fold"

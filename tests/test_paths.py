@@ -1,11 +1,16 @@
 """Paths as people type them, from any folder, and the files of the book that chapters find from any folder."""
 
 import os
+import re
+import typing
 from pathlib import Path
 
+import click
 import pytest
+from typer.main import get_command
 
 from hierlib import _paths, book
+from hierlib.book.commands import commands
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import resolve
 from hierlib.book.runs.places import axes_in_place, in_place
@@ -156,3 +161,44 @@ def test_what_a_chapter_names_is_found_from_any_folder(root, monkeypatch):
     (root / "_models" / "own").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"expected one place, got .*; write out the one that is meant"):
         book.path("_models/own")
+
+
+def commands_of(group, words=()):
+    """Every command of the command line, as it is spelled."""
+    for name in group.list_commands(click.Context(group)):
+        one = group.get_command(click.Context(group), name)
+        yield from commands_of(one, (*words, name)) if hasattr(one, "list_commands") else [((*words, name), one)]
+
+
+# Texts that speak of files and are none, or are words of which some are; these have tests of their own.
+NO_PATHS = {"data", "probe", "parameters", "of"}
+
+
+def test_every_option_that_takes_a_path_takes_it_as_it_is_typed():
+    """Of all commands that there are: a new one cannot forget it."""
+    found = 0
+    for words, command in commands_of(get_command(commands)):
+        for name, hint in typing.get_type_hints(command.callback, include_extras=True).items():
+            kind, *options = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
+            if Path in (kind, *typing.get_args(kind)):
+                assert [each.parser for each in options] == [_paths.typed_option], f"{words}: {name}"
+                found += 1
+            elif str in (kind, *typing.get_args(kind)) and options and name not in NO_PATHS:
+                said = f"{options[0].help} {options[0].metavar}"
+                assert not re.search(r"\b([Ff]iles?|[Ff]older|FILE|PATH)\b", said), f"{words}: is {name} a path?"
+    assert found >= 25
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "hierlib"])
+def test_no_program_of_its_own_has_another_kind_of_path(folder):
+    for path in (Path(__file__).parents[1] / folder).rglob("*.py"):
+        assert not re.search(r"Annotated\[(list\[)?Path\b[^,]*, typer\.", path.read_text()), path
+
+
+def test_a_home_is_no_folder_of_that_name(root, call):
+    """Where the commands of networks, texts and images write to."""
+    (root / "text.txt").write_text("a few words\n\n" * 9)
+    code, out = call("train", "text", "fit", "--data", "~/none.txt", "--out", "~/x.safetensors")
+    assert code == 2 and f"{Path.home()}/none.txt" in out and not (root / "~").exists()
+    code, out = call("images", "card", "~nobody-here")
+    assert code == 2 and "no user is called so" in " ".join(out.replace("│", " ").split())

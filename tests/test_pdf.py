@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from bs4 import BeautifulSoup
 
+from hierlib.book.runs.checkout import contents
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.site import pdf
 
@@ -58,7 +59,7 @@ def test_what_is_for_the_screen_stays_there(whole):
 
 
 def test_the_order_is_that_of_the_contents():
-    names = pdf.pages(b.ROOT)
+    names = contents(b.ROOT)
     assert names[0] == "book/index" and len(set(names)) == len(names) > 15
     assert names.index("book/01_data-made-of-parts") < names.index("book/api")
 
@@ -124,4 +125,4 @@ def test_the_book_prints_with_every_figure_font_and_chapter(tmp_path):
         assert any(name.startswith(wanted) for name in fonts), f"{wanted} is not in {sorted(fonts)}"
     assert bookmarks(data) == sorted(headings(whole))
     titles = BeautifulSoup(whole, "html.parser").select("nav.book-contents a")
-    assert len(titles) == len(pdf.pages(b.ROOT)) and data.count(b"/Dest") >= len(titles)
+    assert len(titles) == len(contents(b.ROOT)) and data.count(b"/Dest") >= len(titles)

@@ -99,3 +99,22 @@ def test_command_line_understands():
 
 def test_no_paths_of_a_machine():
     assert not re.search(r"(?<![\w.])/(home|root|work|tmp|Users|usr)/", README)
+
+
+def test_what_is_called_tested_is_what_the_workflow_runs_on():
+    """And what is said of other systems is what the commands say there."""
+    said = re.search(r"- \*\*Systems\*\*: (.*?)\n- ", README, re.S)[1]
+    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    systems = {*re.findall(r"runs-on: (\S+)", workflow)}
+    [version] = re.findall(r'python-version: "([\d.]+)"', workflow)
+    assert (
+        systems == {"ubuntu-latest"}
+        and f"Linux on x86-64 with Python {version} is what is tested, on each push" in said
+    )
+    refused = (ROOT / "hierlib" / "book" / "cli.py").read_text()
+    assert "on Windows use WSL" in refused and "use WSL" in said
+    assert (
+        "macOS take the same commands and are not tested" in said.replace("\n  ", " ")
+        and "run on Linux and macOS" in refused
+    )
+    assert "install -q --disable-pip-version-check triton" in (ROOT / ".ci" / "run").read_text()

@@ -2,12 +2,15 @@
 
 import json
 import re
+from urllib.parse import quote
 
+import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
 from hierlib.book.site.search import TEXTS, entries, readable
 
+from . import browser as b
 from .browser import SITE
 
 PAGE = """
@@ -50,3 +53,57 @@ def test_the_texts_are_small_and_a_script():
     pages = json.loads(re.fullmatch(r"const searchTexts = (.*);\n", text, re.S)[1])
     assert len(pages) > 20 and all(title and anchor for _, parts in pages for anchor, title, _ in parts)
     assert not (SITE / "searchindex.js").exists(), "there is one index"
+
+
+# What readers look for, and where it is: one of these begins the address of one of the first two finds.
+SOUGHT = {
+    "gpu": ["book/recipes.html#choose-device", "book/16_how-fast.html"],
+    "own noise": ["book/recipes.html#take-a-noise-of-your-own"],
+    "next symbol": ["book/recipes.html#predict-the-next-symbol"],
+    "masked": ["book/recipes.html#fill-in-a-masked-string"],
+    "phase diagram": ["book/05_lost-all-at-once.html#the-phase-diagram"],
+    "conda": ["book/recipes.html#use-it-in-an-environment-of-your-own"],
+    "Figure 6": ["book/equations.html#figures"],
+    "unequal rules": ["book/recipes.html#write-rules-of-your-own"],
+    "perplexity": ["book/recipes.html#predict-the-next-symbol"],
+    "susceptibility": ["book/api.html#hierlib.susceptibility"],
+    "Kesten–Stigum": ["book/05_lost-all-at-once.html"],
+    "temperature": ["book/03_half-way-and-back.html#what-one-leaf-knows"],
+    "cite": ["book/index.html#how-to-cite-it"],
+    "resume": ["book/recipes.html#resume-what-was-interrupted"],
+    "cluster": ["book/17_run-at-scale.html#on-a-cluster"],
+}
+
+
+@pytest.mark.parametrize("place", ["http", "file"])
+def test_what_readers_look_for_is_among_the_first_two_finds(browser, site, http, place):
+    base = http if place == "http" else site.as_uri()
+    missed = {}
+    with b.visit(browser, f"{base}/search.html") as seen:
+        for words, places in SOUGHT.items():
+            seen.page.goto(f"{base}/search.html?q={quote(words)}")
+            seen.page.locator("#search-results li").first.wait_for()
+            first = [a.get_attribute("href") for a in seen.page.locator("#search-results li > a").all()[:2]]
+            if not any(href.startswith(place) for href in first for place in places):
+                missed[words] = first
+        assert not seen.complaints
+    assert not missed
+
+
+def test_a_find_leads_to_its_section_and_shows_the_words_around(browser, site):
+    with b.visit(browser, f"{site.as_uri()}/search.html?q=kesten+stigum") as seen:
+        find = seen.page.locator("#search-results li").first
+        assert {"kesten", "stigum"} <= {mark.lower() for mark in find.locator("mark").all_inner_texts()}
+        address = find.locator("a").get_attribute("href")
+        find.locator("a").click()
+        seen.page.wait_for_load_state("load")
+        assert seen.page.url.endswith(address)
+        if "#" in address:
+            assert seen.page.locator(f"[id='{address.partition('#')[2]}']").count() == 1
+
+
+@pytest.mark.parametrize("words, says", [("<b>zzzzqqqq</b>", "Nothing found for “<b>zzzzqqqq</b>”."), ("", "")])
+def test_searches_that_find_nothing(browser, site, http, words, says):
+    with b.visit(browser, f"{http}/search.html?q={quote(words)}") as seen:
+        assert seen.page.locator("#search-results").inner_text().strip() == says
+        assert not seen.complaints

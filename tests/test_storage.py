@@ -2,12 +2,16 @@
 
 import os
 import stat
+import subprocess
 import threading
+import uuid
 
 import pytest
 import torch
 import xarray as xr
 
+from hierlib import _files as files
+from hierlib import _process
 from hierlib import _storage as storage
 
 
@@ -16,8 +20,8 @@ def mode(path):
 
 
 WRITERS = {
-    "bytes": lambda path: storage.write_bytes(path, b"abc"),
-    "text": lambda path: storage.write_text(path, "ä"),
+    "bytes": lambda path: files.write_bytes(path, b"abc"),
+    "text": lambda path: files.write_text(path, "ä"),
     "tensors": lambda path: storage.write_tensors(path, {"x": torch.ones(3)}, {"a": 1}),
     "dataset": lambda path: storage.write_dataset(path, xr.Dataset({"x": ("n", [1.0, 2.0])})),
 }
@@ -38,7 +42,7 @@ def test_the_umask_says_who_reads_it(tmp_path, kind, mask, expected):
 def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
-    with pytest.raises(RuntimeError, match="half-way"), storage.whole(path) as part:
+    with pytest.raises(RuntimeError, match="half-way"), files.whole(path) as part:
         part.write_text("half of")
         raise RuntimeError("half-way")
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
@@ -46,10 +50,34 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path):
 
 def test_what_a_killed_process_has_left_goes_with_the_next_success(tmp_path):
     path = tmp_path / "file[1]"
-    (tmp_path / "file[1].0123abcd.part").write_text("left")
-    (tmp_path / "file1.0123abcd.part").write_text("of another file")
-    storage.write_text(path, "whole")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file1.0123abcd.part", "file[1]"]
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    dead, alive = (_process.name().replace(str(os.getpid()), str(pid)) for pid in (ended.pid, os.getppid()))
+    others = [f"file1.0123abcd.{dead}.part", f"file[1].0123abcd.{alive}.part", "file[1].0123abcd.elsewhere-1-2.part"]
+    for name in (f"file[1].0123abcd.{dead}.part", *others):
+        (tmp_path / name).write_text("left, of another file, being written, or of another machine")
+    files.write_text(path, "whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*others, "file[1]"])
+
+
+def test_machines_that_share_a_folder_do_not_meet(tmp_path, monkeypatch):
+    """Also those that would draw one number: what tells files apart is the machine, its start and the process."""
+    monkeypatch.setattr(files.uuid, "uuid4", lambda: uuid.UUID(int=7))
+    with files.whole(tmp_path / "x.nc") as mine:
+        monkeypatch.setattr(_process.socket, "gethostname", lambda: "another")
+        with files.whole(tmp_path / "x.nc") as yours:
+            assert mine != yours
+            yours.touch()
+        mine.touch()
+
+
+def test_a_file_that_another_process_is_writing_stays(tmp_path):
+    """netCDF reads a file again before it takes its place."""
+    with files.whole(tmp_path / "x") as part:
+        part.write_text("mine")
+        files.write_text(tmp_path / "x", "the quicker one's")
+        assert part.read_text() == "mine"
+    assert (tmp_path / "x").read_text() == "mine"
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -57,7 +85,7 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path):
 
     def write(each):
         for _ in range(20):
-            storage.write_bytes(path, each)
+            files.write_bytes(path, each)
 
     threads = [threading.Thread(target=write, args=(each,)) for each in content]
     for thread in threads:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from hierlib.experiments.changes import sampled_moments
 from hierlib.text import measure
 from hierlib.text.uturn import chances
-from hierlib.theory.changes import sampled_moments
 from tests.texts import rng
 
 

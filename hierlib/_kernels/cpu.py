@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hierlib._kernels import memory
+from hierlib._kernels import memory, precision
 from hierlib._kernels.compiled import layout
 from hierlib._kernels.compiled.sampling import run_sampling
 from hierlib._kernels.compiled.simd import LANE_BYTES
@@ -47,15 +47,16 @@ def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[
 def epsilon_overlap(g: Grammar, x: Sequence[Tensor], eps: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """Marginal of the true symbol under ε evidence, summed over each level's nodes, (L+1, batch); log evidence."""
     job = _Job(g, eps.dtype, class_prior)
-    overlap = torch.zeros(g.L + 1, job.n, dtype=torch.float64)
-    job.run(eps=eps.contiguous(), x=[level.T.contiguous() for level in x], overlap=list(overlap))
+    overlap = torch.zeros(g.L + 1, job.n, dtype=torch.float64, device="cpu")
+    x = [memory.readable(level.T.contiguous()) for level in x]
+    job.run(eps=memory.readable(eps.contiguous()), x=x, overlap=list(overlap))
     return overlap, job.log_evidence
 
 
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
     """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
-    keys = torch.randint(-(2**63), 2**63 - 1, (job.n, num_samples), generator=generator)
+    keys = torch.randint(-(2**63), 2**63 - 1, (job.n, num_samples), generator=generator, device="cpu")
     y = [memory.empty((g.num_nodes(level), job.n, num_samples), torch.int64) for level in range(g.L + 1)]
     job.run(sampling=(keys, y))
     return [level.permute(1, 2, 0) for level in y], job.log_evidence
@@ -65,7 +66,9 @@ class _Job:
     """One call: its data, and room for its results."""
 
     def __init__(self, g: Grammar, dtype: torch.dtype, prior: Tensor, evidence: Tensor | None = None):
-        self.g, self.dtype, self.prior, self.evidence, self.n = g, dtype, prior, evidence, prior.shape[1]
+        self.g, self.grammar, self.dtype, self.n = g, _grammar(g), dtype, prior.shape[1]
+        self.prior = memory.readable(prior)
+        self.evidence = None if evidence is None else memory.readable(evidence)
         self.width, line = LANE_BYTES // dtype.itemsize, memory.ALIGNMENT // dtype.itemsize
         self.row = self.n if self.n < self.width else -(-self.n // line) * line  # whole cache lines if n is large
 
@@ -74,7 +77,7 @@ class _Job:
 
         Small levels share memory; a large one goes when its tensor goes.
         """
-        g, row, shapes = self.g, self.row, _grammar(self.g).shapes
+        g, row, shapes = self.g, self.row, self.grammar.shapes
         sizes = [nodes * symbols * row for nodes, symbols in shapes]
         small = sum(size for start in lowest for size in sizes[start:] if size < SHARED)
         large = sum(size for start in lowest for size in sizes[start:] if size >= SHARED)
@@ -95,11 +98,10 @@ class _Job:
         self, *, up=None, down=None, marginals=None, x=None, eps=None, overlap=None, sampling=None, downward=True
     ) -> None:
         """Run the kernel on all data, writing the levels for which there is room, in as many threads as torch has."""
-        g, n, size, at = self.g, self.n, self.dtype.itemsize, _Addresses()
+        g, n, size, at, grammar = self.g, self.n, self.dtype.itemsize, _Addresses(), self.grammar
         real = np.float32(0) if self.dtype == torch.float32 else np.float64(0)
-        grammar = _grammar(g)
         tree, workspace = grammar.tree(_cut(g, n, self.width), downward)
-        log_evidence = torch.empty(n, dtype=torch.float64)
+        log_evidence = torch.empty(n, dtype=torch.float64, device="cpu")
         per_leaf, per_symbol, per_datum = (0, 0, 0) if self.evidence is None else self.evidence.stride()
         if n == 1 and self.evidence is not None:
             per_datum = 1  # torch leaves it open
@@ -121,7 +123,7 @@ class _Job:
             overlap=at(overlap) or grammar.nothing,
             log_evidence=at(log_evidence),
             constant=-(g.d - 1) // (g.s - 1) * math.log(g.m),
-            tiny=torch.finfo(self.dtype).tiny,
+            least=precision.least(self.dtype),
         )
         keys, y = sampling or (None, None)
         if sampling:
@@ -129,12 +131,12 @@ class _Job:
 
         tiles = -(-n // self.width)
         threads = min(torch.get_num_threads(), tiles)
-        ends = np.linspace(0, tiles, min(tiles, 4 * threads if threads > 1 else 1) + 1).astype(int).tolist()
-        parts = pairwise(ends)  # several a thread: the last to finish is waited for less
+        count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last to finish is waited for less
+        parts = pairwise([i * tiles // count for i in range(count + 1)])
 
         def work() -> None:
             ws = memory.empty((workspace,), torch.uint8)
-            weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64)
+            weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64, device="cpu")
             for first, last in parts:
                 if sampling:
                     run_sampling(real, first, last, ws.data_ptr(), tree, io, *draws, weights.data_ptr())
@@ -145,7 +147,8 @@ class _Job:
         try:
             work()
         finally:
-            wait(others)  # they write to memory that is this call's
+            if others:
+                wait(others)  # they write to memory that is this call's
         for other in others:
             other.result()
         self.log_evidence = log_evidence.to(self.dtype)
@@ -162,7 +165,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Addresses:
-    """Addresses of arrays, and of lists of them; keeps alive what it was asked for."""
+    """Addresses of arrays, and of lists of them; keeps alive what it was asked for.
+
+    What was not made here has to be `memory.readable`.
+    """
 
     def __init__(self):
         self.kept = []
@@ -188,7 +194,8 @@ class _Grammar:
     """What the kernels need of a grammar, made once."""
 
     def __init__(self, g: Grammar):
-        self.at, self.trees = _Addresses(), {}
+        g.to(g.device)  # checks the rules again: offsets are made of them
+        self.at, self.trees, self.written = _Addresses(), {}, g.written
         self.shapes = [(g.num_nodes(level), g.num_symbols(level)) for level in range(g.L + 1)]
         self.tables = [self.at(table) for table in _rule_tables(g)]
         self.nothing = self.at(np.zeros(g.L + 1, np.int64))
@@ -216,7 +223,8 @@ class _Grammar:
         order = [order[self.L - max(level, cut)] for level in levels]
         apart = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
         sizes = np.array([slots, np.where(nodes > 1, s, 1), apart]) * block
-        begin = layout.PRODUCTS + block.max()
+        headroom = int(layout.PRODUCTS + block.max())
+        begin = headroom + len(levels) * LANE_BYTES
         up, down, apart = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
         rules, lists, uses = self.tables
         tree = layout.Tree(
@@ -232,6 +240,7 @@ class _Grammar:
             up=at(up),
             down=at(down),
             apart=at(apart),
+            headroom=headroom,
             rules=rules,
             lists=lists,
             uses=uses,
@@ -244,7 +253,7 @@ _grammars: WeakKeyDictionary[Grammar, _Grammar] = WeakKeyDictionary()
 
 def _grammar(g: Grammar) -> _Grammar:
     found = _grammars.get(g)
-    if found is None:  # two threads may both make it; either will do
+    if found is None or found.written != g.written:  # two threads may both make it; either will do
         found = _grammars[g] = _Grammar(g)
     return found
 
@@ -254,6 +263,8 @@ def _rule_tables(g: Grammar) -> tuple[np.ndarray, ...]:
     rules, lists, uses = [], [], []
     for rule in g.rules:
         symbols = rule.reshape(-1, g.s).numpy()
+        if max(g.s * (g.v + 1), len(rule) + 1) * LANE_BYTES > 2**32:  # offsets in the tables have 32 bits
+            raise ValueError(f'backend "cpu": {g} has too many symbols: use backend="torch"')
         children = (symbols + np.arange(g.s) * (g.v + 1)) * LANE_BYTES
         parent = np.repeat(np.arange(len(rule)), g.m) * LANE_BYTES
         rules.append(children)

@@ -57,8 +57,21 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     """An uninitialised tensor on the CPU, aligned to 64 bytes."""
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < SMALL:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     return torch.from_numpy(np.asarray(_Block(nbytes))).view(dtype).view(shape)
+
+
+def readable(x: torch.Tensor) -> torch.Tensor:
+    """A tensor on the CPU whose memory holds its numbers, aligned to their size, as a kernel reads them by address.
+
+    Raises:
+        ValueError: it is on another device, or not stored as an array.
+    """
+    if x.device.type != "cpu" or x.layout != torch.strided:
+        raise ValueError(f"expected a dense tensor on the CPU, got {x.layout} on {x.device}: use .to_dense(), .cpu()")
+    if x.is_neg():  # a view that stands for the negative of what is in memory
+        x = x.resolve_neg()
+    return x if x.data_ptr() % x.element_size() == 0 else x.clone()
 
 
 def available(device: torch.device) -> int | None:

@@ -11,13 +11,13 @@ import math
 import torch
 from torch import Tensor
 
-from hierlib._kernels import memory
+from hierlib._kernels import memory, precision
 from hierlib.grammar import Grammar
 
 BLOCK = 2**18  # numbers gathered at once; 1 MiB in float32
 
 
-def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor]:
+def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
     """Upward messages, eqs. (7) = (16, 17), and the log of all that was divided out on the way.
 
     Args:
@@ -27,19 +27,22 @@ def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor]:
     Returns:
         up: ``up[l]`` of shape (nodes, symbols, batch); normalised over the symbols, the leaves to maximum one
             (so that no product of evidence over- or underflows).
-        log_z: (batch,), with the factors 1/m of the rules; -inf where no datum of the grammar has evidence, NaN
-            where the evidence is negative or not finite.
+        log_z: (batch,) float64, with the factors 1/m of the rules; -inf where no datum of the grammar has evidence,
+            NaN where the evidence is negative or not finite.
+        headroom: (batch,), see `hierlib._kernels.precision`.
     """
     valid = ((evidence >= 0) & (evidence < torch.inf)).all(0).all(0)
     leaves, total = _scale(evidence, evidence.amax(1, keepdim=True))
     num_rules_used = (g.d - 1) // (g.s - 1)
-    up, log_z = [leaves], total.log().sum((0, 1)) - num_rules_used * math.log(g.m)
+    up, log_z = [leaves], total.double().log().sum((0, 1)) - num_rules_used * math.log(g.m)
+    headroom = (total[:, 0] > 0).to(total.dtype)
     for rule in g.rules:
         message = torch.cat([_to_parents(children, rule) for children in _blocks(up[-1], rule)])
         message, total = _scale(message, message.sum(1, keepdim=True))
-        log_z = log_z + total.log().sum((0, 1))
+        log_z = log_z + total.double().log().sum((0, 1))
+        headroom = (headroom.unflatten(0, (-1, g.s)).amin(1) * total[:, 0].detach()).clamp(max=1)
         up.append(message)
-    return up, torch.where(valid, log_z, torch.nan)
+    return up, torch.where(valid, log_z, torch.nan), headroom[0]
 
 
 def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
@@ -57,24 +60,30 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     """
     numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
     memory.demand((2 + 2 * messages) * numbers * evidence.element_size(), evidence.shape[-1], 0, evidence.device)
-    up, log_z = upward(g, evidence)
+    up, log_z, headroom = upward(g, evidence)
     down = class_prior[None]
     marginal, total = _normalise(up[-1] * down)
-    log_evidence = log_z + total[0, 0].log()
+    log_evidence, headroom = log_z + total[0, 0].double().log(), headroom * total[0, 0].detach()
     downs, marginals = [down], [marginal]
     for level in reversed(range(g.L)):
         blocks = _blocks(up[level], g.rules[level])
         parents = down.split([len(children) // g.s for children in blocks])
-        down, _ = _normalise(
+        down, norm = _normalise(
             torch.cat([_to_children(*pair, g.rules[level]) for pair in zip(blocks, parents, strict=True)])
         )
         marginal, total = _normalise(up[level] * down)
-        log_evidence = torch.where((total == 0).any(0)[0], -torch.inf, log_evidence)
+        headroom = torch.minimum(headroom, (norm * total).detach().amin((0, 1)))
         if messages:
             downs.append(down)
         marginals.append(marginal)
     up, down = (outward([evidence, *up[1:]]), outward(downs[::-1])) if messages else (None, None)
-    return up, down, outward(marginals[::-1]), log_evidence
+    return up, down, outward(marginals[::-1]), or_impossible(log_evidence, headroom)
+
+
+def or_impossible(log_evidence: Tensor, headroom: Tensor) -> Tensor:
+    """The log evidence in the type of the headroom, -inf where numbers left the range of that; NaN stays NaN."""
+    outside = (headroom < precision.least(headroom.dtype)) & ~log_evidence.isnan()
+    return torch.where(outside, -torch.inf, log_evidence).to(headroom.dtype)
 
 
 def outward(levels: list[Tensor]) -> tuple[Tensor, ...]:
@@ -84,9 +93,9 @@ def outward(levels: list[Tensor]) -> tuple[Tensor, ...]:
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """The marginal of the class, (batch, num_classes), and log evidence, (batch,): the way up alone."""
-    up, log_z = upward(g, evidence)
+    up, log_z, headroom = upward(g, evidence)
     marginal, total = _normalise(up[-1] * class_prior[None])
-    return marginal[0].T, log_z + total[0, 0].log()
+    return marginal[0].T, or_impossible(log_z + total[0, 0].double().log(), headroom * total[0, 0].detach())
 
 
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
@@ -102,9 +111,9 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
     Returns:
         y: list over levels of (batch, num_samples, nodes) int64; (batch,) log evidence as from `infer`.
     """
-    up, log_z = upward(g, evidence)
+    up, log_z, headroom = upward(g, evidence)
     root, total = _normalise(up[-1] * class_prior[None])
-    log_evidence = log_z + total[0, 0].log()
+    log_evidence = or_impossible(log_z + total[0, 0].double().log(), headroom * total[0, 0])
     if not torch.isfinite(log_evidence).all():
         return None, log_evidence
     batch = evidence.shape[-1]

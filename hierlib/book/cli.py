@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from hierlib._locks import LeftLock, hdf5_needs_none
+from hierlib._yaml import NotYaml
 from hierlib.book.runs.errors import BadRequest
 
 
@@ -26,7 +27,7 @@ def app(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     try:
         commands(args=joined(sys.argv[1:] if argv is None else argv), prog_name="hierlib")
-    except (BadRequest, LeftLock) as error:
+    except (BadRequest, LeftLock, NotYaml) as error:
         print(f"hierlib: {error}", file=sys.stderr)
         sys.exit(2)
 

@@ -5,7 +5,7 @@ Intervals are over grammars: statistics are taken of the moments' means, bootstr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib.experiments import changes
+from hierlib.experiments.changes import Curves, Moments
 from hierlib.experiments.curves import Interval, difference, estimate, half_height, mean_interval, peak
 from hierlib.experiments.uturns import Noise, class_curves
 from hierlib.grammar import Grammar
 from hierlib.inference import posterior_sample
-from hierlib.noise import epsilon_evidence
-from hierlib.theory import changes, meanfield
-from hierlib.theory.changes import Curves, Moments
+from hierlib.theory import meanfield
+from hierlib.theory.changes import correlation_length, mean_field
 
 Array = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ def susceptibility_curve(moments: Moments, *, seed: int = 0) -> Interval:
 
 def length_curve(moments: Moments, s: int, *, seed: int = 0) -> Interval:
     """Correlation length at each noise in leaves, (T,), from the correlation averaged over grammars."""
-    return estimate(lambda C: changes.correlation_length(C, s), moments.C, seed=seed)
+    return estimate(lambda C: correlation_length(C, s), moments.C, seed=seed)
 
 
 def correlation_at(moments: Moments, at: int, *, seed: int = 0) -> Interval:
@@ -56,7 +57,7 @@ def count_gap(g: Grammar, evidence: Tensor, x0: Tensor, *, num_samples: int, gen
     """Susceptibility counted in posterior samples minus the exact one, without bias: 0 within its error, over data.
 
     Args:
-        g, evidence, x0: as for `hierlib.theory.changes.kept_moments`, of at least two data.
+        g, evidence, x0: as for `hierlib.experiments.changes.kept_moments`, of at least two data.
         num_samples: of the posterior of each datum.
         generator: source of randomness.
     """
@@ -116,7 +117,7 @@ class Expected(NamedTuple):
 def expected_peak(v: int, m: float, s: int, L: int) -> Expected:
     """What the mean field expects of the ε-process; arguments as in `hierlib.theory.changes.mean_field`."""
     eps = np.linspace(0.002, 0.998, 999)
-    y, P = changes.mean_field(eps, v, m, s, L).chi, meanfield.solve(eps, v, m, s, L).P[:, -1]
+    y, P = mean_field(eps, v, m, s, L).chi, meanfield.solve(eps, v, m, s, L).P[:, -1]
     near = eps[y > 0.93 * y.max()]
     return Expected(eps[y.argmax()], y.max(), half_height(eps, P, chance=1 / v).t, max(near[-1] - near[0], 0.02) / 2)
 
@@ -186,7 +187,7 @@ def around_loss(
         scan_draws, scan_data: the same, of the half height.
         generator: source of randomness.
         limit: the strongest noise to be used.
-        samples: as for `hierlib.theory.changes.curves`.
+        samples: as for `hierlib.experiments.changes.curves`.
         seed: of the intervals.
 
     Returns:
@@ -240,82 +241,9 @@ def collapse_gap(
     return float(spread[x <= 0].max()), float(spread[x > 0].max())
 
 
-class WithoutTree(NamedTuple):
-    """Changes in two models that are no trees: a Markov chain of leaves, and a flat mixture of classes."""
-
-    chain: Array  #: (lengths,) largest susceptibility of the chain over all noises
-    mixture: Array  #: (lengths,) and of the mixture
-    chain_C: Array  #: (d/2 - 1,) at the longest, covariance of σ of the middle leaf with those 1, 2, … further on
-    distance: Array  #: (bins,) middle of the distances of a bin, each bin reaching twice as far as the last one
-    mixture_C: Array  #: (bins,) at the longest, covariance of σ of two leaves of the mixture, by distance
-    exponent: Interval  #: decay of mixture_C, interval over data
-
-
-def without_tree(
-    pair: Tensor, lengths: Sequence[int], *, generator: torch.Generator, data: int = 8, seed: int = 0
-) -> WithoutTree:
-    """Controls: correlations without a hierarchy, and a hierarchy of one level, each denoised exactly (ε-process).
-
-    Args:
-        pair: (v, v) joint distribution of two neighbours of the chain. In the mixture each of v classes is a random
-            string, of which a datum copies half of the leaves and draws the others at random.
-        lengths: numbers of leaves, increasing.
-        generator: source of randomness.
-        data: number of data at each noise; twice and eight times as many for the correlations.
-        seed: of the interval.
-    """
-    v = len(pair)
-    seen = pair.sum(1, keepdim=True)  # with one rule a symbol may not occur at all
-    transition, prior = torch.where(seen > 0, pair / seen, 1 / v), torch.full((v,), 1 / v, dtype=torch.float64)
-    of_chain = changes.chain_log_evidence(prior, transition)
-    eps, faint = np.linspace(0.3, 0.98, 9), 1 - np.geomspace(0.5, 3e-4, 24)  # a class is found in the faintest hints
-    chain, mixture = [], []
-    for d in lengths:
-        start = changes.sample_chain(prior, transition, data, d, generator=generator)
-        chain.append(_chi_of(of_chain, start, eps, v))
-        template = torch.nn.functional.one_hot(torch.randint(v, (v, d), generator=generator), v).double()
-        leaves = 0.5 * template + 0.5 / v
-        of_mixture = changes.mixture_log_evidence(leaves)
-        mixture.append(_chi_of(of_mixture, _sample_mixture(leaves, data, generator), faint, v))
-    start = changes.sample_chain(prior, transition, 2 * data, d, generator=generator)
-    evidence = epsilon_evidence(start, eps=eps[chain[-1].argmax()], v=v)
-    kept = changes.moments_of(of_chain, evidence, start, torch.full((2 * data,), d // 2))
-    start = _sample_mixture(leaves, 8 * data, generator)
-    one = torch.randint(d, (8 * data,), generator=generator)
-    evidence = epsilon_evidence(start, eps=float(faint[mixture[-1].argmax()]), v=v)
-    covariance = 4 * changes.moments_of(of_mixture, evidence, start, one).with_one.numpy()
-    away, near = np.abs(np.arange(d) - one[:, None].numpy()), 2.0 ** np.arange(int(d).bit_length() - 1)
-    inside = [(away >= r) & (away < 2 * r) for r in near]
-    C = np.stack([(covariance * part).sum(1) / part.sum(1).clip(1) for part in inside], 1)  # (data, bins)
-
-    def exponent(y: Array) -> float:
-        return decay_exponent(np.log(1.5 * near), y.clip(1e-12))
-
-    return WithoutTree(
-        *(np.array([y.max() for y in each]) for each in (chain, mixture)),
-        4 * kept.with_one.mean(0).numpy()[d // 2 + 1 :],
-        1.5 * near,
-        C.mean(0),
-        estimate(exponent, C, seed=seed),
-    )
-
-
 def _chi(variance: Array, independent: Array) -> Array:
     """Susceptibility; 1 where nothing can change."""
     return np.divide(variance, independent, out=np.ones_like(variance), where=independent > 0)
-
-
-def _chi_of(log_evidence: Callable[[Tensor], Tensor], start: Tensor, eps: Array, v: int) -> Array:
-    """Susceptibility of any model at several noises of the ε-process: (T,)."""
-    rows = [changes.moments_of(log_evidence, epsilon_evidence(start, eps=e, v=v), start) for e in eps]
-    return np.array([float(k.variance.mean() / k.independent.mean()) for k in rows])
-
-
-def _sample_mixture(leaves: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """n data (n, d) of the mixture with these leaves (classes, d, v)."""
-    classes = torch.randint(len(leaves), (n,), generator=generator)
-    drawn = torch.multinomial(leaves[classes].flatten(0, 1), 1, generator=generator)
-    return drawn.reshape(n, leaves.shape[1])
 
 
 def _class_half(noise: Noise | None, t: Array, *, seed: int, **size) -> Interval:

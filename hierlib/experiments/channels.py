@@ -46,9 +46,9 @@ def mean_doubt(
     """
     rows = []
     for time in t:
-        truth = torch.zeros(blocks, leaves // blocks, dtype=torch.int64)
+        truth = torch.zeros(blocks, leaves // blocks, dtype=torch.int64, device=generator.device)
         e = noise.evidence(noise.corrupt(truth, time, generator=generator), time)[..., 0].double()
-        rows.append(e.mean(1).numpy())
+        rows.append(e.mean(1).cpu().numpy())
     belief = np.array(rows)
     error = noise.v / (noise.v - 1) * belief.std(1, ddof=1) / math.sqrt(blocks)
     return doubt(belief.mean(1), noise.v), error
@@ -90,7 +90,7 @@ def leaf_numbers(noise: Noise, t: Sequence[float], *, leaves: int = 20_000, gene
     """`LeafNumbers` of a channel with v symbols at its strengths t, (T,), from leaves drawn for each; Z exactly."""
     v, rows = noise.v, []
     for time in np.asarray(t, float).tolist():
-        truth = torch.zeros(1, leaves, dtype=torch.int64)
+        truth = torch.zeros(1, leaves, dtype=torch.int64, device=generator.device)
         b = noise.evidence(noise.corrupt(truth, time, generator=generator), time)[0].double()
         b = b / b.sum(1, keepdim=True)
         lost = torch.special.entr(b).sum(1).mean() / math.log(v)

@@ -44,11 +44,11 @@ def corrected_leaves(
     after = [marginal.argmax(-1) != level for marginal, level in zip(marginals, x, strict=True)]
     mended = (alone & ~after[0]).any(1)
     best = mended & (alone.sum(1) == 1) & ~torch.cat(after, 1).any(1)
-    by_siblings = torch.zeros(len(mended), dtype=torch.bool)
+    by_siblings = torch.zeros(len(mended), dtype=torch.bool, device=g.device)
     for k in best.nonzero()[:tried, 0].tolist():
         leaf = int(alone[k].nonzero()[0, 0])
         deaf = evidence[k : k + 1].clone()
-        family = torch.arange(leaf // g.s * g.s, leaf // g.s * g.s + g.s)
+        family = torch.arange(leaf // g.s * g.s, leaf // g.s * g.s + g.s, device=g.device)
         deaf[:, family[family != leaf]] = 1 / g.v
         by_siblings[k] = infer(g, deaf).marginals[0][0, leaf].argmax() != x[0][k, leaf]
     for mask in (by_siblings, best, mended):
@@ -90,7 +90,7 @@ def heard(
         at: the level of noise of `halves`, with `several` data.
         v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
     """
-    points, times = len(t), torch.tensor([*t, *[at] * several])
+    points, times = len(t), torch.tensor([*t, *[at] * several], dtype=torch.float32, device=generator.device)
     alone, together, halves, prior, no_noise, all_noise = [], [], [], [], 0.0, 0.0
     for g, x in drawn_data(draws, len(times), v=v, m=m, s=s, L=L, generator=generator):
         evidence = noise.evidence(noise.corrupt(x[0], times, generator=generator), times)

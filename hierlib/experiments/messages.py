@@ -63,7 +63,7 @@ def message_curves(
     >>> c.up.shape, bool((c.up[:, 0] == 1).all())
     (torch.Size([2, 2, 4]), True)
     """
-    eps = torch.as_tensor(eps, dtype=torch.float64).reshape(-1)
+    eps = torch.as_tensor(eps, dtype=torch.float64, device="cpu").reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     first, second = [], []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
@@ -106,7 +106,7 @@ def single_messages(
         levels: how many, from the leaves up, at most L+1.
         v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
     """
-    right, shown, truth = torch.zeros(draws, len(eps), levels, dtype=torch.float64), [], []
+    right, shown, truth = torch.zeros(draws, len(eps), levels, dtype=torch.float64, device="cpu"), [], []
     for draw, (g, x) in enumerate(drawn_data(draws, 1, v=v, m=m, s=s, L=L, generator=generator)):
         for i, noise in enumerate(eps):
             up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).up[:levels]
@@ -199,11 +199,11 @@ def sent_down(rules: Tensor, q: float, p: float) -> Tensor:
         (tables, v) float64; its sum over symbols is the normaliser.
     """
     tables, v = rules.shape[:2]
-    above = torch.full((v,), (1 - q) / (v - 1), dtype=torch.float64)
+    above = torch.full((v,), (1 - q) / (v - 1), dtype=torch.float64, device=rules.device)
     above[0] = q
-    below = torch.tensor([p, (1 - p) / (v - 1)], dtype=torch.float64)
+    below = torch.tensor([p, (1 - p) / (v - 1)], dtype=torch.float64, device=rules.device)
     weight = above[:, None] * below[(rules[..., 1:] != 0).long()].prod(-1)
-    message = torch.zeros(tables, v, dtype=torch.float64)
+    message = torch.zeros(tables, v, dtype=torch.float64, device=rules.device)
     return message.scatter_add_(1, rules[..., 0].flatten(1), weight.flatten(1))
 
 

@@ -16,7 +16,7 @@ def leaf_pairs(s: int, L: int, level: int) -> Tensor:
     """All pairs of leaves i < j whose lowest common ancestor is at this level, as (pairs, 2); siblings are level 1."""
     if not 1 <= level <= L:
         raise ValueError(f"level: expected 1…{L}, the level of the common ancestor, got {level}")
-    i, j = torch.triu_indices(s**L, s**L, offset=1)
+    i, j = torch.triu_indices(s**L, s**L, offset=1, device="cpu")
     meet = (i // s**level == j // s**level) & (i // s ** (level - 1) != j // s ** (level - 1))
     return torch.stack([i[meet], j[meet]], -1)
 

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from hierlib._finite import finite
+from hierlib._kernels.precision import computed_in
 from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.experiments.uturns import Noise, class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
@@ -58,13 +59,16 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
         (batch, num_classes) float64; the largest is the class that the vote names.
 
     Raises:
-        ValueError: evidence has another shape, or says of a leaf that no symbol is possible, or what is not finite.
+        ValueError: evidence has another shape, is negative or not finite, or excludes every symbol of a leaf.
     """
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
         raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
     means = _downward(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
     centre = means.mean(0)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
+    largest = evidence.double().amax(2, keepdim=True)
+    if not ((evidence >= 0).all() and ((largest > 0) & (largest < torch.inf)).all()):
+        raise ValueError("evidence: expected finite non-negative numbers, at each leaf not all of them zero")
     belief = evidence.double() / evidence.double().sum(2, keepdim=True)
     finite(belief, "evidence", "each leaf needs finite numbers that are not all zero")
     return (belief - centre).flatten(1) @ axes.T
@@ -299,7 +303,7 @@ def information(g: Grammar, evidence: Tensor) -> Tensor:
     Returns:
         (batch, L+1) float64, averaged over the nodes of a level; level 0 = leaves … L = class.
     """
-    after = infer(g, evidence, messages=False).marginals
+    after = infer(g, evidence.to(computed_in(evidence.dtype)), messages=False).marginals
     before = prior_marginals(g).levels
     rows = [
         torch.special.entr(old).sum(1).mean() - torch.special.entr(new.double()).sum(2).mean(1)

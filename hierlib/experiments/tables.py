@@ -22,7 +22,7 @@ def shell_counts(n: int, *, v: int, m: int, s: int, generator: torch.Generator) 
         (n, v, s+1) int64; symbol 0 is the true parent, whose one rule at distance 0 is the true one.
     """
     rules = planted_rules(n, v=v, m=m, s=s, generator=generator)
-    return ((rules != 0).sum(-1)[..., None] == torch.arange(s + 1)).sum(2)
+    return ((rules != 0).sum(-1)[..., None] == torch.arange(s + 1, device=rules.device)).sum(2)
 
 
 def messages(counts: Tensor, p: float | Tensor) -> Tensor:
@@ -37,7 +37,9 @@ def messages(counts: Tensor, p: float | Tensor) -> Tensor:
     """
     v, s = counts.shape[1], counts.shape[2] - 1
     wrong = (1 - p) / (v - 1)
-    beliefs = [torch.as_tensor(p ** (s - j) * wrong**j, dtype=torch.float64) for j in range(s + 1)]
+    beliefs = [
+        torch.as_tensor(p ** (s - j) * wrong**j, dtype=torch.float64, device=counts.device) for j in range(s + 1)
+    ]
     return counts @ torch.stack(beliefs)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import class_posterior, infer, posterior_sample
 from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
@@ -82,12 +83,12 @@ def level_curves(
     Raises:
         ValueError: as `random_grammar`, `sample` and `infer` do.
     """
-    t = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
+    t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     out = []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator):
         prior = torch.nn.functional.one_hot(x[-1][:, 0], g.num_classes).float() if conditional else None
-        blank = torch.ones(data if conditional else 1, g.d, v, device=g.device)
+        blank = torch.ones(data if conditional else 1, g.d, v, dtype=torch.float32, device=g.device)
         chance = [_squares(b) for b in infer(g, blank, class_prior=prior, messages=False, backend=backend).marginals]
         rows = []
         for part, evidence in _evidence_of(noise, t, x[0], v, step, generator):
@@ -134,7 +135,7 @@ def class_curves(
     >>> class_curves(None, [0.0, 1.0], v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
     tensor([[1.0000, 0.1250]], dtype=torch.float64)
     """
-    t = torch.as_tensor(t, dtype=torch.float64).reshape(-1)
+    t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
     out = []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
@@ -173,7 +174,7 @@ def uturn(
         ValueError: as `infer` does.
     """
     state, runs = generator.get_state(), []
-    for time in torch.as_tensor(t, dtype=torch.float64).reshape(-1).tolist():
+    for time in torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1).tolist():
         generator.set_state(state)
         evidence = noise.evidence(noise.corrupt(leaves, time, generator=generator), time)
         y = posterior_sample(g, evidence, generator=generator, class_prior=class_prior, backend=backend)
@@ -258,7 +259,8 @@ def _evidence_of(
             seen.append(x_t.movedim(0, -1))
         x_t = torch.cat(seen, -1).movedim(-1, 0)  # the batch stays innermost in memory
         times = part.repeat_interleave(len(leaves))
-        yield len(part), epsilon_evidence(x_t, eps=times, v=v) if noise is None else noise.evidence(x_t, times)
+        evidence = epsilon_evidence(x_t, eps=times, v=v) if noise is None else noise.evidence(x_t, times)
+        yield len(part), evidence.to(computed_in(evidence.dtype))
 
 
 def _at(belief: Tensor, symbols: Tensor) -> Tensor:

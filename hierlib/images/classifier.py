@@ -31,12 +31,13 @@ class ImageCNN(nn.Module):
             outside = width << stage
             for i in range(depth):
                 stride = 2 if stage and i == 0 else 1
-                conv = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False)
-                blocks.append(nn.Sequential(conv, nn.BatchNorm2d(outside), nn.ReLU()))
+                conv = nn.Conv2d(inside, outside, 3, stride, padding=1, bias=False, device="cpu")
+                blocks.append(nn.Sequential(conv, nn.BatchNorm2d(outside, device="cpu"), nn.ReLU()))
                 inside = outside
         self.blocks = nn.ModuleList(blocks)
-        self.hidden = nn.Sequential(nn.Linear(inside, inside), nn.ReLU())
-        self.logits = nn.Linear(inside, num_classes)
+        self.hidden = nn.Sequential(nn.Linear(inside, inside, device="cpu"), nn.ReLU())
+        self.logits = nn.Linear(inside, num_classes, device="cpu")
+        self.float()  # whatever torch's default is
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, num_classes) of images (n, channels, height, width) in [-1, 1]."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from hierlib import _paths
 from hierlib._commands import Seed, group, numbers, spelled
+from hierlib._files import write_text
 from hierlib._provenance import plain, same_inputs, sha256_of, sha256_of_tensors, versions
-from hierlib._storage import write_text
 from hierlib.images import data as datasets
 from hierlib.images.adm import load_model
 from hierlib.images.card import model_card
@@ -34,10 +35,10 @@ app = group("The experiment on images: U-turns, what networks make of them, figu
 @app.command()
 def run(
     ctx: typer.Context,
-    weights: Annotated[Path, typer.Option(help="File or folder of the diffusion model.")],
-    images: Annotated[Path, typer.Option(help="One folder of files a class, or files in MNIST's format.")],
+    weights: Annotated[Path, _paths.option(help="File or folder of the diffusion model.")],
+    images: Annotated[Path, _paths.option(help="One folder of files a class, or files in MNIST's format.")],
     k: Annotated[list[str], typer.Option(help="Inversion times, in steps, with commas between.")],
-    folder: Annotated[Path, typer.Option(help="Where results go, and where a killed run goes on.")],
+    folder: Annotated[Path, _paths.option(help="Where results go, and where a killed run goes on.")],
     model: Annotated[str, typer.Option(help="small, adm256 or pipeline.")] = "small",
     download: Annotated[bool, typer.Option("--download", help="Fetch adm256 (2.2 GB) if it is not there.")] = False,
     per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 10,
@@ -49,7 +50,7 @@ def run(
         list[str] | None,
         typer.Option(help="FILE.safetensors, or NAME=FILE, NAME=download, NAME=random; may be given many times."),
     ] = None,
-    ends: Annotated[Path | None, typer.Option(help="netCDF file for all images; they must fit into memory.")] = None,
+    ends: Annotated[Path | None, _paths.option(help="netCDF file for all images; they must fit into memory.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images at once; changes no more than the last bit.")] = 32,
     seed: Seed = 0,
     device: Annotated[str | None, typer.Option(help="cuda or cpu.")] = None,
@@ -147,7 +148,7 @@ def say(text: str) -> None:
 
 @app.command("download")
 def download_(
-    file: Annotated[Path, typer.Argument(help=f"Where {Path(URL).name} goes.")],
+    file: Annotated[Path, _paths.argument(help=f"Where {Path(URL).name} goes.")],
     url: Annotated[str, typer.Option(help="A mirror of it.")] = URL,
     any_sha256: Annotated[bool, typer.Option("--any-sha256", help="Do not compare the digest.")] = False,
 ) -> None:
@@ -158,8 +159,8 @@ def download_(
 @app.command()
 def quality(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Option(help="safetensors file of the denoiser.")],
-    classifier: Annotated[Path, typer.Option(help="safetensors file of the classifier.")],
+    model: Annotated[Path, _paths.option(help="safetensors file of the denoiser.")],
+    classifier: Annotated[Path, _paths.option(help="safetensors file of the classifier.")],
     data: Data = "fashion",
     folder: Folder = None,
     download: Download = False,
@@ -172,7 +173,7 @@ def quality(
     test = open_data(data, "test", folder, download)
     for part in (network, probe):
         part.network.to("cuda" if torch.cuda.is_available() else "cpu")
-    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0), device="cpu")
     images, record = judge(network, probe, test.images[order], n=samples, steps=steps)
     made = dict(classifier=classifier.name, sha256_of_classifier=sha256_of(classifier), sha256_of_data=test.digest())
     save_grid(model.with_suffix(".png"), images[:64], scale=2)
@@ -183,7 +184,7 @@ def quality(
 
 @app.command()
 def subset(
-    out: Annotated[Path, typer.Option(help="Folder to write into.")],
+    out: Annotated[Path, _paths.option(help="Folder to write into.")],
     folder: Folder = None,
     download: Download = False,
     per_class: Annotated[int, typer.Option(min=1, help="Images of each class.")] = 100,
@@ -199,7 +200,7 @@ def subset(
 
 @app.command()
 def card(
-    models: Annotated[Path, typer.Argument(help="Folder of safetensors files with their json files.")],
+    models: Annotated[Path, _paths.argument(help="Folder of safetensors files with their json files.")],
 ) -> None:
     """Write the model card, README.md, of all models in a folder from their json files."""
     write_text(models / "README.md", model_card(models))

@@ -81,7 +81,7 @@ class LabelledImages:
         for label, name in enumerate(self.classes):
             members = (self.labels == label).nonzero().flatten()
             _enough(name, len(members), per_class)
-            chosen.append(members[torch.randperm(len(members), generator=rng)[:per_class]].sort().values)
+            chosen.append(members[torch.randperm(len(members), generator=rng, device="cpu")[:per_class]].sort().values)
         index = torch.cat(chosen)
         return replace(self, images=self.images[index], labels=self.labels[index])
 
@@ -178,7 +178,7 @@ def image_folder(
     def read(path: Path) -> Tensor:
         return read_image(path, size, resize=resize, convert=convert)
 
-    return ImageFiles(tuple(paths), torch.tensor(labels), classes, read, passed_over)
+    return ImageFiles(tuple(paths), torch.tensor(labels, device="cpu"), classes, read, passed_over)
 
 
 def idx_images(split: str = "test", *, folder: Path | None = None, download: bool = False) -> LabelledImages:
@@ -228,7 +228,7 @@ def labelled_images(folder: Path, *, size: int) -> LabelledImages:
     paths = [path for some in files for path in sorted(some)]
     if not paths:
         raise ValueError(f"{folder}: expected one folder of images for each class, got no images")
-    labels = torch.tensor([label for label, some in enumerate(files) for _ in some])
+    labels = torch.tensor([label for label, some in enumerate(files) for _ in some], device="cpu")
     images = torch.stack([read_image(path, size, resize=False) for path in paths])
     return _unnamed(LabelledImages(images, labels, classes, "", passed_over=passed_over))
 
@@ -295,7 +295,9 @@ def from_torchvision(dataset, name: str | None = None, licence: str = "unknown")
         raise ValueError(
             f"the data set: expected labels 0…{len(classes) - 1} of its classes, got {min(labels)}…{max(labels)}"
         )
-    return LabelledImages(torch.stack(images), torch.tensor(labels), classes, name or type(dataset).__name__, licence)
+    return LabelledImages(
+        torch.stack(images), torch.tensor(labels, device="cpu"), classes, name or type(dataset).__name__, licence
+    )
 
 
 def _class_folders(folder: Path) -> tuple[tuple[str, ...], list[list[Path]], tuple[str, ...]]:

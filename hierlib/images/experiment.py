@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hierlib._paths import Nothing, each_word, located, typed
 from hierlib.images.adm import load_model
 from hierlib.images.classifier import load_classifier
 from hierlib.images.data import ImageFiles, LabelledImages, idx_images, image_folder, said
@@ -59,7 +60,7 @@ def open_images(
             f"{folder}: expected images of {expected} (channels, rows, columns) for {model.name}, got "
             f"{' × '.join(map(str, shape))}; take other images or another model"
         )
-    order = torch.arange(len(found)).reshape(-1, per_class).T.flatten()
+    order = torch.arange(len(found), device="cpu").reshape(-1, per_class).T.flatten()
     if isinstance(found, ImageFiles):
         return replace(found, paths=tuple(found.paths[i] for i in order), labels=found.labels[order])
     return replace(found, images=found.images[order], labels=found.labels[order])
@@ -74,13 +75,13 @@ def open_probe(word: str, device: torch.device | str) -> Probe:
     name, _, where = word.partition("=")
     if name in ARCHITECTURES and where:
         given: dict[str, Any] = dict(download=dict(download=True), random=dict(random_seed=0)).get(
-            where, dict(weights=Path(where))
+            where, dict(weights=typed(where))
         )
         probe = torchvision_probe(name, **given)
         if "weights" in given and Path(where).stem != name:
             probe = replace(probe, name=f"{name}, {Path(where).stem}")  # there may be others of this architecture
     elif Path(word).suffix == ".safetensors":
-        network, about = load_classifier(Path(word))
+        network, about = load_classifier(typed(word))
         probe = cnn_probe(network, Path(word).stem, classes=about.get("classes", ()))
     else:
         raise ValueError(
@@ -110,22 +111,23 @@ def open_probes(words: Sequence[str], device: torch.device | str) -> list[Probe]
 
 
 def words_of(classifiers: str) -> list[str]:
-    """The words of a parameter that is a file, a pattern of files, or several words with spaces between.
+    """The words of a parameter that is a file, a pattern of files, or several words with spaces between; see `located`.
 
     Raises:
-        ValueError: no file fits the pattern, or there is no word.
+        ValueError: there is no such file, none fits the pattern, or there is no word.
     """
-    if there := sorted(glob.glob(classifiers)):  # also one file or pattern with spaces in it
-        return there
     try:
-        words = shlex.split(classifiers)
+        try:
+            return _fitting(str(located(classifiers)))  # also one file or pattern with spaces in it
+        except Nothing:
+            words = shlex.split(each_word(classifiers, located))
     except ValueError as error:
-        raise ValueError(f"classifiers: expected words, got {classifiers!r} ({error}); close the quotation") from error
-    expanded = [sorted(glob.glob(word)) if glob.has_magic(word) else [word] for word in words]
-    if not all(expanded) or not words:
-        missing = ", ".join(word for word, some in zip(words, expanded) if not some)
-        raise ValueError(f"classifiers: expected files, got none that fits {missing or repr(classifiers)}")
-    return [word for some in expanded for word in some]
+        raise ValueError(f"classifiers: {error}") from None
+    return [each for word in words for each in _fitting(word)]
+
+
+def _fitting(word: str) -> list[str]:
+    return sorted(glob.glob(word)) or [word]
 
 
 def look_through(images: LabelledImages | ImageFiles, report: Callable[[int], None] | None = None) -> str:
@@ -181,27 +183,36 @@ def experiment(
     Args:
         profile: "full" makes them in any case.
         model, weights, images, classifiers, per_class, steps, keep, seed: the parameters of the chapters.
-        stored: file of U-turns made before.
+        stored: file of U-turns made before, if it is there.
+
+    Files are found by `located`: a chapter that is run by hand finds those of the book from any folder of it.
 
     Raises:
         ValueError: a file is missing or wrong.
     """
     # a small one needs no GPU, and there its noise would not be that of the U-turns made before
-    network = load_model(model, Path(weights), device="cpu" if model == "small" else None)
+    network = load_model(model, located(weights), device="cpu" if model == "small" else None)
     probes = open_probes(words_of(classifiers), network.device)
     if blank := [probe.name for probe in probes if not probe.trained]:
         raise ValueError(
             f"classifiers: expected trained ones, got {', '.join(blank)}, which are for tests, not to be drawn"
         )
-    data = open_images(Path(images), network, per_class)
+    data = open_images(located(images), network, per_class)
     digest = look_through(data)
     for probe in probes:
         probe(data[0:1])
-    k = np.maximum(1, (np.array(TIMES) * steps).round()).astype(int).tolist()
+    k = sorted({max(1, int(time)) for time in (np.array(TIMES) * steps).round()})  # of few steps there are fewer
     settings = dict(steps=steps, seed=seed, matched=False, truncate=False)
     inputs = inputs_of(network, digest, k, **settings)
-    turns = stored_uturns(Path(stored), inputs) if profile == "quick" else None
-    folder = Path(keep) / f"{len(data)}-{steps}-{seed}" if keep else None
+    turns = _made_before(stored, inputs) if profile == "quick" else None
+    folder = typed(keep) / f"{len(data)}-{steps}-{seed}" if keep else None
     options = settings | dict(batch=32, folder=folder, show=False)
     made = turns or gathered(uturns(network, data, k, **options))
     return Experiment(network, probes, data, np.array(k) / steps, made, turns is not None, options | dict(folder=None))
+
+
+def _made_before(stored: str, inputs: dict[str, Any]) -> list[UTurns] | None:
+    try:
+        return stored_uturns(located(stored), inputs)
+    except Nothing:
+        return None

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from hierlib._storage import write_bytes
+from hierlib._files import write_bytes
 
 MAX_BYTES = 1 << 31  #: of an idx file, which is read whole
 MIN_SIDE = 32  #: pixels; a smaller file is no photograph and would be blown up
@@ -136,7 +136,8 @@ def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it aga
     body = content[4 + 4 * content[3] :]
     if len(body) != math.prod(got):
         raise ValueError(f"{path}: expected {math.prod(got)} bytes of data, got {len(body)}; copy it again")
-    return torch.frombuffer(bytearray(body), dtype=torch.uint8).reshape(got) if body else torch.empty(got).byte()
+    none = torch.empty(0, dtype=torch.uint8, device="cpu")
+    return (torch.frombuffer(bytearray(body), dtype=torch.uint8) if body else none).reshape(got)
 
 
 def _unpacked(path: Path) -> bytes:

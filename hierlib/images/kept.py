@@ -55,7 +55,7 @@ def becomes(named: Tensor, i: int, order: Sequence[int]) -> Tensor:
         named: as for `class_kept`; all classifiers count.
     """
     place = {c: j for j, c in enumerate(order)}
-    table = torch.zeros(len(order), len(order))
+    table = torch.zeros(len(order), len(order), dtype=torch.float32, device="cpu")
     for row in named:
         for before, after in zip(row[0].tolist(), row[i + 1].tolist()):
             if before in place and after in place:
@@ -80,7 +80,7 @@ def kind_kept(named: Tensor, t: ArrayLike, kinds: Sequence[Sequence[int]], i: in
         kinds: the classes of each kind; together all of them.
         i: the U-turn at which `within` is taken.
     """
-    of = torch.empty(sum(map(len, kinds)), dtype=torch.long)
+    of = torch.empty(sum(map(len, kinds)), dtype=torch.long, device="cpu")
     for kind, members in enumerate(kinds):
         of[list(members)] = kind
     same, new = of[named[:, 1:]] == of[named[:, :1]], named[:, 1:] != named[:, :1]

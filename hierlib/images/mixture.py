@@ -60,7 +60,7 @@ def clouds(d: int, separation: float, *, generator: torch.Generator) -> Diffusio
         separation: length of μ, in units of σ.
         generator: draws the direction of μ.
     """
-    mode = torch.randn(d, generator=generator)
+    mode = torch.randn(d, dtype=torch.float32, generator=generator, device=generator.device)
     scheduler = exact_scheduler(
         **LINEAR | dict(clip_sample=False), timestep_spacing="linspace", variance_type="fixed_small"
     )
@@ -79,9 +79,12 @@ def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[
     Returns:
         (n, 1, 1, d), and (n,) the cloud of each, 0 or 1.
     """
-    labels = torch.randint(2, (n,), generator=generator)
+    labels = torch.randint(2, (n,), generator=generator, device=generator.device)
     mode = model.network.mode
-    x = torch.randn(n, len(mode), generator=generator) + (2 * labels[:, None] - 1) * mode
+    x = (
+        torch.randn(n, len(mode), dtype=torch.float32, generator=generator, device=generator.device)
+        + (2 * labels[:, None] - 1) * mode
+    )
     return x[:, None, None], labels
 
 
@@ -102,13 +105,13 @@ def train_mlp(
     """
     watch = Watch("training of the perceptron", "lower the separation of the clouds")
     sizes = [len(model.network.mode)] + [width] * depth
-    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.ReLU())]
-    net = nn.Sequential(*layers, nn.Linear(width, 2))
+    layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b, device="cpu"), nn.ReLU())]
+    net = nn.Sequential(*layers, nn.Linear(width, 2, device="cpu"))
     with torch.no_grad():
         for layer in net[::2]:
             layer.weight.normal_(0, (2 / layer.in_features) ** 0.5, generator=generator)
             layer.bias.zero_()
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(net.float().parameters(), lr=1e-3)
     for step in range(steps):
         x, y = draw(model, 128, generator=generator)
         loss = nn.functional.cross_entropy(net(x.flatten(1)), y)
@@ -139,7 +142,7 @@ def cloud_uturns(
     """
     x, labels = draw(model, n, generator=generator)
     data = draw(model, 2000, generator=generator)[0]
-    seed = int(torch.randint(2**31, (), generator=generator))
+    seed = int(torch.randint(2**31, (), generator=generator, device=generator.device))
     ends = []
     for j in k:
         rngs = [rng_of("cpu", seed, j, i) for i in range(n)]

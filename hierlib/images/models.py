@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 import hierlib._torchvision  # noqa: F401
+from hierlib._files import write_bytes, write_text
 from hierlib._finite import all_finite, finite, precision
 from hierlib._provenance import sha256_of_tensors
-from hierlib._storage import write_bytes, write_text
 from hierlib.images.pipeline import read_pipeline, side
 from hierlib.images.schedule import exact_scheduler
 from hierlib.images.unet import unet

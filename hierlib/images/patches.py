@@ -76,7 +76,7 @@ def another_of_its_class(labels: Tensor, *, generator: torch.Generator) -> Tenso
         members = (labels == label).nonzero().flatten()
         if len(members) < 2:
             raise ValueError(f"labels: expected at least two images of class {int(label)}, got one")
-        order = members[torch.randperm(len(members), generator=generator)]
+        order = members[torch.randperm(len(members), generator=generator, device=generator.device)]
         partner[order] = order.roll(1)
     return partner
 
@@ -134,7 +134,8 @@ def parts(
     """
     moment = statistics(probe, start)[layer]
     alone = min(labels.bincount()[labels]) < 2
-    partner = torch.arange(len(labels)).roll(1) if alone else another_of_its_class(labels, generator=generator)
+    next_one = torch.arange(len(labels), device=labels.device).roll(1)
+    partner = next_one if alone else another_of_its_class(labels, generator=generator)
     own = patch_match(probe, layer, start, ends, moment)
     other = patch_match(probe, layer, start[partner], ends, moment)
     mask = torch.stack([inked(end, tuple(own.shape[2:])) for end in ends])

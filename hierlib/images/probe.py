@@ -129,10 +129,11 @@ def torchvision_probe(
         raise ValueError("expected one of weights=FILE, download=True and random_seed=NUMBER, got none or several")
     default, digest = models.get_model_weights(name).DEFAULT, ""
     if download:
-        network = models.get_model(name, weights=default)
+        with torch.device("cpu"):
+            network = models.get_model(name, weights=default)
         weights = Path(torch.hub.get_dir()) / "checkpoints" / Path(default.url).name
     else:
-        with torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
+        with torch.device("cpu"), torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
             torch.manual_seed(random_seed or 0)
             network = models.get_model(name, weights=None)
     size = {key: pixels for key, pixels in dict(resize=resize, crop=crop).items() if pixels is not None}
@@ -346,7 +347,7 @@ def baseline(
     """
     if len(images) < 2:
         raise ValueError(f"images: expected at least two, got {len(images)}")
-    order = torch.randperm(len(images), generator=generator)
+    order = torch.randperm(len(images), generator=generator, device=generator.device)
     partner = torch.empty_like(order)
     partner[order] = order.roll(1)  # one cycle through all: nobody is its own partner
     pairs = (

@@ -125,7 +125,7 @@ def save_grid(path: Path, images: Tensor, columns: int = 16, scale: int = 1) -> 
     """
     n, channels, h, w = images.shape
     rows = -(-n // columns)
-    sheet = torch.full((rows * columns, channels, h + 1, w + 1), 255, dtype=torch.uint8)
+    sheet = torch.full((rows * columns, channels, h + 1, w + 1), 255, dtype=torch.uint8, device=images.device)
     sheet[:n, :, :h, :w] = images
     sheet = sheet.unflatten(0, (rows, columns)).permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)  # (h, w, channels)
     picture = Image.fromarray(sheet.squeeze(-1).numpy())

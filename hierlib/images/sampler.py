@@ -81,7 +81,7 @@ def noised(
         The state of the shape of x, float32.
     """
     _, times = respaced(model, steps)
-    noise = torch.stack([torch.randn(x.shape[1:], generator=rng, device=x.device) for rng in rngs])
+    noise = torch.stack([torch.randn(x.shape[1:], dtype=torch.float32, generator=rng, device=x.device) for rng in rngs])
     index = k - 1 if matched else k
     if index == steps:
         return noise
@@ -188,7 +188,7 @@ def uturns(
     Args:
         model: on its device.
         images: uint8 (n, channels, size, size), or anything that gives such a tensor for a slice (`ImageFiles`).
-        k: inversion times, 1 … steps, in steps of the respaced grid.
+        k: inversion times, 1 … steps, in steps of the respaced grid; all are different.
         steps: of that grid; the paper has 250.
         seed: of all noise.
         batch: images at once.
@@ -208,6 +208,8 @@ def uturns(
     respaced(model, steps)
     if bad := [j for j in k if not 1 <= j <= steps]:
         raise ValueError(f"k: expected inversion times from 1 to {steps} steps, got {bad}; k = 0 would change nothing")
+    if len({*k}) < len(k):
+        raise ValueError(f"k: expected different inversion times, got {list(k)}")
     if batch < 1 or not len(images) or not len(k):
         raise ValueError(f"expected images, inversion times and batch ≥ 1, got {len(images)}, {len(k)} and {batch}")
     options = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)

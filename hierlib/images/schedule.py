@@ -73,10 +73,11 @@ def exact_scheduler(**options: Any) -> DDPMScheduler:
                 "rescale_betas_zero_snr: expected prediction_type v_prediction or sample with it, got epsilon; the "
                 "noise of a state without signal does not tell what the image is"
             )
-    scheduler = DDPMScheduler(**options)
+    with torch.device("cpu"):
+        scheduler = DDPMScheduler(**options)
     scheduler.betas, scheduler.alphas = betas, 1 - betas
     scheduler.alphas_cumprod = scheduler.alphas.cumprod(0)
-    scheduler.one = torch.ones((), dtype=torch.float64)
+    scheduler.one = torch.ones((), dtype=torch.float64, device="cpu")
     return scheduler
 
 
@@ -121,19 +122,20 @@ def betas_of(alpha_bar: Callable[[float], float], n: int, largest: float = 0.999
         (n,) float64.
     """
     at = [alpha_bar(i / n) for i in range(n + 1)]
-    return torch.tensor([min(1 - b / a, largest) for a, b in pairwise(at)], dtype=torch.float64)
+    return torch.tensor([min(1 - b / a, largest) for a, b in pairwise(at)], dtype=torch.float64, device="cpu")
 
 
 def _betas(given: Mapping) -> Tensor:
     n, first, last, kind = (given[key] for key in ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule"))
     if given["trained_betas"] is not None:
-        return torch.tensor(given["trained_betas"], dtype=torch.float64)
+        return torch.tensor(given["trained_betas"], dtype=torch.float64, device="cpu")
     if kind == "linear":
-        return torch.linspace(first, last, n, dtype=torch.float64)
+        return torch.linspace(first, last, n, dtype=torch.float64, device="cpu")
     if kind == "scaled_linear":
-        return torch.linspace(math.sqrt(max(first, 0)), math.sqrt(max(last, 0)), n, dtype=torch.float64) ** 2
+        first, last = (math.sqrt(max(end, 0)) for end in (first, last))
+        return torch.linspace(first, last, n, dtype=torch.float64, device="cpu") ** 2
     if kind == "sigmoid":
-        return torch.linspace(-6, 6, n, dtype=torch.float64).sigmoid() * (last - first) + first
+        return torch.linspace(-6, 6, n, dtype=torch.float64, device="cpu").sigmoid() * (last - first) + first
     return betas_of(_cosine if kind == "squaredcos_cap_v2" else _laplace, n)
 
 

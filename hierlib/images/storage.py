@@ -27,7 +27,7 @@ def save_layers(
         unrelated: the baseline.
         about: what made them, json; its "inputs" are what `same_inputs` compares.
     """
-    tensors = {"k": torch.tensor(list(found)), "baseline": unrelated.cosine.float().contiguous()}
+    tensors = {"k": torch.tensor(list(found), device="cpu"), "baseline": unrelated.cosine.float().contiguous()}
     tensors["cosine"] = torch.stack([alike.cosine for alike in found.values()]).float()
     tensors["kept"] = torch.stack([alike.kept for alike in found.values()])
     write_tensors(path, tensors, {**about, "layers": unrelated.layers})
@@ -44,7 +44,7 @@ def load_layers(path: Path) -> tuple[dict[int, LayerSimilarity], LayerSimilarity
         layers, cosine, kept = about["layers"], tensors["cosine"].double(), tensors["kept"]
         found = {k: LayerSimilarity(layers, c, s) for k, c, s in zip(tensors["k"].tolist(), cosine, kept, strict=True)}
         base = tensors["baseline"].double()
-        return found, LayerSimilarity(layers, base, torch.zeros(len(base), dtype=torch.bool)), about
+        return found, LayerSimilarity(layers, base, torch.zeros(len(base), dtype=torch.bool, device="cpu")), about
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected a file of `hierlib images run`, got {error!r}; run it again") from error
 

@@ -14,6 +14,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, group, spelled
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
@@ -52,13 +53,13 @@ def denoising_loss(network: nn.Module, images: Tensor, scheduler, fold: int, fli
         x = images[index.to(images.device)].float() / 127.5 - 1
         n, device = len(x), x.device
         if flip:
-            mirrored = torch.rand(n, 1, 1, 1, generator=rng, device=device) < 0.5
+            mirrored = torch.rand(n, 1, 1, 1, dtype=torch.float32, generator=rng, device=device) < 0.5
             x = torch.where(mirrored, x.flip(3), x)
         x = nn.functional.pixel_unshuffle(x, fold)
-        u = (torch.arange(n, device=device) + torch.rand(1, generator=rng, device=device)) / n
+        u = (torch.arange(n, device=device) + torch.rand(1, dtype=torch.float32, generator=rng, device=device)) / n
         t = (u * len(alpha_bar)).long().clamp_max(len(alpha_bar) - 1)
         a = alpha_bar[t].float()[:, None, None, None]
-        noise = torch.randn(x.shape, generator=rng, device=device)
+        noise = torch.randn(x.shape, dtype=torch.float32, generator=rng, device=device)
         noisy = (a.sqrt() * x + (1 - a).sqrt() * noise).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16):
             out = network(noisy, t, return_dict=False)[0]
@@ -73,7 +74,7 @@ def classification_loss(network: nn.Module, images: Tensor, labels: Tensor, shif
     def loss(index: Tensor, rng: torch.Generator) -> Tensor:
         index = index.to(images.device)
         x, device, size = images[index].float() / 127.5 - 1, images.device, images.shape[-1]
-        mirrored = torch.rand(len(x), 1, 1, 1, generator=rng, device=device) < 0.5
+        mirrored = torch.rand(len(x), 1, 1, 1, dtype=torch.float32, generator=rng, device=device) < 0.5
         x = nn.functional.pad(torch.where(mirrored, x.flip(3), x), (shift,) * 4, value=-1.0)
         dy, dx = torch.randint(2 * shift + 1, (2,), generator=rng, device=device).tolist()
         x = x[:, :, dy : dy + size, dx : dx + size].contiguous(memory_format=torch.channels_last)
@@ -88,10 +89,10 @@ app = group("Training on images.")
 Data = Annotated[
     str, typer.Option(help="fashion: files in MNIST's format, Fashion-MNIST if no --folder is named; or cifar10.")
 ]
-Folder = Annotated[Path | None, typer.Option(help="Where the data are (Fashion-MNIST: or Debian's package).")]
+Folder = Annotated[Path | None, _paths.option(help="Where the data are (Fashion-MNIST: or Debian's package).")]
 Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the data into --folder.")]
-Out = Annotated[Path, typer.Option(help="safetensors file to write, with a json.")]
-Checkpoint = Annotated[Path | None, typer.Option(help="File to go on from; by default --out with .part.")]
+Out = Annotated[Path, _paths.option(help="safetensors file to write, with a json.")]
+Checkpoint = Annotated[Path | None, _paths.option(help="File to go on from; by default --out with .part.")]
 Examples = Annotated[int | None, typer.Option(min=1, help="Images to show in all.")]
 Batch = Annotated[int | None, typer.Option(min=1, help="Images a step.")]
 

@@ -51,7 +51,8 @@ def unet(config: Mapping, weights: Mapping[str, Tensor] | None = None) -> UNet2D
     from diffusers import UNet2DModel
 
     if weights is None:
-        return UNet2DModel(**config)
+        with torch.device("cpu"):
+            return UNet2DModel(**config)
     with torch.device("meta"):
         network = UNet2DModel(**config)
     check_weights({name: w.shape for name, w in network.state_dict().items()}, weights)

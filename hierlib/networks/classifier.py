@@ -32,8 +32,9 @@ class TreeCNN(nn.Module):
         super().__init__()
         self.v, self.s, self.L, self.width, self.num_classes = v, s, L, width, num_classes
         # a convolution whose stride is its size is a linear map of each block of s children, which is faster
-        self.layers = nn.ModuleList(nn.Linear(s * (v if k == 0 else width), width) for k in range(L))
-        self.readout = nn.Linear(width, num_classes)
+        self.layers = nn.ModuleList(nn.Linear(s * (v if k == 0 else width), width, device="cpu") for k in range(L))
+        self.readout = nn.Linear(width, num_classes, device="cpu")
+        self.float()  # whatever torch's default is
 
     def reset_parameters(self, generator: torch.Generator) -> TreeCNN:
         """Draw all weights afresh from a generator; returns the network."""
@@ -175,11 +176,11 @@ def train_classifier(
     rng.manual_seed(training.seed)
     net = TreeCNN(v, s, L, training.width, g.num_classes).reset_parameters(rng).to(device)
     per_pass = -(-len(x) // training.batch)
-    state = State(dict(history=[]), dict(total=torch.zeros((), device=device)), rng)
+    state = State(dict(history=[]), dict(total=torch.zeros((), dtype=torch.float32, device=device)), rng)
 
     def loss(step: int) -> Tensor:
         if step % per_pass == 0:
-            state.tensors["order"] = torch.randperm(len(x), generator=rng).to(device)
+            state.tensors["order"] = torch.randperm(len(x), generator=rng, device="cpu").to(device)
         part = _part(step)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(x[part].long())

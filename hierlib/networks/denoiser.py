@@ -38,11 +38,12 @@ class TreeUNet(nn.Module):
         super().__init__()
         self.v, self.s, self.L, self.width = v, s, L, width
         channels = [v] + [width] * L
-        self.up = nn.ModuleList(nn.Linear(s * channels[k], width) for k in range(L))
-        self.down = nn.ModuleList(nn.Linear(width + s * channels[k], s * width) for k in range(L))
-        self.up_norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(L))
-        self.down_norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(L))
-        self.readout = nn.Linear(width, v)
+        self.up = nn.ModuleList(nn.Linear(s * channels[k], width, device="cpu") for k in range(L))
+        self.down = nn.ModuleList(nn.Linear(width + s * channels[k], s * width, device="cpu") for k in range(L))
+        self.up_norm = nn.ModuleList(nn.LayerNorm(width, device="cpu") for _ in range(L))
+        self.down_norm = nn.ModuleList(nn.LayerNorm(width, device="cpu") for _ in range(L))
+        self.readout = nn.Linear(width, v, device="cpu")
+        self.float()  # whatever torch's default is
 
     def reset_parameters(self, generator: torch.Generator) -> TreeUNet:
         """Draw all weights afresh, so that it starts as the single leaf's own posterior; returns the network."""
@@ -199,14 +200,15 @@ def train_denoiser(
     held, valid = held.to(device), valid.to(device)
     net = TreeUNet(g.v, g.s, g.L, training.width).reset_parameters(rng).to(device)
     due = _due(training)
-    state = State(dict(history=[], lowest=math.inf), dict(total=torch.zeros((), device=device)), rng)
+    total = torch.zeros((), dtype=torch.float32, device=device)
+    state = State(dict(history=[], lowest=math.inf), dict(total=total), rng)
 
     def rate(step: int) -> float:
         warm = min(1.0, (step + 1) / 50) * (1 + math.cos(math.pi * step / training.steps)) / 2
         return training.learning_rate * warm
 
     def loss(step: int) -> Tensor:
-        batch = x[torch.randint(len(x), (training.batch,), generator=rng)]
+        batch = x[torch.randint(len(x), (training.batch,), generator=rng, device="cpu")]
         evidence = _evidence(how, batch, rng).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16):
             logits = net(evidence)

@@ -244,13 +244,13 @@ def fit(
         fused=True,
     )
     per_epoch = num_data // schedule.batch
-    order, epoch = torch.empty(0, dtype=torch.int64), -1
+    order, epoch = torch.empty(0, dtype=torch.int64, device="cpu"), -1
 
     def of_step(step: int) -> Tensor:
         nonlocal order, epoch
         if step // per_epoch != epoch:
             epoch = step // per_epoch
-            order = torch.randperm(num_data, generator=_generator("cpu", schedule.seed, epoch, 1))
+            order = torch.randperm(num_data, generator=_generator("cpu", schedule.seed, epoch, 1), device="cpu")
         i = step % per_epoch * schedule.batch
         return loss(order[i : i + schedule.batch], _generator(device, schedule.seed, step, 2))
 

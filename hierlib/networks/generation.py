@@ -68,7 +68,7 @@ class Masking:
 
     def times(self, n: int, *, generator: torch.Generator) -> Tensor:
         """Noise levels to train on, (n,): uniform in [0, 1]."""
-        return torch.rand(n, generator=generator)
+        return torch.rand(n, dtype=torch.float32, generator=generator, device=generator.device)
 
     def scale(self, t: Tensor) -> Tensor:
         """The noise as the book's figures show it: t itself."""
@@ -76,7 +76,7 @@ class Masking:
 
     def start(self, n: int, d: int, *, generator: torch.Generator) -> Tensor:
         """What the way back starts from when nothing is known: (n, d), all masked."""
-        return torch.full((n, d), self.v)
+        return torch.full((n, d), self.v, dtype=torch.int64, device=generator.device)
 
     def back(self, denoise: Denoiser, x_t: Tensor, t: float, *, generator: torch.Generator) -> Tensor:
         """Reveal the masked leaves, one at a time in random order, each drawn from its marginal given those seen.
@@ -100,9 +100,9 @@ class Masking:
         watch = Watch("way back from masks", "look at the denoiser's weights, or run it in float32", patience=1)
         while len(rows := (x == self.v).any(1).nonzero()[:, 0]):
             seen = x[rows]
-            order = torch.rand(seen.shape, generator=generator, device=x.device)
+            order = torch.rand(seen.shape, dtype=torch.float32, generator=generator, device=x.device)
             leaf = order.masked_fill_(seen != self.v, -1).argmax(1)
-            belief = denoise(self.noise.evidence(seen))[torch.arange(len(rows)), leaf]
+            belief = denoise(self.noise.evidence(seen))[torch.arange(len(rows), device=x.device), leaf]
             watch(revealed := revealed + 1, belief)
             x[rows, leaf] = torch.multinomial(belief, 1, generator=generator)[:, 0]
         return x
@@ -144,7 +144,9 @@ class Diffusion:
 
     def times(self, n: int, *, generator: torch.Generator) -> Tensor:
         """Steps to train on, (n,) int64: uniform."""
-        return torch.randint(self.scheduler.config.num_train_timesteps, (n,), generator=generator)
+        return torch.randint(
+            self.scheduler.config.num_train_timesteps, (n,), generator=generator, device=generator.device
+        )
 
     def scale(self, t: Tensor) -> Tensor:
         """The noise as the book's figures show it: the time at which ᾱ = exp(-2t)."""
@@ -152,7 +154,7 @@ class Diffusion:
 
     def start(self, n: int, d: int, *, generator: torch.Generator) -> Tensor:
         """What the way back starts from when nothing is known: (n, d, v), pure noise."""
-        return torch.randn((n, d, self.v), generator=generator)
+        return torch.randn((n, d, self.v), dtype=torch.float32, generator=generator, device=generator.device)
 
     def back(self, denoise: Denoiser, x_t: Tensor, t: float, *, generator: torch.Generator) -> Tensor:
         """Run `reverse_process` from step t, (n, d, v), to leaves (n, d) int64."""
@@ -245,7 +247,7 @@ def chance_validity(g: Grammar) -> tuple[Tensor, Tensor]:
     nodes = [1.0]
     for f in rule:
         nodes.append(f * nodes[-1] ** g.s)
-    return torch.tensor(nodes[1:], dtype=torch.float64), torch.tensor(rule, dtype=torch.float64)
+    return torch.tensor([nodes[1:], rule], dtype=torch.float64, device="cpu").unbind()
 
 
 def found_in(leaves: Tensor, training: Tensor) -> Tensor:

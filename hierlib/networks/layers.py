@@ -43,7 +43,7 @@ def uturns(g: Grammar, eps: Sequence[float] | Tensor, *, n: int, generator: torc
     """
     if n < 2:
         raise ValueError(f"n: expected at least 2 data, got {n}")
-    eps, x = torch.as_tensor(eps, dtype=torch.float64), sample(g, n, generator=generator)
+    eps, x = torch.as_tensor(eps, dtype=torch.float64, device="cpu"), sample(g, n, generator=generator)
     end, kept, overlap = [], [], []
     for noise in eps.tolist():
         evidence = epsilon_evidence(x[0], eps=noise, v=g.v)
@@ -129,17 +129,17 @@ def read_levels(
     seen = [net.activations(y[0]) for y in (turns.start, *turns.end)]
     pairs = [(0, turns.start), *((i, y) for i, y in enumerate(turns.end, 1))]  # of activations and the symbols asked
     pairs += [(i, turns.start) for i, _ in enumerate(turns.end, 1)]
-    found = torch.zeros(len(pairs), len(fit_on), g.L + 1, dtype=torch.float64)
+    found = torch.zeros(len(pairs), len(fit_on), g.L + 1, dtype=torch.float64, device="cpu")
     for k, layer in enumerate(fit_on):
         for level in range(g.L + 1):
             x, y = _subtrees(fit_on[layer], fresh[level])
-            some = torch.randperm(len(x), generator=generator)[:rows]
+            some = torch.randperm(len(x), generator=generator, device=generator.device)[:rows]
             probe = fit_linear(x[some], y[some], g.num_symbols(level), ridge=ridge)
-            asked = torch.empty(0, dtype=torch.int64)
+            asked = torch.empty(0, dtype=torch.int64, device=generator.device)
             for i, (j, latent) in enumerate(pairs):
                 x, y = _subtrees(seen[j][layer], latent[level])
                 if i == 0:
-                    asked = torch.randperm(len(x), generator=generator)[:rows]
+                    asked = torch.randperm(len(x), generator=generator, device=generator.device)[:rows]
                 found[i, k, level] = (probe(x[asked]) == y[asked]).double().mean()
     T = len(turns.end)
     return dict(before=found[0], own=found[1 : T + 1], start=found[T + 1 :])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -88,8 +88,8 @@ def measure(done: TrainedDenoiser, sizes: Sizes = BOOK) -> xr.Dataset:
         "copied_exact": ((), found_in(control["drawn"], data).double().mean().item(), {"about": "copied, exact"}),
         "copied_chance": ((), distinct / (g.num_classes * data_per_class(g.m, g.s, g.L)),
                           {"about": "different training strings / legal strings"}),
-        "gap_t": (("noise",), how.scale(torch.tensor(GAPS[how.name])).double().numpy(), {"about": "noise of kl"}),
-        "turn_t": (("turn",), how.scale(torch.tensor(TURNS[how.name])).double().numpy(), {"about": "noise of kept"}),
+        "gap_t": (("noise",), _shown(how, GAPS[how.name]), {"about": "noise of kl"}),
+        "turn_t": (("turn",), _shown(how, TURNS[how.name]), {"about": "noise of kept"}),
         "step": (("check",), _history(done, "step"), {"about": "training steps done; nan after the end"}),
         "train_loss": (("check",), _history(done, "loss"), {"about": "nats a leaf"}),
         "valid_loss": (("check",), _history(done, "validation"), {"about": "nats a leaf"}),
@@ -97,6 +97,11 @@ def measure(done: TrainedDenoiser, sizes: Sizes = BOOK) -> xr.Dataset:
     }  # fmt: skip
     coordinates = dict(checkpoint=list(CHECKPOINTS), level=list(range(1, g.L + 1)))
     return xr.Dataset(out, coords=coordinates)
+
+
+def _shown(how: Process, t: Sequence[float]) -> np.ndarray:
+    """Noise levels as the book's figures show them."""
+    return how.scale(torch.tensor(t, dtype=torch.float32, device="cpu")).double().numpy()
 
 
 def _history(done: TrainedDenoiser, what: str) -> list[float]:

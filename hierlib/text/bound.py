@@ -16,7 +16,7 @@ from hierlib.text.model import MaskedModel, Size, TextModel
 
 def erase(x: Tensor, count: Tensor, generator: torch.Generator) -> Tensor:
     """Which words are erased, (n, d) bool: `count` (n,) of each row, drawn without replacement."""
-    order = torch.rand(x.shape, generator=generator, device=x.device).argsort(1).argsort(1)
+    order = torch.rand(x.shape, dtype=torch.float32, generator=generator, device=x.device).argsort(1).argsort(1)
     return order < count[:, None]
 
 
@@ -28,13 +28,16 @@ def bound(network: MaskedModel, x: Tensor, generator: torch.Generator) -> Tensor
     and Larochelle 2014). The numbers k of a batch are spread evenly.
     """
     n, d = x.shape
-    even = (torch.randperm(n, generator=generator) + torch.rand(1, generator=generator)) / n
+    even = (
+        torch.randperm(n, generator=generator, device=x.device)
+        + torch.rand(1, dtype=torch.float32, generator=generator, device=x.device)
+    ) / n
     count = (1 + (even * d).long()).clamp_max(d)
     gone = erase(x, count, generator)
     where = gone.nonzero(as_tuple=True)
     log_p = network(x.masked_fill(gone, MASK), where)
     truth = log_p.gather(1, x[where][:, None])[:, 0].float()
-    return -torch.zeros(n).index_add_(0, where[0], truth) / count
+    return -truth.new_zeros(n).index_add_(0, where[0], truth) / count
 
 
 def train(
@@ -67,16 +70,18 @@ def train(
         raise ValueError(
             f"size: expected {len(corpus.vocabulary)} words and length {corpus.length} of the corpus, got {size}"
         )
-    source = torch.tensor([p for p, x in enumerate(corpus.train) for _ in range(len(x) // corpus.length)])
+    source = torch.tensor([p for p, x in enumerate(corpus.train) for _ in range(len(x) // corpus.length)], device="cpu")
     text = torch.cat(corpus.train)
-    lengths = torch.tensor([len(x) for x in corpus.train])
+    lengths = torch.tensor([len(x) for x in corpus.train], device="cpu")
     starts = lengths.cumsum(0) - lengths
-    step = torch.arange(corpus.length)
+    step = torch.arange(corpus.length, device="cpu")
 
     def loss(index: Tensor, rng: torch.Generator) -> Tensor:
         p = source[index]
         room = lengths[p] - corpus.length + 1
-        at = starts[p] + (torch.rand(len(p), generator=rng) * room).long().minimum(room - 1)
+        at = starts[p] + (torch.rand(len(p), dtype=torch.float32, generator=rng, device="cpu") * room).long().minimum(
+            room - 1
+        )
         with torch.autocast("cpu", torch.bfloat16):  # twice as fast where the processor knows the format
             return bound(network, text[at[:, None] + step], rng).mean()
 

@@ -12,6 +12,7 @@ import torch
 import typer
 import xarray as xr
 
+from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, Threads, group, numbers, spelled
 from hierlib._provenance import commit, plain, same_inputs, sha256_of, versions
 from hierlib._storage import recorded_inputs, write_dataset
@@ -29,8 +30,8 @@ app = group("Masked diffusion on text: train a model, take its U-turns (the chap
 @app.command("fit")
 def fit_(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="A plain text file, UTF-8; empty lines part its passages.")],
-    out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+    data: Annotated[Path, _paths.option(help="A plain text file, UTF-8; empty lines part its passages.")],
+    out: Annotated[Path, _paths.option(help="The safetensors file to write.")],
     shuffle: Annotated[bool, typer.Option("--shuffle", help="Shuffle the words of every line: the control.")] = False,
     length: Annotated[int, typer.Option(min=2, help="Words that the model sees at once.")] = 64,
     vocabulary: Annotated[int, typer.Option(min=4, help="Words that it knows, the most frequent ones.")] = 4096,
@@ -84,9 +85,9 @@ def _trained_on(model: TextModel) -> dict[str, Any]:
 @app.command()
 def uturns(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="The text file that the model was trained on.")],
-    model: Annotated[Path, typer.Option(help="The safetensors file of the model.")],
-    out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
+    data: Annotated[Path, _paths.option(help="The text file that the model was trained on.")],
+    model: Annotated[Path, _paths.option(help="The safetensors file of the model.")],
+    out: Annotated[Path, _paths.option(help="The netCDF file to write.")],
     shuffle: Annotated[bool, typer.Option("--shuffle", help="The model is that of the shuffled text.")] = False,
     windows: Annotated[int, typer.Option(min=2, help="Starts, from the held-out passages.")] = 96,
     samples: Annotated[int, typer.Option(min=2, help="U-turns from each start at each t.")] = 16,

@@ -96,7 +96,7 @@ class Vocabulary:
     def encode(self, words: str | Iterable[str]) -> Tensor:
         """Tokens (n,), int64; a word that is not known becomes `RARE`, the erased sign `MASK`."""
         words = split(words) if isinstance(words, str) else words
-        return torch.tensor([self._token.get(word, RARE) for word in words], dtype=torch.int64)
+        return torch.tensor([self._token.get(word, RARE) for word in words], dtype=torch.int64, device="cpu")
 
     def decode(self, tokens: Tensor | Sequence[int]) -> list[str]:
         """The words of tokens (n,).
@@ -104,7 +104,7 @@ class Vocabulary:
         Raises:
             ValueError: a token is none of the vocabulary.
         """
-        tokens = torch.as_tensor(tokens).tolist()
+        tokens = torch.as_tensor(tokens, device="cpu").tolist()
         if tokens and not 0 <= min(tokens) <= max(tokens) < len(self):
             raise ValueError(f"tokens: expected 0…{len(self) - 1}, got {min(tokens)}…{max(tokens)}")
         return [self.words[i] for i in tokens]
@@ -145,7 +145,10 @@ def read_passages(path: Path) -> list[list[list[str]]]:
 def shuffled(passages: list[list[list[str]]], seed: int) -> list[list[list[str]]]:
     """The same text with the words of every line in random order."""
     rng = torch.Generator().manual_seed(checked(seed))
-    return [[[line[i] for i in torch.randperm(len(line), generator=rng)] for line in lines] for lines in passages]
+    return [
+        [[line[i] for i in torch.randperm(len(line), generator=rng, device="cpu")] for line in lines]
+        for lines in passages
+    ]
 
 
 @dataclass(frozen=True)
@@ -219,4 +222,4 @@ class Corpus:
             raise ValueError(f"num: expected 1 to {len(places)} windows of the held-out text, got {num}")
         chosen = [places[i * len(places) // num] for i in range(num)]
         tokens = torch.stack([self.held_out[p][i : i + self.length] for p, i in chosen])
-        return tokens, torch.tensor([p for p, _ in chosen])
+        return tokens, torch.tensor([p for p, _ in chosen], device="cpu")

@@ -8,8 +8,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hierlib.experiments.changes import sampled_moments
 from hierlib.text.uturn import Denoiser, calibration, uturn
-from hierlib.theory.changes import sampled_moments
 
 Array = NDArray[np.float64]
 
@@ -82,8 +82,8 @@ def study(
 
     Returns:
         A float32 dataset on (window, …), of `pairs` as `covariance`; `kept` the mean fraction of kept words; `variance`
-        and `independent` of `hierlib.theory.changes.sampled_moments`; `belief` and `squared` of `calibration`, over the
-        first sample; `sample` tokens (window, run, place) of the first `keep` samples.
+        and `independent` of `hierlib.experiments.changes.sampled_moments`; `belief` and `squared` of `calibration`,
+        over the first sample; `sample` tokens (window, run, place) of the first `keep` samples.
     """
     y = uturn(denoiser, x0, t, uniform, steps=steps, batch=batch)
     variance, independent = sampled_moments(y, x0, x0.shape[1])[:2]

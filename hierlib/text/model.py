@@ -22,17 +22,19 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, length: int):
         super().__init__()
         self.heads, self.length = heads, length
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width)
-        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        # from the start half of the heads look at near words, some to the left, some to the right
-        shift = torch.arange(heads) - (heads - 1) / 2
-        distance = torch.arange(1 - length, length)
-        near = -((distance - shift[:, None]) ** 2 / 4).clamp_max(4.0)
-        self.bias = nn.Parameter(near * (torch.arange(heads)[:, None] % 2 == 0))
-        self.register_buffer(
-            "place", torch.arange(length) - torch.arange(length)[:, None] + length - 1, persistent=False
+        self.norms = nn.ModuleList(nn.LayerNorm(width, device="cpu") for _ in range(2))
+        self.qkv, self.out = (
+            nn.Linear(width, 3 * width, bias=False, device="cpu"),
+            nn.Linear(width, width, device="cpu"),
         )
+        self.widen, self.narrow = nn.Linear(width, 4 * width, device="cpu"), nn.Linear(4 * width, width, device="cpu")
+        # from the start half of the heads look at near words, some to the left, some to the right
+        head, place = (torch.arange(n, device="cpu") for n in (heads, length))
+        shift = head - (heads - 1) / 2
+        distance = torch.arange(1 - length, length, device="cpu")
+        near = -((distance - shift[:, None]) ** 2 / 4).clamp_max(4.0)
+        self.bias = nn.Parameter(near * (head[:, None] % 2 == 0))
+        self.register_buffer("place", place - place[:, None] + length - 1, persistent=False)
 
     def forward(self, h: Tensor) -> Tensor:
         """From the states of the words, (n, d, width), to those of the next block."""
@@ -71,11 +73,12 @@ class MaskedModel(nn.Module):
     def __init__(self, size: Size):
         super().__init__()
         self.size = size
-        self.embedding = nn.Embedding(size.vocabulary, size.width)
+        self.embedding = nn.Embedding(size.vocabulary, size.width, device="cpu")
         blocks = [Block(size.width, size.heads, size.length) for _ in range(size.blocks)]
         self.blocks = nn.ModuleList(blocks)
-        self.norm = nn.LayerNorm(size.width)
-        self.bias = nn.Parameter(torch.zeros(size.vocabulary))
+        self.norm = nn.LayerNorm(size.width, device="cpu")
+        self.bias = nn.Parameter(torch.zeros(size.vocabulary, dtype=torch.float32, device="cpu"))
+        self.float()  # whatever torch's default is
         nn.init.normal_(self.embedding.weight, std=0.05)
         for block in blocks:
             for layer in (block.out, block.narrow):

@@ -29,7 +29,12 @@ def chances(x0: Tensor, samples: int, seeds: list[int]) -> Tensor:
             f"expected a seed for each of {len(x0)} starts and samples of at least 1, got {len(seeds)} and {samples}"
         )
     draws = [
-        torch.rand(samples, 3, x0.shape[1], dtype=torch.float64, generator=torch.Generator().manual_seed(derived(seed)))
+        torch.rand(
+            *(samples, 3, x0.shape[1]),
+            dtype=torch.float64,
+            generator=torch.Generator().manual_seed(derived(seed)),
+            device="cpu",
+        )
         for seed in seeds
     ]
     return torch.stack(draws)
@@ -82,7 +87,7 @@ def uturn(
         for step in range(int(taken[rows[0]])):
             on = rows[taken[rows] > step]
             first, last = ((step + k) * count[on] // taken[on] for k in (0, 1))
-            place = torch.arange(d)
+            place = torch.arange(d, device=x.device)
             due = (place >= first[:, None]) & (place < last[:, None])
             where = due.nonzero(as_tuple=True)[0], order[on][due]
             log_p = denoiser(x[on], where)
@@ -119,8 +124,8 @@ def calibration(denoiser: Denoiser, x0: Tensor, t: float, uniform: Tensor, batch
     n, samples, _, d = uniform.shape
     gone = uniform[:, :, 0].reshape(-1, d) < t
     truth = x0.repeat_interleave(samples, 0)
-    belief, squared = torch.zeros(2, n * samples, dtype=torch.float64)
-    for rows in torch.arange(n * samples).split(batch):
+    belief, squared = torch.zeros(2, n * samples, dtype=torch.float64, device=x0.device)
+    for rows in torch.arange(n * samples, device=x0.device).split(batch):
         row, place = gone[rows].nonzero(as_tuple=True)
         where = (row, place)
         p = denoiser(truth[rows].masked_fill(gone[rows], MASK), where).double().exp()

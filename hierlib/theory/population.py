@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import finite
+from hierlib._kernels.precision import least
 from hierlib.grammar import check_parameters
 from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
 
@@ -183,8 +184,11 @@ def _parts(beliefs: list[Tensor], m: int) -> list[tuple[Tensor, ...]]:
 def _total(message: Tensor) -> Tensor:
     total = message.sum(0, keepdim=True)
     finite(total, "leaves, beliefs of a level", "draw finite evidence")
-    if not (total > 0).all():
-        raise ValueError("leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all")
+    if not (total >= least(total.dtype)).all():
+        raise ValueError(
+            "leaves: expected evidence that leaves some symbol possible, got beliefs that exclude all, or leave less "
+            f"than {least(total.dtype):.0e}"
+        )
     return total
 
 

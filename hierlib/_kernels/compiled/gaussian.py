@@ -30,15 +30,16 @@ from hierlib._kernels.compiled.simd import (
 def diffuse(x: Tensor, x0: Tensor, spread: Tensor, signal: Tensor, generator: torch.Generator | None) -> None:
     """Make x, (leaves, symbols, n), noise·spread plus the signal, (n,) each, at the symbols x0, (n, leaves)."""
     fill_normal(x, generator)
-    (leaves, symbols, n), x0, spread, signal = x.shape, x0.T.contiguous(), spread.contiguous(), signal.contiguous()
+    (leaves, symbols, n), x0 = x.shape, memory.readable(x0.T.contiguous())
+    spread, signal = (memory.readable(y.contiguous()) for y in (spread, signal))
     ends = x0.data_ptr(), spread.data_ptr(), signal.data_ptr()
     run_diffuse(_real(x), x.data_ptr(), leaves, symbols, n, *ends)
 
 
 def softmax(x: Tensor, scale: Tensor) -> tuple[Tensor, bool]:
-    """Softmax over the symbols of x·scale, (leaves, symbols, n) and (n,); and whether all of x is finite."""
+    """Softmax over the symbols of x·scale, (leaves, symbols, n) and (n,); and whether all of that is finite."""
     leaves, symbols, n = x.shape
-    x, scale = x.contiguous(), scale.contiguous()
+    x, scale = memory.readable(x.contiguous()), memory.readable(scale.contiguous())
     y, check = memory.empty((leaves, symbols, n), x.dtype), x.new_empty(LANE_BYTES // x.element_size())
     ends = x.data_ptr(), y.data_ptr()
     run_softmax(_real(x), *ends, leaves, symbols, n, scale.data_ptr(), check.data_ptr())
@@ -67,7 +68,7 @@ def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
 
 @compiled
 def run_softmax(real, x, y, leaves, symbols, n, scale, check):
-    """x, y: addresses of (leaves, symbols, n); scale: of (n,); check: of a vector, NaN where x is not finite."""
+    """x, y: addresses of (leaves, symbols, n); scale: of (n,); check: of a vector, NaN where x·scale is not finite."""
     size, zero, bad = itemsize(real), splat(real, 0), splat(real, 0)
     width, row = LANE_BYTES // size, n * size
     for leaf in range(leaves):
@@ -81,7 +82,7 @@ def run_softmax(real, x, y, leaves, symbols, n, scale, check):
             for a in range(symbols):
                 z = load_some(real, here + a * row, count, zero)
                 p = exponential(fma(z, factor, high))
-                total, bad = total + p, fma(z, zero, bad)
+                total, bad = total + p, fma(z * factor, zero, bad)
                 put_some(into + a * row, p, count)
             total = splat(real, 1) / total
             for a in range(symbols):

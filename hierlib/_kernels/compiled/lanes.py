@@ -49,6 +49,8 @@ def begin(real, ws, tree, io, first, data):
     for half in range(0, 2 * LANE_BYTES, LANE_BYTES):
         put(ws + MANTISSA + half, splat(1.0, 1))
         put(ws + EXPONENT + half, splat(1.0, 0))  # the bits of an integer zero
+    for level in range(tree.top + 1):
+        put(ws + tree.headroom + level * LANE_BYTES, one)
     for y in range(int_at(tree.symbols, tree.top)):
         row = ws + int_at(tree.down, tree.top) + y * LANE_BYTES
         there = io.prior + y * io.prior_per_symbol + first * io.prior_per_datum
@@ -67,13 +69,13 @@ def begin(real, ws, tree, io, first, data):
 
 @compiled
 def finish(real, ws, tree, io, first, data):
-    """Log evidence: -inf where a normaliser (nearly) vanished, NaN where the evidence is negative or not finite."""
+    """Log evidence: -inf where numbers (nearly) vanished, NaN where the evidence is negative or not finite."""
     size = itemsize(real)
     for k in range(data):
         total, possible, valid = io.constant, True, True
         for lane in range(k, data * int_at(tree.columns, 0), data):
             total += math.log(get(1.0, ws + MANTISSA + 8 * lane)) + int_at(ws + EXPONENT, lane) * math.log(2.0)
-            possible &= get(real, ws + LOW + lane * size) >= io.tiny
+            possible &= get(real, ws + LOW + lane * size) >= io.least
             high = get(real, ws + HIGH + lane * size)
             valid &= (high >= 0) & (high < math.inf)
         put(io.log_evidence + 8 * (first + k), (total if possible else -math.inf) if valid else math.nan)
@@ -105,8 +107,8 @@ def read_leaf(real, ws, tree, io, first, data, leaf):
         x = load_anywhere(real, there + a * step) + splat(real, 0)  # makes -0 a zero
         high = largest(high, x)
         put(into + a * LANE_BYTES, x)
-    scale = splat(real, 1) if moderate(high) else power_of_two(high)
-    close(real, v, into, scale)
+    scale = splat(real, 1) if moderate(tree.family, high) else power_of_two(high)
+    close(real, tree.family, v, into, scale)
     return high, scale
 
 
@@ -128,10 +130,10 @@ def collect_leaf(real, ws, tree, io, first, data, leaf, into):
 
 
 @compiled
-def close(real, symbols, into, total):
+def close(real, family, symbols, into, total):
     """Put the normalising factor below a block; if it is far from 1, so that products might underflow, use it now."""
     factor = splat(real, 1) / total
-    if not moderate(total):
+    if not moderate(family, total):
         for a in range(symbols):
             put(into + a * LANE_BYTES, load(real, into + a * LANE_BYTES) * factor)
         factor = splat(real, 1)

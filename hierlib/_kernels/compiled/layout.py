@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numba
 from numba import njit
 
+from hierlib._kernels import precision
 from hierlib._kernels.compiled.simd import LANE_BYTES, int_at
 
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
@@ -37,6 +38,7 @@ class Tree(NamedTuple):
     up: int  # where in the workspace these stand, in bytes
     down: int  # where the downward messages of one family stand
     apart: int  # from the cut on: where blocks stand that came apart, one for each child, and one more
+    headroom: int  # number: where in the workspace rows stand, one a level, of the least headroom of siblings
     rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
     lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
     uses: int  # address of uint32 (s, v): how many rules have symbol a as their i-th child
@@ -62,7 +64,7 @@ class Data(NamedTuple):
     overlap: int  # addresses of float64 (n,): sums over the nodes
     log_evidence: int  # address of float64 (n,)
     constant: float  # number: what is added to all log evidence
-    tiny: float  # number: the smallest normaliser that does not count as a zero
+    least: float  # number: the smallest evidence and headroom that do not count as a zero
 
 
 def compiled(function: Callable) -> Callable:
@@ -85,7 +87,7 @@ def compiled(function: Callable) -> Callable:
 
 def _code_folder() -> Path:
     """Under $NUMBA_CACHE_DIR or the user's cache folder, named by the sources and all else that is compiled in."""
-    files = [file for file in sorted(Path(__file__).parent.glob("*.py"))]
+    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(precision.__file__)]
     sources = b"".join(file.read_bytes() for file in files)
     digest = hashlib.sha256(sources + f"{LANE_BYTES} {numba.__version__}".encode()).hexdigest()[:16]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

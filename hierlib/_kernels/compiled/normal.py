@@ -42,12 +42,12 @@ def is_that_of_torch() -> bool:
     """Whether `fill_normal` would give the same bits and leave the generator in the same state: tried, once."""
     one, other = (torch.Generator().manual_seed(0) for _ in range(2))
     for size in (16 * WORDS, 1000 + 7):
-        x = torch.empty(size)
+        x = torch.empty(size, dtype=torch.float32, device="cpu")
         try:
             _fill(x, one)
         except (RuntimeError, ValueError):  # its state looks otherwise
             return False
-        y = torch.empty(size).normal_(generator=other)
+        y = torch.empty(size, dtype=torch.float32, device="cpu").normal_(generator=other)
         if not torch.equal(x.view(torch.int32), y.view(torch.int32)) or one.get_state().ne(other.get_state()).any():
             return False
     return True

@@ -17,6 +17,8 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from hierlib._kernels.precision import spread
+
 LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 256 if llvm.get_host_cpu_features().get("avx512f") else 64))
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -276,18 +278,31 @@ def power_of_two(typing, x):
 
 
 @intrinsic
-def moderate(typing, x):
-    """Whether every lane lies between 2^-16 and 2^16."""
+def inverse_power(typing, x):
+    """A power of two between 1/x and 2/x, in each lane, of a positive normal x; 0 where that is too small."""
 
     def codegen(context, builder, signature, args):
         digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
-        bits = builder.bitcast(args[0], x.llvm_int)
-        low = builder.icmp_unsigned(">=", bits, x.constant(one - 16 << digits))
-        high = builder.icmp_unsigned("<=", bits, x.constant(one + 16 << digits))
+        exponent = builder.and_(builder.bitcast(args[0], x.llvm_int), x.constant(2 * one + 1 << digits))
+        return builder.bitcast(builder.sub(x.constant(2 * one << digits), exponent), x.llvm)
+
+    return x(x), codegen
+
+
+@intrinsic
+def moderate(typing, family, x):
+    """Whether every lane lies between 2^-n and 2^n, where n is `spread` of as many as are in the family."""
+    near = spread(family.count)
+
+    def codegen(context, builder, signature, args):
+        digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
+        bits = builder.bitcast(args[1], x.llvm_int)
+        low = builder.icmp_unsigned(">=", bits, x.constant(one - near << digits))
+        high = builder.icmp_unsigned("<=", bits, x.constant(one + near << digits))
         lanes = ir.IntType(x.lanes)
         return builder.icmp_unsigned("==", builder.bitcast(builder.and_(low, high), lanes), ir.Constant(lanes, -1))
 
-    return types.boolean(x), codegen
+    return types.boolean(family, x), codegen
 
 
 @intrinsic

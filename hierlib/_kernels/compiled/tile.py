@@ -21,6 +21,7 @@ from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     fma,
     int_at,
+    inverse_power,
     itemsize,
     largest,
     load,
@@ -57,8 +58,8 @@ def go_up(real, ws, tree, io, first, data):
     low, high = splat(real, 1), splat(real, 0)
     for leaf in range(int_at(tree.nodes, 0)):
         seen, scale = read_leaf(real, ws, tree, io, first, data, leaf)
-        high, low = largest(high, seen), smallest(low, scale)
-        if not moderate(seen):
+        high, low = largest(high, seen), smallest(low, scale * inverse_power(scale))  # zero where the scale is
+        if not moderate(tree.family, seen):
             multiply_log(mantissa, exponent, scale)
         level, node = np.int64(0), leaf + 1
         while level < tree.top and (node % s == 0 or level >= tree.cut):
@@ -68,10 +69,12 @@ def go_up(real, ws, tree, io, first, data):
                 children, joined = ws + int_at(tree.apart, level), children
                 take_apart(real, tree, level, joined, children, parents)
             soon = evidence_of(real, io, first, leaf + 1) if level == 0 else nowhere
-            total = up_node(real, tree, level, children, into, io, soon)
+            factor = factor_of(real, tree, level, children)
+            total = up_node(real, tree, level, children, factor, into, io, soon)
             if level >= tree.cut:
                 total = only(real, ws, total, parents)
             low = smallest(low, total)
+            follow(real, ws, tree, level, parents, total, factor)
             multiply_log(mantissa, exponent, total)
             level += 1
     symbols = int_at(tree.symbols, tree.top)
@@ -83,6 +86,7 @@ def go_up(real, ws, tree, io, first, data):
     settle(real, ws, tree, io, first, data, tree.top, np.int64(0), down, evidence)
     evidence = only(real, ws, evidence * load(real, root + symbols * LANE_BYTES), data)
     multiply_log(mantissa, exponent, evidence)
+    low = smallest(low, evidence * load(real, ws + tree.headroom + tree.top * LANE_BYTES))
     put(ws + LOW, smallest(low, evidence))
     put(ws + HIGH, high)
 
@@ -90,7 +94,7 @@ def go_up(real, ws, tree, io, first, data):
 @compiled
 def go_down(real, ws, tree, io, first, data):
     """From the root to the leaves, each node after its parent, in the reverse of the order of `go_up`."""
-    s, low, nowhere, late = len(tree.family), load(real, ws + LOW), np.int64(0), NOTHING
+    s, nowhere, late = len(tree.family), np.int64(0), NOTHING
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
         children, into = ws + int_at(tree.apart, level), ws + int_at(tree.down, level)
@@ -106,7 +110,6 @@ def go_down(real, ws, tree, io, first, data):
             for row in range(0, block_bytes(tree, level), LANE_BYTES):
                 put_some(into + row + shift, load(real, message + row), parents)
         evidence = load(real, ws + SCRATCH)
-        low = smallest(low, evidence)
         settle(real, ws, tree, io, first, data, level, nowhere, into, evidence)
     read_again = int_at(tree.slots, 0) < int_at(tree.nodes, 0)
     for family in range(int_at(tree.nodes, 1) - 1, -1, -1):
@@ -125,25 +128,46 @@ def go_down(real, ws, tree, io, first, data):
                 if level == 0 and read_again:
                     soon, step = evidence_of(real, io, first, (family - 1) * s + i), io.per_symbol
                 evidence = down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late)
-                low = smallest(low, evidence)
                 late = settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
             level, node = level - 1, node * s
     for a in range(int_at(tree.symbols, 0) if late.any else 0):
         write_row(real, ws, io, late, a)
-    put(ws + LOW, low)
 
 
 @compiled
-def up_node(real, tree, level, children, into, io, soon):
+def factor_of(real, tree, level, children):
+    """What normalises a product of the messages of a family."""
+    child = block_bytes(tree, level)
+    factor = load(real, children + child - LANE_BYTES)
+    for i in range(1, len(tree.family)):
+        factor = factor * load(real, children + (i + 1) * child - LANE_BYTES)
+    return factor
+
+
+@compiled
+def follow(real, ws, tree, level, parents, total, factor):
+    """The headroom of a node at level + 1, of which total / factor is the sum as it was computed, joins its siblings'.
+
+    See `hierlib._kernels.precision`.
+    """
+    row, one = ws + tree.headroom + level * LANE_BYTES, splat(real, 1)
+    below = load(real, row)
+    for i in range(1, len(tree.family) if level >= tree.cut else 1):
+        below = smallest(below, load_some(real, row + i * parents * itemsize(real), parents, one))
+    put(row, one)
+    above = row + LANE_BYTES
+    put(above, smallest(load(real, above), smallest(total * below, total * inverse_power(factor))))
+
+
+@compiled
+def up_node(real, tree, level, children, factor, into, io, soon):
     """Eq. (7) = (16, 17): the message of a node at level + 1; returns the sum of it for normalised children.
 
+    factor: see `factor_of`.
     soon: where the evidence of leaves stands that is needed next, and is fetched meanwhile; or 0.
     """
-    s, symbols, child = len(tree.family), int_at(tree.symbols, level + 1), block_bytes(tree, level)
+    s, symbols = len(tree.family), int_at(tree.symbols, level + 1)
     rule = table(tree, tree.rules, level, 1)
-    factor = load(real, children + child - LANE_BYTES)
-    for i in range(1, s):
-        factor = factor * load(real, children + (i + 1) * child - LANE_BYTES)
     total = splat(real, 0)
     for y in range(symbols):
         over_rules = splat(real, 0)
@@ -156,7 +180,7 @@ def up_node(real, tree, level, children, into, io, soon):
         if soon != 0:
             for i in range(s):
                 prefetch(soon + i * io.per_leaf + y * io.per_symbol)
-    close(real, symbols, into, total)
+    close(real, tree.family, symbols, into, total)
     return total
 
 
@@ -189,8 +213,12 @@ def down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, 
             prefetch(soon + a * step)
         if late.any:
             write_row(real, ws, io, late, a)
-    close(real, v, into, total)
-    return evidence if moderate(total) else evidence / total
+    close(real, tree.family, v, into, total)
+    headroom = evidence * load(real, children + (i + 1) * child - LANE_BYTES) * inverse_power(factor)
+    if not moderate(tree.family, total):
+        evidence = evidence / total
+    put(ws + LOW, smallest(load(real, ws + LOW), smallest(evidence, headroom)))
+    return evidence
 
 
 @compiled

@@ -30,7 +30,7 @@ def cloud(counts: Mapping[int, Tensor], m: int) -> Drawing:
         "own": [each[:, 0, 1:].tolist() for each in counts.values()],
         "all": [each.sum(1)[:, 1:].tolist() for each in counts.values()],
     }
-    grid = torch.linspace(1 / v, 1, 61, dtype=torch.float64)
+    grid = torch.linspace(1 / v, 1, 61, dtype=torch.float64, device="cpu")
     weights = messages(counts[m].double(), grid)  # (n, v, p)
     lines = (weights[:, 0] / weights.sum(1)).numpy()
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4))

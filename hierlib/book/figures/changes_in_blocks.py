@@ -14,13 +14,14 @@ from hierlib.experiments.blocks import (
     Around,
     Expected,
     Measured,
-    WithoutTree,
     correlation_at,
     length_curve,
     susceptibility_curve,
 )
+from hierlib.experiments.changes import Curves
+from hierlib.experiments.controls import WithoutTree
 from hierlib.experiments.curves import Interval
-from hierlib.theory.changes import Curves, Divergence, MeanFieldChanges, correlation_length
+from hierlib.theory.changes import Divergence, MeanFieldChanges, correlation_length
 
 _DASHED = (0, (2, 2))
 _MARKS = "D^osv<>"  # of the channels

@@ -11,7 +11,8 @@ import torch
 import typer
 from matplotlib.figure import Figure
 
-from hierlib._storage import whole
+from hierlib import _paths
+from hierlib._files import whole
 from hierlib.book.page.style import INK, WIDTH, palette, widths
 from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.probe import LayerSimilarity
@@ -118,8 +119,8 @@ def sentence(results: Sequence[Result]) -> str:
 
 
 def figure(
-    results: Annotated[Path, typer.Argument(help="--folder of `hierlib images run`.")],
-    out: Annotated[Path, typer.Argument(help="File of the figure: .pdf, .svg or .png.")],
+    results: Annotated[Path, _paths.argument(help="--folder of `hierlib images run`.")],
+    out: Annotated[Path, _paths.argument(help="File of the figure: .pdf, .svg or .png.")],
 ) -> None:
     """Draw figures 2 and 16 from a run, and say what the decision rule says of it."""
     found = load_results(results)

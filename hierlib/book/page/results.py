@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
 
+from hierlib import _yaml
+from hierlib._files import write_text
 from hierlib._provenance import commit, versions
 from hierlib.book.page.intervals import one
 from hierlib.book.page.stamp import run_facts, run_folder
@@ -40,6 +41,9 @@ def claims(root: Path | None = None) -> dict[str, dict]:
 
     Args:
         root: the checkout; by default the one that holds the current folder.
+
+    Raises:
+        ValueError: the file is no YAML or holds no rows, or two of them have one id.
     """
     here = Path.cwd()  # of a chapter that runs it is book/
     ledger = Path("book") / "claims.yaml"
@@ -47,8 +51,10 @@ def claims(root: Path | None = None) -> dict[str, dict]:
     path = next((folder / ledger for folder in folders if (folder / ledger).is_file()), None)
     if path is None:
         raise FileNotFoundError(f"no {ledger.as_posix()} in {folders[0]}{'' if root else ' or above it'}")
-    rows = yaml.safe_load(path.read_text("utf-8"))
-    rows = rows["claims"] if isinstance(rows, dict) else rows
+    rows = _yaml.load(path.read_text("utf-8"), ledger.as_posix())
+    rows = rows.get("claims") if isinstance(rows, dict) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and isinstance(row.get("id"), str) for row in rows):
+        raise _yaml.NotYaml(f"{ledger.as_posix()}: expected a list of rows, each with an id; write `- id: a-word`")
     found = {}
     for row in rows:
         if row["id"] in found:
@@ -188,6 +194,5 @@ def plain(value: object) -> Plain:
 
 
 def _write(path: Path, text: str) -> Path:
-    part = path.with_suffix(".part")
-    part.write_text(text + "\n", "utf-8")
-    return part.replace(path)
+    write_text(path, text + "\n")
+    return path

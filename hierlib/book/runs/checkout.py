@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from hierlib import _yaml
+from hierlib.book.runs import source
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import Parameter, parse_parameters
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 class NoCheckout(BadRequest):
     """The book's sources are not here."""
+
+
+class NoChapter(BadRequest):
+    """There is no chapter of that name."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,8 @@ class Chapter:
 
     @cached_property
     def notebook(self) -> "NotebookNode":
-        """The source as a notebook without outputs; `metadata.source_map` has each cell's line."""
-        from myst_nb.core.read import read_myst_markdown_notebook  # 0.3 s, not needed by `hierlib --help`
-
-        return read_myst_markdown_notebook(self.path.read_text("utf-8"), add_source_map=True, path=self.path)
+        """The source as a notebook without outputs; see `hierlib.book.runs.source.notebook`."""
+        return source.notebook(self.path, self.root)
 
     @cached_property
     def code(self) -> list[tuple[str, tuple[str, ...]]]:
@@ -43,7 +45,7 @@ class Chapter:
     @cached_property
     def lines(self) -> list[int]:
         """The line of the file where each code cell's source starts."""
-        text, found = self.path.read_text("utf-8").splitlines(), []
+        text, found = source.read(self.path, self.root).splitlines(), []
         for fence, cell in zip(self.notebook.metadata["source_map"], self.notebook.cells, strict=True):
             if cell.cell_type == "code":
                 first, line = cell.source.split("\n")[0], fence
@@ -78,9 +80,8 @@ def find_checkout(start: Path | None = None) -> Path:
 def chapters(root: Path) -> dict[str, Chapter]:
     """The notebooks of _toc.yml by slug, in reading order; plain pages are none, nor are files not there."""
     found: dict[str, Chapter] = {}
-    for name in _files(yaml.safe_load((root / "_toc.yml").read_text("utf-8"))):
-        path = root / (name if name.endswith(".md") else f"{name}.md")
-        if not path.is_file() or not _is_notebook(path):
+    for path in in_contents(root):
+        if not source.is_notebook(path, root):
             continue
         slug = _slug(path)
         if slug in found:
@@ -90,22 +91,56 @@ def chapters(root: Path) -> dict[str, Chapter]:
 
 
 def chapter(root: Path, slug: str) -> Chapter:
-    """The chapter of that slug; its file's name will do, too."""
-    known = chapters(root)
-    if slug in known:
-        return known[slug]
-    for path in sorted((root / "book").glob("[!.]*.md")):  # also one that the table of contents does not name yet
-        each = Chapter(_slug(path), path, root)
-        if slug in (each.slug, path.stem, path.name, f"book/{path.name}") and _is_notebook(path):
-            return each
-    raise BadRequest(f"there is no chapter {slug!r}; the chapters are:\n  " + "\n  ".join(known))
+    """The chapter of that slug; its file's name will do, too. The files of others are not read.
+
+    Raises:
+        BadRequest: there is none, which is a `NoChapter`, or two have this slug.
+    """
+    named = in_contents(root)
+    if len(same := [path for path in named if slug == _slug(path) and source.is_notebook(path, root)]) > 1:
+        raise BadRequest(f"_toc.yml: {same[1].name} and {same[0].name} have one slug, {slug!r}")
+    others = sorted((root / "book").glob("[!.]*.md"))  # also one that the table of contents does not name yet
+    for path in (*same, *named, *others):
+        names = (_slug(path), path.stem, path.name, path.relative_to(root).as_posix())
+        if slug in names and source.is_notebook(path, root):
+            return Chapter(_slug(path), path, root)
+    known = "".join(f"\n  {_slug(path)}" for path in named if _may_be_one(path, root))
+    raise NoChapter(f"there is no chapter {slug!r}; the chapters are:{known}")
+
+
+def contents(root: Path) -> list[str]:
+    """Every `root` and `file` entry of _toc.yml, in order, however deep.
+
+    Raises:
+        BadRequest: it is no YAML, or an entry is no name.
+    """
+    try:
+        found = _files(_yaml.load((root / "_toc.yml").read_text("utf-8"), "_toc.yml"))
+    except _yaml.NotYaml as error:
+        raise BadRequest(str(error)) from None
+    if bad := [name for name in found if not isinstance(name, str)]:
+        raise BadRequest(f"_toc.yml: expected names of files, got {bad[0]!r}; write `- file: book/NAME`")
+    return found
+
+
+def in_contents(root: Path) -> list[Path]:
+    """Of these the files that are there: chapters and plain pages."""
+    paths = [root / (name if name.endswith(".md") else f"{name}.md") for name in contents(root)]
+    return [path for path in paths if path.is_file()]
+
+
+def _may_be_one(path: Path, root: Path) -> bool:
+    try:
+        return source.is_notebook(path, root)
+    except BadRequest:
+        return True
 
 
 def _slug(path: Path) -> str:
     return re.sub(r"^\d+_", "", path.stem)
 
 
-def _files(toc: object) -> list[str]:
+def _files(toc: Any) -> list[Any]:
     """Every `root` and `file` entry of a table of contents, in order, however deep."""
     if isinstance(toc, list):
         return [name for entry in toc for name in _files(entry)]
@@ -113,11 +148,3 @@ def _files(toc: object) -> list[str]:
         return []
     own = [toc[k] for k in ("root", "file") if k in toc]
     return own + [name for k, v in toc.items() if k not in ("root", "file") for name in _files(v)]
-
-
-def _is_notebook(path: Path) -> bool:
-    head = re.match(r"---\n(.*?)\n---\n", path.read_text("utf-8"), re.S)
-    try:
-        return yaml.safe_load(head[1])["jupytext"]["text_representation"]["format_name"] == "myst" if head else False
-    except (KeyError, TypeError):
-        return False

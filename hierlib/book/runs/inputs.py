@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 
+from hierlib._files import write_text
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import Parameter
 
@@ -207,7 +208,4 @@ def _kept(root: Path) -> dict[str, dict]:
 def _keep(root: Path, place: str, facts: dict) -> None:
     path = root / KEPT
     with contextlib.suppress(OSError):  # it only saves time
-        path.parent.mkdir(exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(_kept(root) | {place: facts}), "utf-8")
-        part.replace(path)
+        write_text(path, json.dumps(_kept(root) | {place: facts}))

@@ -21,7 +21,7 @@ from hierlib.book.runs.inputs import Inputs
 from hierlib.book.runs.targets import Target
 
 FORMAT = 2  # raise it when the runner changes what a run's folder holds
-_EXECUTION_TAGS = {"parameters", "raises-exception", "skip-execution"}
+_EXECUTION_TAGS = {"parameters", "skip-execution"}
 
 
 def run_key(target: Target, values: Mapping) -> str:

@@ -83,7 +83,7 @@ def _papermill(chapter: Chapter, given: Mapping, folder: Path, timeout: int | No
         with environment(settings):
             done = papermill.execute_notebook(
                 notebook,
-                folder / f"{chapter.slug}.ipynb",
+                f"{folder / chapter.slug}.ipynb".replace("{", "{{").replace("}", "}}"),  # it formats that name
                 parameters=dict(given),
                 cwd=str(chapter.path.parent),
                 kernel_name="python3",

@@ -24,6 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hierlib import _process
+from hierlib._files import write_text
 from hierlib._provenance import commit, versions
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.key import code_key, inputs_of, run_keys
@@ -342,9 +343,7 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def _write(path: Path, facts: dict) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-    part.replace(path)
+    write_text(path, json.dumps(facts, indent=1) + "\n")
 
 
 def expected_seconds(job: Job) -> float:

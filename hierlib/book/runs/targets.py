@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import hierlib
 from hierlib.book.runs import checkout
-from hierlib.book.runs.checkout import Chapter, chapters
+from hierlib.book.runs.checkout import Chapter, NoChapter, chapters
 from hierlib.book.runs.constraints import Value
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import Parameter, parse_parameters
@@ -99,9 +99,9 @@ def find_target(root: Path, slug: str) -> Target:
         return known[slug]
     try:
         return checkout.chapter(root, slug)
-    except BadRequest as error:
+    except NoChapter as error:
         more = "".join(f"\n  {name}" for name in known)
-        raise BadRequest(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
+        raise NoChapter(f"{error}\nand the quantities are:{more}" if known else str(error)) from None
 
 
 def targets(root: Path) -> list[Target]:

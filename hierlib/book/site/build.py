@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +20,16 @@ from typing import IO
 
 import yaml
 
+from hierlib import _yaml
+from hierlib._files import whole, write_text
 from hierlib._locks import locked
 from hierlib.book.page.results import claims
+from hierlib.book.runs import source
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.run import Outcome
 from hierlib.book.site import under_figures
 from hierlib.book.site.ledger_page import ANSWERS, PAGES
+from hierlib.book.site.reading import cache_of
 
 # What else the pages are made of: a change here makes the site anew, and executes nothing.
 _SOURCES = (
@@ -67,9 +72,11 @@ def build_site(root: Path, runs: Iterable[Outcome], *, force: bool = False) -> b
         shutil.rmtree(work, ignore_errors=True)
         _collect_answers(runs, build / ANSWERS)
         under_figures.note_runs(root, runs, build / under_figures.MADE)
-        for run in runs:
-            _fill_cache(run, work / "_build" / ".jupyter_cache")
-        _jupyter_book(root, work, build / "site.log", lock)
+        # not in the checkout: SQLite's locks, and what jupyter-cache makes of a path with a question mark
+        with tempfile.TemporaryDirectory(prefix="hier-") as caches:
+            for run in runs:
+                _fill_cache(run, Path(caches))
+            _jupyter_book(root, work, Path(caches), build / "site.log", lock)
         (work / "_build" / "html" / ".nojekyll").touch()  # or GitHub Pages serves no folder that begins with _
         kept.unlink(missing_ok=True)
         old = build / "html.old"
@@ -87,9 +94,8 @@ def zip_site(root: Path, target: Path) -> Path:
     html = root / "_build" / "html"
     if not (html / "index.html").exists():
         raise BadRequest("there is no site yet; `make book` builds it")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(".part")
     with (
+        whole(target) as part,
         locked(root / "_build" / "site.lock"),
         zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out,
     ):
@@ -97,7 +103,7 @@ def zip_site(root: Path, target: Path) -> Path:
             entry = zipfile.ZipInfo(f"{target.stem}/{path.relative_to(html).as_posix()}")
             entry.external_attr, entry.compress_type = 0o644 << 16, zipfile.ZIP_DEFLATED
             out.writestr(entry, path.read_bytes())
-    return part.replace(target)
+    return target
 
 
 def _check_claims(root: Path, runs: list[Outcome]) -> None:
@@ -120,9 +126,7 @@ def _collect_answers(runs: list[Outcome], target: Path) -> None:
             if row["id"] in found:
                 raise SiteError(f"{run.job.target.slug} and {found[row['id']]['chapter']} both answer {row['id']}")
             found[row["id"]] = row | {"commit": facts["commit"], "key": facts["key"]}
-    part = target.with_suffix(".part")
-    part.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    part.replace(target)
+    write_text(target, json.dumps(found, indent=1) + "\n")
 
 
 def _site_key(root: Path, runs: list[Outcome]) -> str:
@@ -144,41 +148,45 @@ def _left(name: str) -> bool:
     return name.startswith((".", "#")) or name.endswith((".ipynb", "~")) or name == "__pycache__"
 
 
-def _fill_cache(run: Outcome, folder: Path) -> None:
+def _fill_cache(run: Outcome, caches: Path) -> None:
     """Puts the run's outputs under today's prose into jupyter-cache."""
     import nbformat
     from jupyter_cache import get_cache
     from jupyter_cache.base import CacheBundleIn
-    from myst_nb.core.read import read_myst_markdown_notebook
 
-    path = run.job.target.path
-    page = read_myst_markdown_notebook(path.read_text("utf-8"), add_source_map=False, path=path)
+    path, root = run.job.target.path, run.job.target.root
+    page = source.notebook(path, root)
     done = nbformat.read(run.notebook, as_version=4)
     cells, executed = ([c for c in nb.cells if c.cell_type == "code"] for nb in (page, done))
     if [c.source for c in cells] != [c.source for c in executed]:
         raise SiteError(f"{path.name} was edited during the build; build again")
-    for cell, source in zip(cells, executed):
-        cell.outputs, cell.execution_count = source.outputs, source.execution_count
+    for cell, run_cell in zip(cells, executed):
+        cell.outputs, cell.execution_count = run_cell.outputs, run_cell.execution_count
     seconds = {"execution_seconds": done.metadata["papermill"]["duration"]}
     bundle = CacheBundleIn(page, str(path), data=seconds)
-    get_cache(str(folder)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    cache = cache_of(caches, path.relative_to(root).with_suffix("").as_posix())
+    cache.mkdir(parents=True)
+    get_cache(str(cache)).cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
 
 
-def _config(root: Path, target: Path) -> Path:
-    """_config.yml, made to pass over what is left beside the chapters."""
-    config = yaml.safe_load((root / "_config.yml").read_text("utf-8"))
+def _config(root: Path, caches: Path, target: Path) -> Path:
+    """_config.yml, made to pass over what is left beside the chapters, and to take their outputs from the caches."""
+    config = _yaml.load((root / "_config.yml").read_text("utf-8"), "_config.yml")
+    config["execute"] = {**(config.get("execute") or {}), "cache": str(caches)}
     config["exclude_patterns"] = [*(config.get("exclude_patterns") or ()), *_LEFT]
-    local = config.get("sphinx", {}).get("local_extensions", {})
+    sphinx = config.setdefault("sphinx", {})
+    sphinx["extra_extensions"] = [*(sphinx.get("extra_extensions") or ()), "hierlib.book.site.reading"]
+    local = sphinx.get("local_extensions", {})
     local |= {name: str(root / path) for name, path in local.items()}  # from where the file stood
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(yaml.safe_dump(config), "utf-8")
     return target
 
 
-def _jupyter_book(root: Path, work: Path, log: Path, lock: IO) -> None:
+def _jupyter_book(root: Path, work: Path, caches: Path, log: Path, lock: IO) -> None:
     program = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     words = [*program, "build", ".", "--all", "-W", "--keep-going", "--path-output", str(work)]
-    words += ["--config", str(_config(root, work / "_config.yml"))]
+    words += ["--config", str(_config(root, caches, work / "_config.yml"))]
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
     settings = {**os.environ, "PYTHONPATH": path, "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
     with log.open("w") as out:

@@ -10,12 +10,12 @@ import re
 import shutil
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
+from hierlib._files import whole
 from hierlib._locks import locked
+from hierlib.book.runs.checkout import contents
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.site.build import SiteError
 
@@ -79,33 +79,16 @@ def make_pdf(root: Path, target: Path) -> Path:
         from playwright.sync_api import Error, sync_playwright
     except ImportError:
         raise BadRequest("the PDF is printed through Playwright: `pip install playwright`") from None
-    whole = root / "_build" / "book.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with locked(root / "_build" / "site.lock"), sync_playwright() as playwright:
-        whole.write_text(assemble(html, pages(root)), "utf-8")
+    page = root / "_build" / "book.html"
+    with whole(target) as part, locked(root / "_build" / "site.lock"), sync_playwright() as playwright:
+        page.write_text(assemble(html, contents(root)), "utf-8")
         try:
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--disable-gpu"])
         except Error as error:
             raise BadRequest(f"{NO_BROWSER}\n{str(error).splitlines()[0]}") from None
-        part = target.with_suffix(".part")
-        _print(browser, whole.as_uri(), part)
+        _print(browser, page.as_uri(), part)
         browser.close()
-    return part.replace(target)
-
-
-def pages(root: Path) -> list[str]:
-    """The pages of _toc.yml, in reading order."""
-    found: list[str] = []
-
-    def walk(part: Any) -> None:
-        for key, value in part.items() if isinstance(part, dict) else []:
-            if key in ("root", "file"):
-                found.append(value)
-            for each in value if isinstance(value, list) else []:
-                walk(each)
-
-    walk(yaml.safe_load((root / "_toc.yml").read_text("utf-8")))
-    return found
+    return target
 
 
 def assemble(html: Path, names: list[str]) -> str:

@@ -17,10 +17,10 @@ _SIGNS = {
     **{"dots": "…", "ell": "ℓ", "infty": "∞", "sum": "Σ", "prod": "Π", "mid": "|"},
     **dict.fromkeys(("mathrm", "text", "mathbf", "operatorname", "left", "right", "tfrac", "frac", "quad"), ""),
 }
-# What a reader does not search for: drawings, code (its names are in the API page) and displayed equations.
+# What a reader does not search for: drawings, displayed equations, code, and of a name of the API its arguments.
 _SILENT = (
     nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.image | nodes.target | nodes.title
-    | addnodes.index | addnodes.toctree
+    | addnodes.index | addnodes.toctree | addnodes.desc_signature | nodes.field_list
 )  # fmt: skip
 
 
@@ -40,19 +40,26 @@ def setup(app: Sphinx) -> None:
 
 
 def entries(doctree: nodes.document) -> list[Entry]:
-    """The sections and documented names of a page, each with the text that is its own, not that of parts of it."""
+    """The sections, documented names and claims of a page, each with its own text, without that of others within it."""
     found = []
-    for part in doctree.findall(lambda node: isinstance(node, nodes.section | addnodes.desc)):
+    for part in doctree.findall(_has_an_entry):
         if isinstance(part, nodes.section):
             anchor, title = part["ids"][0], _words(part.next_node(nodes.title))
-        else:
+        elif isinstance(part, addnodes.desc):
             signature = part.next_node(addnodes.desc_signature)
             if not signature["ids"]:
                 continue
-            anchor, title = signature["ids"][0], re.sub(r"\(.*", "", signature.get("fullname", signature.astext()))
-        text = " ".join(filter(None, (_words(child) for child in part.children)))
-        found.append(Entry(anchor, title, text))
+            anchor, title = signature["ids"][0], signature["ids"][0].removeprefix("hierlib.")
+        else:
+            anchor, title = part["ids"][0], f"Claim {part.next_node(nodes.paragraph).children[-1].astext()}"
+        found.append(Entry(anchor, title, _words(part)))
     return found
+
+
+def _has_an_entry(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.section | addnodes.desc) or (
+        isinstance(node, nodes.container) and "claim" in node["classes"]
+    )
 
 
 def _words(node: nodes.Node) -> str:
@@ -61,9 +68,7 @@ def _words(node: nodes.Node) -> str:
         return re.sub(r"\s+", " ", node.astext())
     if isinstance(node, nodes.math):
         return readable(node.astext())
-    if isinstance(node, addnodes.desc_signature):  # its name is the title; its arguments would hide the sentence
-        return ""
-    inside = (child for child in node.children if not isinstance(child, nodes.section | addnodes.desc | _SILENT))
+    inside = (child for child in node.children if not (isinstance(child, _SILENT) or _has_an_entry(child)))
     if isinstance(node, nodes.TextElement):
         return "".join(map(_words, inside))
     return " ".join(filter(None, map(_words, inside)))

@@ -13,6 +13,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from hierlib._files import write_text
 from hierlib.book.runs.run import Outcome
 from hierlib.book.site import cells
 
@@ -30,9 +31,7 @@ def note_runs(root: Path, runs: Iterable[Outcome], target: Path) -> None:
         kept = {k: facts[k] for k in ("chapter", "parameters", "key", "commit", "started", "seconds")}
         data = {p.name: p.stat().st_size for p in sorted((run.folder / "data").glob("*")) if p.is_file()}
         made[page] = kept | {"device": _device(run.notebook), "folder": str(run.folder), "data": data}
-    part = target.with_suffix(".part")
-    part.write_text(json.dumps(made, indent=1) + "\n", "utf-8")
-    part.replace(target)
+    write_text(target, json.dumps(made, indent=1) + "\n")
 
 
 def setup(app: Sphinx) -> None:

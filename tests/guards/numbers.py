@@ -1,0 +1,56 @@
+"""Guards of precision, devices and distances in memory, for mutations.py; each row as in results.py."""
+
+PRECISION = "hierlib/_kernels/precision.py"
+PRECISE, DEVICES = "tests/test_precision.py::test_", "tests/test_devices.py::test_"
+
+NUMBERS = [
+    (
+        "half precision is computed in single",
+        PRECISION,
+        "    return torch.promote_types(dtype, torch.float32)",
+        "    return dtype",
+        f"{PRECISE}posterior_samples_follow_the_exact_marginals",
+    ),
+    (
+        "numbers that come near the end of their range",
+        PRECISION,
+        "    return torch.finfo(dtype).tiny * 2.0**GUARD",
+        "    return 0.0",
+        f"{PRECISE}products_that_leave_single_precision_are_done_again_in_double",
+    ),
+    (
+        "changes that are rare",
+        "hierlib/experiments/changes.py",
+        "    if not len(rows):",
+        "    if True:",
+        f"{PRECISE}susceptibility_where_hardly_anything_changes",
+    ),
+    (
+        "a tensor made without a device",
+        "hierlib/_kernels/memory.py",
+        'return torch.empty(shape, dtype=dtype, device="cpu")',
+        "return torch.empty(shape, dtype=dtype)",
+        f"{DEVICES}no_tensor_is_made_where_torch_would_put_it",
+    ),
+    (
+        "views that stand for the negative",
+        "hierlib/inference.py",
+        "(evidence.resolve_neg() if evidence.is_neg() else evidence).permute",
+        "evidence.permute",
+        f"{DEVICES}views_that_stand_for_other_numbers_than_their_memory",
+    ),
+    (
+        "rules that were written to",
+        "hierlib/_kernels/cpu.py",
+        " or found.written != g.written",
+        "",
+        f"{DEVICES}rules_that_are_written_to_are_read_again",
+    ),
+    (
+        "tables of 32 bits",
+        "hierlib/_kernels/cpu.py",
+        "        if max(g.s * (g.v + 1), len(rule) + 1) * LANE_BYTES > 2**32:",
+        "        if False:",
+        "tests/test_offsets.py::test_tables_that_32_bits_cannot_hold_are_refused",
+    ),
+]
