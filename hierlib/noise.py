@@ -62,7 +62,7 @@ class GaussianNoise:
     schedule: Callable[[Tensor], Tensor] | None = None
     dtype: torch.dtype = torch.float32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_type("dtype", self.dtype)
 
     def alpha_bar(self, t: float | Tensor) -> Tensor:
@@ -148,7 +148,7 @@ class MaskNoise:
     v: int
     dtype: torch.dtype = torch.float32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_type("dtype", self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
@@ -180,7 +180,7 @@ class UniformNoise:
     v: int
     dtype: torch.dtype = torch.float32
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_type("dtype", self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:

@@ -14,7 +14,7 @@ CLAIMS = DATA["claims"]
 BY_ID = {c["id"]: c for c in CLAIMS}
 
 REQUIRED = {"id", "row", "where", "sentence", "quantity", "chapter"}
-OPTIONAL = {"expect", "condition", "own", "stand_in", "version", "note", "status_if_not_run", "shown"}
+OPTIONAL = {"expect", "condition", "own", "stand_in", "version", "note", "status_if_not_run", "shown", "trivial"}
 NUMBER_CHECKS = {
     "at_most": {"at_most", "se"},
     "at_least": {"at_least", "se"},

@@ -12,7 +12,7 @@ from hierlib.book.runs.sweep import execute_all
 from hierlib.book.site import lint
 from hierlib.book.site.build import build_site
 from tests import tiny
-from tests.test_book_run import outputs
+from tests.test_run import outputs
 
 QUIET = "x: int = 1  # a number\n"
 SHOW = "print('of', x)"

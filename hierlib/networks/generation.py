@@ -247,7 +247,8 @@ def chance_validity(g: Grammar) -> tuple[Tensor, Tensor]:
     nodes = [1.0]
     for f in rule:
         nodes.append(f * nodes[-1] ** g.s)
-    return torch.tensor([nodes[1:], rule], dtype=torch.float64, device="cpu").unbind()
+    both = torch.tensor([nodes[1:], rule], dtype=torch.float64, device="cpu")
+    return both[0], both[1]
 
 
 def found_in(leaves: Tensor, training: Tensor) -> Tensor:
