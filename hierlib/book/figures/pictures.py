@@ -229,7 +229,7 @@ def parts_come_back(t: ArrayLike, found: Parts, changed: Tensor, half: Interval,
     fig, (ax, right) = plt.subplots(1, 2, figsize=(6, 3), width_ratios=[3, 2])
     all_images = [found.difference(i) for i in range(len(t))]
     by_time = [found.difference(i, changed[i]) for i in range(len(t))]
-    enough = [i for i, row in enumerate(by_time) if row.count >= 10]
+    enough = [i for i, row in enumerate(by_time) if row.images >= 10]
     for rows, colour, label, chosen in (
         (all_images, style.palette(1)[0], "all", range(len(t))),
         (by_time, CHANGED, "class changed", enough),
