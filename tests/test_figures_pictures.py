@@ -67,11 +67,11 @@ def made_up(shift):
 def test_parts_that_come_back_are_told_from_those_that_do_not():
     found = made_up(0.05)
     some = torch.arange(40) < 12
-    assert found.difference(0).count == 40 and found.difference(0, some).count == 12
+    assert found.difference(0).images == 40 and found.difference(0, some).images == 12
     assert found.difference(1, some).value == pytest.approx(0.05)
     assert found.found(95).double().mean() > 0.4 > 0.06 > made_up(0).found(95).double().mean()
     none = found.difference(0, torch.zeros(40, dtype=torch.bool))
-    assert none.count == 0 and np.isnan(none.value) and np.isnan(none.standard_errors)
+    assert none.images == 0 and np.isnan(none.value) and np.isnan(none.standard_errors)
 
 
 def test_few_changed_images_are_not_drawn():

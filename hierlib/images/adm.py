@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -254,7 +254,8 @@ def adm_flags(path: Path) -> tuple[dict, DDPMScheduler]:
         raise ValueError(f"{path}: expected flags of guided-diffusion as a json object, got {error}") from error
     if flags.get("channel_mult") == "":
         flags["channel_mult"] = MULTIPLIERS.get(flags.get("image_size", 256), "")
-    network, schedule = {}, {}
+    network: dict[str, Any] = {}
+    schedule: dict[str, Any] = {}
     for name, value in flags.items():
         if name in ONLY:
             if value is not ONLY[name]:
@@ -339,9 +340,10 @@ def load_model(
     Raises:
         ValueError: the name is none of these, or the file is wrong.
     """
+    loaders: dict[str, Callable[[Path], DiffusionModel]]
     loaders = dict(small=load_small, adm256=partial(load_adm, download=download), pipeline=load_pipeline)
     if name not in loaders:
         raise ValueError(f"model: expected one of {', '.join(loaders)}, got {name!r}")
     model = loaders[name](Path(weights))
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return model.to(device, dtype or (torch.float16 if device.type == "cuda" else torch.float32))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.to(place, dtype or (torch.float16 if place.type == "cuda" else torch.float32))

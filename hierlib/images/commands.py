@@ -75,7 +75,7 @@ def run(
     probes = open_probes(probe or [], network.device)  # before the hours that follow
     chosen = open_images(images, network, per_class, seed=seed)
     wide = open_images(images, network, statistics_per_class or per_class, seed=seed)
-    settings = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
+    settings: dict[str, Any] = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
     for each in probes:
         each(chosen[0:1])  # that it takes such images is found out now
     if jpeg_quality is not None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,6 +20,10 @@ from torch import Tensor
 import hierlib._torchvision  # noqa: F401
 from hierlib._seeds import checked
 from hierlib.images.files import read_idx, read_image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")  #: where Debian's package dataset-fashion-mnist puts the files
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -59,7 +64,7 @@ class LabelledImages:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index) -> Tensor:
+    def __getitem__(self, index: int | slice | Tensor) -> Tensor:
         """Images, as `ImageFiles` gives them: `data[a:b]` is uint8 (b - a, channels, height, width)."""
         return self.images[index]
 
@@ -87,7 +92,7 @@ class LabelledImages:
 
 
 @dataclass(frozen=True)
-class ImageFiles(Sequence):
+class ImageFiles:
     """Images of a folder of classes, read when they are asked for: `files[a:b]` is a uint8 tensor (b - a, 3, s, s).
 
     Attributes:
@@ -109,7 +114,7 @@ class ImageFiles(Sequence):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Tensor:
         if isinstance(index, slice):
             return torch.stack([self.read(path) for path in self.paths[index]])
         return self.read(self.paths[index])
@@ -271,7 +276,9 @@ def cifar10(split: str = "test", *, folder: Path, download: bool = False) -> Lab
     return replace(from_torchvision(raw, f"CIFAR-10, {split}", KRIZHEVSKY), known="cifar-10")
 
 
-def from_torchvision(dataset, name: str | None = None, licence: str = "unknown") -> LabelledImages:
+def from_torchvision(
+    dataset: Iterable[tuple[Image, int]], name: str | None = None, licence: str = "unknown"
+) -> LabelledImages:
     """Any torchvision data set of (PIL image, label) whose images all have one size and mode.
 
     Raises:

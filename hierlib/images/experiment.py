@@ -74,9 +74,8 @@ def open_probe(word: str, device: torch.device | str) -> Probe:
     """
     name, _, where = word.partition("=")
     if name in ARCHITECTURES and where:
-        given: dict[str, Any] = dict(download=dict(download=True), random=dict(random_seed=0)).get(
-            where, dict(weights=typed(where))
-        )
+        special: dict[str, dict[str, Any]] = dict(download=dict(download=True), random=dict(random_seed=0))
+        given = special.get(where, dict(weights=typed(where)))
         probe = torchvision_probe(name, **given)
         if "weights" in given and Path(where).stem != name:
             probe = replace(probe, name=f"{name}, {Path(where).stem}")  # there may be others of this architecture
@@ -202,11 +201,11 @@ def experiment(
     for probe in probes:
         probe(data[0:1])
     k = sorted({max(1, int(time)) for time in (np.array(TIMES) * steps).round()})  # of few steps there are fewer
-    settings = dict(steps=steps, seed=seed, matched=False, truncate=False)
+    settings: dict[str, Any] = dict(steps=steps, seed=seed, matched=False, truncate=False)
     inputs = inputs_of(network, digest, k, **settings)
     turns = _made_before(stored, inputs) if profile == "quick" else None
     folder = typed(keep) / f"{len(data)}-{steps}-{seed}" if keep else None
-    options = settings | dict(batch=32, folder=folder, show=False)
+    options: dict[str, Any] = settings | dict(batch=32, folder=folder, show=False)
     made = turns or gathered(uturns(network, data, k, **options))
     return Experiment(network, probes, data, np.array(k) / steps, made, turns is not None, options | dict(folder=None))
 

@@ -41,8 +41,9 @@ def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = Fa
     if not path.stat().st_size:
         raise ValueError(f"{path}: expected an image file, got an empty one; copy it again")
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            image.load()
+        with Image.open(path, formats=FORMATS) as file:
+            file.load()
+            image: Image.Image = file
     except UnidentifiedImageError as error:
         raise ValueError(f"{path}: expected a JPEG or PNG image, got another kind of file; remove it") from error
     except Image.DecompressionBombError as error:
@@ -129,15 +130,15 @@ def read_idx(path: Path, shape: tuple[int | None, ...], help: str = "copy it aga
     path, content = there[0], contents[there[0]]
     if content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise ValueError(f"{path}: expected an idx file of bytes, got one that starts with {content[:4].hex()}; {help}")
-    got = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
-    if len(got) != len(shape) or any(a is not None and a != b for a, b in zip(shape, got)):
+    size = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
+    if len(size) != len(shape) or any(a is not None and a != b for a, b in zip(shape, size)):
         wanted = " × ".join("n" if a is None else str(a) for a in shape)
-        raise ValueError(f"{path}: expected {wanted} bytes, got {' × '.join(map(str, got))}; {help}")
+        raise ValueError(f"{path}: expected {wanted} bytes, got {' × '.join(map(str, size))}; {help}")
     body = content[4 + 4 * content[3] :]
-    if len(body) != math.prod(got):
-        raise ValueError(f"{path}: expected {math.prod(got)} bytes of data, got {len(body)}; copy it again")
+    if len(body) != math.prod(size):
+        raise ValueError(f"{path}: expected {math.prod(size)} bytes of data, got {len(body)}; copy it again")
     none = torch.empty(0, dtype=torch.uint8, device="cpu")
-    return (torch.frombuffer(bytearray(body), dtype=torch.uint8) if body else none).reshape(got)
+    return (torch.frombuffer(bytearray(body), dtype=torch.uint8) if body else none).reshape(size)
 
 
 def _unpacked(path: Path) -> bytes:

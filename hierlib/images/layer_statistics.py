@@ -12,7 +12,7 @@ from torch import Tensor
 from hierlib.experiments.curves import Interval, bootstrap
 from hierlib.images.classifier import ImageCNN
 from hierlib.images.probe import LayerSimilarity, Probe, baseline, cnn_probe, compare, statistics, torchvision_probe
-from hierlib.images.sampler import UTurns
+from hierlib.images.sampler import Images, UTurns
 
 ENDS = [0, -1]  #: the first layer and the logits, which all networks have, however many layers are between
 Array = np.ndarray
@@ -51,7 +51,7 @@ def untrained(probe: Probe, seed: int) -> Probe:
 def look(
     probe: Probe,
     turns: Sequence[UTurns],
-    images: Tensor | Sequence,
+    images: Images,
     *,
     generator: torch.Generator,
     raw_second_moment: bool = False,
@@ -67,12 +67,13 @@ def look(
     """
     moments = statistics(probe, images)
     alike = list(compare(probe, turns, moments, raw_second_moment=raw_second_moment).values())
-    options = {"generator": generator, "raw_second_moment": raw_second_moment}
-    pairs = [baseline(probe, images, moments, **options) for _ in range(2)]
+    pairs = [
+        baseline(probe, images, moments, generator=generator, raw_second_moment=raw_second_moment) for _ in range(2)
+    ]
     return Look(alike, torch.cat([row.cosine for row in pairs]))
 
 
-def stack(looks: Sequence[Look], layers=...) -> tuple[Tensor, Tensor]:
+def stack(looks: Sequence[Look], layers: slice | Sequence[int] = slice(None)) -> tuple[Tensor, Tensor]:
     """Cosines (network, T, image, layer) and of unrelated images (network, pair, layer), of some layers (indices)."""
     cosines = torch.stack([torch.stack([a.cosine[:, layers] for a in one.alike]) for one in looks])
     return cosines, torch.stack([one.unrelated[:, layers] for one in looks])
@@ -153,7 +154,7 @@ def peaks_ahead(looks: Sequence[Look], t: Array, half: float, *, num: int = 200)
 
 
 def _ahead(t: Array, half: float, d: Tensor, error: Tensor) -> Ahead:
-    past = np.flatnonzero(half < t) if np.isfinite(half) else [len(t) - 1]
+    past = [int(i) for i in np.flatnonzero(half < t)] if np.isfinite(half) else [len(t) - 1]
     i, late = early(t), max(past, key=lambda i: float(d[i]))
     before, after = Difference(-float(d[i]), float(error[i])), Difference(float(d[late]), float(error[late]))
     return Ahead(before, after, float(t[late]))
@@ -193,13 +194,13 @@ def falls(cosine: Tensor, kept: Tensor, t: Array, *, seed: int = 0) -> Falls:
     of_image = [x.T.numpy() for x in cosine.mean(0).movedim(-1, 0)]  # each layer's (image, T)
     half = range(cosine.shape[-1] // 2)
 
-    def widths(kept_curve, *curves):
+    def widths(kept_curve: Array, *curves: Array) -> float:
         return fall_width(t, kept_curve) / max(fall_width(t, y) for y in curves)
 
-    def slopes(first, last):
+    def slopes(first: Array, last: Array) -> float:
         return float(np.max(-np.diff(first) / np.diff(t)) / np.max(-np.diff(last) / np.diff(t)))
 
-    def found(statistic: Callable, values, rows) -> Interval:
+    def found(statistic: Callable[..., float], values: Sequence[Array], rows: Sequence[Array]) -> Interval:
         return Interval(statistic(*values), *map(float, bootstrap(statistic, *rows, seed=seed)))
 
     return Falls(
@@ -257,7 +258,7 @@ class Split(NamedTuple):
 
     def nearest(self, t: Array, at: float) -> int | None:
         """Index of the time nearest to one, of those with enough images of either kind; None if there is none."""
-        both = np.flatnonzero(np.isfinite(self.kept.value[:, 0] + self.changed.value[:, 0]))
+        both = np.flatnonzero(np.isfinite(np.asarray(self.kept.value)[:, 0] + np.asarray(self.changed.value)[:, 0]))
         return int(min(both, key=lambda i: abs(t[i] - at))) if len(both) else None
 
 

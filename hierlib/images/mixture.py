@@ -13,6 +13,7 @@ from hierlib.images.models import DiffusionModel
 from hierlib.images.sampler import denoised, noised
 from hierlib.images.sampler import generator as rng_of
 from hierlib.images.schedule import LINEAR, exact_scheduler
+from hierlib.networks.classifier import linear_maps
 from hierlib.networks.probe import Activations, moments, similarity
 
 
@@ -26,6 +27,8 @@ class ExactDenoiser(nn.Module):
         sigma: σ.
         alphas_cumprod: ᾱ of each training step.
     """
+
+    alphas_cumprod: Tensor
 
     def __init__(self, mode: Tensor, sigma: float, alphas_cumprod: Tensor):
         super().__init__()
@@ -68,6 +71,13 @@ def clouds(d: int, separation: float, *, generator: torch.Generator) -> Diffusio
     return DiffusionModel(network, scheduler, 1, d, name=f"two clouds in {d} dimensions")
 
 
+def _mode(model: DiffusionModel) -> Tensor:
+    """μ, (d,)."""
+    if not isinstance(model.network, ExactDenoiser):
+        raise ValueError(f"model: expected that of two clouds, from `clouds`, got {model.name}")
+    return model.network.mode
+
+
 def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Data of the two clouds.
 
@@ -80,7 +90,7 @@ def draw(model: DiffusionModel, n: int, *, generator: torch.Generator) -> tuple[
         (n, 1, 1, d), and (n,) the cloud of each, 0 or 1.
     """
     labels = torch.randint(2, (n,), generator=generator, device=generator.device)
-    mode = model.network.mode
+    mode = _mode(model)
     x = (
         torch.randn(n, len(mode), dtype=torch.float32, generator=generator, device=generator.device)
         + (2 * labels[:, None] - 1) * mode
@@ -104,11 +114,11 @@ def train_mlp(
         ValueError: the loss is not finite.
     """
     watch = Watch("training of the perceptron", "lower the separation of the clouds")
-    sizes = [len(model.network.mode)] + [width] * depth
+    sizes = [len(_mode(model))] + [width] * depth
     layers = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b, device="cpu"), nn.ReLU())]
     net = nn.Sequential(*layers, nn.Linear(width, 2, device="cpu"))
     with torch.no_grad():
-        for layer in net[::2]:
+        for layer in linear_maps(net):
             layer.weight.normal_(0, (2 / layer.in_features) ** 0.5, generator=generator)
             layer.bias.zero_()
     optimizer = torch.optim.Adam(net.float().parameters(), lr=1e-3)
@@ -148,7 +158,7 @@ def cloud_uturns(
         rngs = [rng_of("cpu", seed, j, i) for i in range(n)]
         state = noised(model, x, j, steps=steps, matched=False, rngs=rngs)
         ends.append(denoised(model, state, j, steps=steps, rngs=rngs))
-    kept = torch.stack([((y.flatten(1) @ model.network.mode > 0) == labels.bool()).double().mean() for y in ends])
+    kept = torch.stack([((y.flatten(1) @ _mode(model) > 0) == labels.bool()).double().mean() for y in ends])
     cosine, baseline = [], []
     for net in nets:
         look = _activations(net)

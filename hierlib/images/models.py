@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import safetensors.torch
 import torch
@@ -25,6 +25,12 @@ from hierlib.images.unet import unet
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
+
+
+def placed(network: nn.Module, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> nn.Module:
+    """A network on a device, in a precision, with its channels last in memory, where convolutions are faster."""
+    # nn.Module's own `to`: that of diffusers warns of parts to keep in float32 even where there are none
+    return nn.Module.to(network, device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class DiffusionModel:
             precision=precision(self.dtype),
         )
         if self.about and "variant" in self.about:  # a pipeline: its json may name other heads for the same weights
-            network = {k: v for k, v in sorted(self.network.config.items()) if not k.startswith("_")}
+            config = cast(Mapping[str, object], self.network.config)
+            network = {k: v for k, v in sorted(config.items()) if not k.startswith("_")}
             facts["network"] = json.loads(json.dumps(network))
         return facts
 
@@ -90,8 +97,7 @@ class DiffusionModel:
         Returns:
             A model of its own, with the network of this one, which is moved.
         """
-        # nn.Module's own `to`: that of diffusers warns of parts to keep in float32 even where there are none
-        return replace(self, network=nn.Module.to(self.network, device, dtype, memory_format=torch.channels_last))
+        return replace(self, network=placed(self.network, device, dtype))
 
     def encode(self, images: Tensor) -> Tensor:
         """The state of clean images, on the device of the network.
@@ -145,9 +151,9 @@ class DiffusionModel:
         n = len(x)
         lanes = self.lanes or n
         x = nn.functional.pad(x, (0, 0) * 3 + (0, -n % lanes)).to(self.dtype)
-        t = torch.full((lanes,), t, device=x.device)
+        times = torch.full((lanes,), t, device=x.device)
         calls = [part.contiguous(memory_format=torch.channels_last) for part in x.split(lanes)]
-        return torch.cat([self.network(part, t, return_dict=False)[0] for part in calls])[:n].float()
+        return torch.cat([self.network(part, times, return_dict=False)[0] for part in calls])[:n].float()
 
     def eps(self, x: Tensor, t: int) -> Tensor:
         """Predicted noise ε(x, t) of a state x = √ᾱ x₀ + √(1 - ᾱ) ε, whatever the network predicts.

@@ -86,12 +86,12 @@ class Difference(NamedTuple):
 
     value: float  #: nan without images
     error: float  #: half the length of the interval; nan with fewer than two
-    count: int  #: of images
+    images: int  #: how many
 
     @property
     def standard_errors(self) -> float:
         """The value in standard errors; nan where there is no error."""
-        return self.value / (self.error / 1.96) if self.count > 1 and self.error > 0 else float("nan")
+        return self.value / (self.error / 1.96) if self.images > 1 and self.error > 0 else float("nan")
 
     @property
     def interval(self) -> Interval:
@@ -138,7 +138,7 @@ def parts(
     partner = next_one if alone else another_of_its_class(labels, generator=generator)
     own = patch_match(probe, layer, start, ends, moment)
     other = patch_match(probe, layer, start[partner], ends, moment)
-    mask = torch.stack([inked(end, tuple(own.shape[2:])) for end in ends])
+    mask = torch.stack([inked(end, (own.shape[2], own.shape[3])) for end in ends])
     means = (torch.stack([mean_match(x, y) for x, y in zip(each, mask)]) for each in (own, other))
     return Parts(own, other, mask, *means)
 

@@ -129,7 +129,7 @@ def _check_kind(folder: Path, index: Mapping, config: Mapping, schedule: Mapping
     if beside and not index:
         _refuse(folder, f"a UNet with {', '.join(beside)} beside it")
     if network != "UNet2DModel" or parts.get("unet", network) != network:
-        _refuse(folder, parts.get("unet") if network == "UNet2DModel" else network or "a network without a name")
+        _refuse(folder, parts["unet"] if network == "UNet2DModel" else network or "a network without a name")
     if config.get("class_embed_type") or config.get("num_class_embeds"):
         _refuse(folder, "UNet2DModel with class labels")
     if process not in ("DDPMScheduler", "DDIMScheduler"):
@@ -214,7 +214,8 @@ def _read_all(folder: Path, name: str) -> tuple[dict[str, Tensor], str]:
             raise ValueError("shards that are no files beside it")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / name}: expected the index of shards, got {error!r}; download it again") from error
-    digest, weights = hashlib.sha256(), {}
+    digest = hashlib.sha256()
+    weights: dict[str, Tensor] = {}
     for shard in shards:
         if not (folder / shard).is_file():
             raise ValueError(f"{folder / shard}: expected a shard of the weights, got nothing there; download it")

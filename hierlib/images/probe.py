@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,11 +18,11 @@ from hierlib.images.classifier import ImageCNN
 from hierlib.images.download import sha256_of
 from hierlib.images.files import as_jpeg
 from hierlib.images.pretrained import read_weights, sizes_for, sizes_of
-from hierlib.images.sampler import UTurns
+from hierlib.images.sampler import Images, UTurns
 from hierlib.networks.probe import ADVICE, Moments, Similarity, moments, similarity
 
 ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
-IMAGENET = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+IMAGENET: dict[str, Any] = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Probe:
     digest: str = ""
     _extract: nn.Module = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         from torchvision.models.feature_extraction import create_feature_extractor
 
         try:
@@ -136,7 +136,7 @@ def torchvision_probe(
         with torch.device("cpu"), torch.random.fork_rng([]):  # the layers draw their weights from torch's own generator
             torch.manual_seed(random_seed or 0)
             network = models.get_model(name, weights=None)
-    size = {key: pixels for key, pixels in dict(resize=resize, crop=crop).items() if pixels is not None}
+    size: dict[str, Any] = {key: pixels for key, pixels in dict(resize=resize, crop=crop).items() if pixels is not None}
     if weights is None:
         size = sizes_of(default) | size
     else:
@@ -147,7 +147,7 @@ def torchvision_probe(
     title = name if trained else f"{name}, random weights"
     nodes = {node: node for node in node_list(network)}
     classes = tuple(default.meta["categories"])
-    about = dict(name=title, trained=trained, classes=classes, digest=digest)
+    about: dict[str, Any] = dict(name=title, trained=trained, classes=classes, digest=digest)
     return Probe(network.requires_grad_(False), nodes, **size, **IMAGENET, **about)
 
 
@@ -183,11 +183,18 @@ def cnn_probe(
         name, trained, classes, digest: see `Probe`.
     """
     half = (0.5,) * network.config["channels"]
-    about = dict(name=name, trained=trained, classes=tuple(classes), digest=digest)
-    return Probe(network, network.nodes, mean=half, std=half, **about)
+    return Probe(
+        *(network, network.nodes),
+        mean=half,
+        std=half,
+        name=name,
+        trained=trained,
+        classes=tuple(classes),
+        digest=digest,
+    )
 
 
-def predict(probe: Probe, images: Tensor | Sequence, batch: int = 256) -> Tensor:
+def predict(probe: Probe, images: Images, batch: int = 256) -> Tensor:
     """The class with the largest logit of each image.
 
     Args:
@@ -257,7 +264,7 @@ def _fullest(counts: np.ndarray) -> np.ndarray:
     return (fullest * middle).sum(-1) / fullest.sum(-1)
 
 
-def statistics(probe: Probe, images: Tensor | Sequence, batch: int = 64) -> dict[str, Moments]:
+def statistics(probe: Probe, images: Images, batch: int = 64) -> dict[str, Moments]:
     """Streaming moments of every layer over a set of images, for `compare`.
 
     Args:
@@ -327,7 +334,7 @@ def _of_one_start(batches: Iterable[UTurns]) -> Iterator[list[UTurns]]:
 
 def baseline(
     probe: Probe,
-    images: Tensor | Sequence,
+    images: Images,
     moments: Mapping[str, Moments],
     *,
     generator: torch.Generator,

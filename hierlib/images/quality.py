@@ -47,10 +47,10 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     """
     a, b = _features(a, b)
 
-    def kernel(x, y):
+    def kernel(x: Tensor, y: Tensor) -> Tensor:
         return (x @ y.T / x.shape[1] + 1) ** 3
 
-    def within(x):
+    def within(x: Tensor) -> Tensor:
         k = kernel(x, x)
         return (k.sum() - k.diagonal().sum()) / (len(x) * (len(x) - 1))
 
@@ -135,7 +135,8 @@ def save_grid(path: Path, images: Tensor, columns: int = 16, scale: int = 1) -> 
 def _features(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
         raise ValueError(f"features: expected two sets (n ≥ 2, units), got {tuple(a.shape)} and {tuple(b.shape)}")
-    return tuple(finite(x.double().cpu(), "features", "look at the network that made them") for x in (a, b))
+    x, y = (finite(each.double().cpu(), "features", "look at the network that made them") for each in (a, b))
+    return x, y
 
 
 def _root(matrix: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -21,6 +21,14 @@ from hierlib.networks.progress import Progress
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
+
+
+class Images(Protocol):
+    """Images that are there, as a tensor, or are read when they are asked for; uint8 (n, channels, size, size)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int | slice, /) -> Tensor: ...
 
 
 class UTurns(NamedTuple):
@@ -168,7 +176,7 @@ def uturn(
 
 def uturns(
     model: DiffusionModel,
-    images: Tensor | Sequence,
+    images: Images,
     k: Sequence[int],
     *,
     steps: int = 250,
@@ -212,7 +220,7 @@ def uturns(
         raise ValueError(f"k: expected different inversion times, got {list(k)}")
     if batch < 1 or not len(images) or not len(k):
         raise ValueError(f"expected images, inversion times and batch ≥ 1, got {len(images)}, {len(k)} and {batch}")
-    options = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
+    options: dict[str, Any] = dict(steps=steps, seed=seed, matched=matched, truncate=truncate)
     kept = None if folder is None else _Kept(Path(folder), model.inputs() | options)
     pace = _Pace(model.name, sum(k) * len(images), show)
     for j in k:
@@ -288,9 +296,7 @@ class _Pace:
         self.finished += n * k
 
 
-def forward_backward(
-    model: DiffusionModel, images: Tensor | Sequence, k: Sequence[int] | int, **options: Any
-) -> Tensor:
+def forward_backward(model: DiffusionModel, images: Images, k: Sequence[int] | int, **options: Any) -> Tensor:
     """The images that come out of inversion after k steps; all of them are held in memory.
 
     Args:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from diffusers import DDPMScheduler
 
 #: Of Ho et al. (2020) and of ADM.
-LINEAR = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True)
+LINEAR: dict[str, Any] = dict(
+    num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=True
+)
 
 #: The options of DDPMScheduler that are understood, all of them, and what each is if nothing is said.
-DEFAULTS = dict(
+DEFAULTS: dict[str, Any] = dict(
     num_train_timesteps=1000,
     beta_start=0.0001,
     beta_end=0.02,
@@ -157,4 +159,9 @@ def _without_last_signal(betas: Tensor) -> Tensor:
 
 
 def _number(value: object, kind: type) -> bool:
-    return isinstance(value, kind | int) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and isinstance(value, kind | int)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )

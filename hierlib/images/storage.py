@@ -56,7 +56,9 @@ def gathered(batches: Iterable[UTurns]) -> list[UTurns]:
         parts.setdefault(u.k, []).append(u)
     for some in parts.values():
         some.sort(key=lambda u: u.first)
-    start = torch.cat([u.start for u in next(iter(parts.values()))]) if parts else None
+    if not parts:
+        return []
+    start = torch.cat([u.start for u in next(iter(parts.values()))])
     return [UTurns(k, 0, start, torch.cat([u.end for u in some])) for k, some in parts.items()]
 
 

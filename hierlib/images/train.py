@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import typer
@@ -19,14 +19,19 @@ from hierlib._commands import Every, Minutes, Seed, group, spelled
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
 from hierlib.images.classifier import ImageCNN, classify
-from hierlib.images.models import load_weights, save
+from hierlib.images.models import load_weights, placed, save
 from hierlib.images.schedule import LINEAR, exact_scheduler
 from hierlib.images.unet import small_config, unet
 from hierlib.networks.fit import Schedule, fit
 from hierlib.networks.progress import Progress
 
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
+
+Loss = Callable[[Tensor, torch.Generator], Tensor]  # of the images of these numbers
+
 #: What is trained on which data; the length is for two CPU cores (fashion) or a GPU (cifar10).
-DIFFUSION = {
+DIFFUSION: dict[str, tuple[dict[str, Any], Schedule]] = {
     "fashion": (
         dict(widths=(64, 128)),
         Schedule(600_000, batch=128, learning_rate=1e-3, ema=0.998),
@@ -36,7 +41,7 @@ DIFFUSION = {
         Schedule(8_000_000, batch=256, learning_rate=1e-3, warmup=1000, ema=0.9995),
     ),
 }
-CLASSIFIER = {
+CLASSIFIER: dict[str, tuple[dict[str, Any], Schedule]] = {
     "fashion": (dict(width=32), Schedule(480_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02)),
     "cifar10": (
         dict(width=48, depth=3),
@@ -45,7 +50,7 @@ CLASSIFIER = {
 }
 
 
-def denoising_loss(network: nn.Module, images: Tensor, scheduler, fold: int, flip: bool):
+def denoising_loss(network: nn.Module, images: Tensor, scheduler: DDPMScheduler, fold: int, flip: bool) -> Loss:
     """Mean square error of v = √ᾱ ε - √(1-ᾱ) x₀, at times spread evenly over each batch."""
     alpha_bar = scheduler.alphas_cumprod.to(images.device)
 
@@ -68,7 +73,7 @@ def denoising_loss(network: nn.Module, images: Tensor, scheduler, fold: int, fli
     return loss
 
 
-def classification_loss(network: nn.Module, images: Tensor, labels: Tensor, shift: int = 2):
+def classification_loss(network: nn.Module, images: Tensor, labels: Tensor, shift: int = 2) -> Loss:
     """Cross entropy of the class of images that are mirrored at random and, batch by batch, shifted."""
 
     def loss(index: Tensor, rng: torch.Generator) -> Tensor:
@@ -119,13 +124,15 @@ def diffusion(
     config = small_config(channels, size, **build)
     steps = dict(LINEAR, prediction_type="v_prediction", variance_type="fixed_small", timestep_spacing="linspace")
     flip = data == "cifar10"  # Fashion-MNIST's shoes point one way, and digits are others when they are mirrored
-    about = dict(kind="diffusion model", name=f"small model of {images.name}", network=config, scheduler=steps)
+    about: dict[str, Any] = dict(
+        kind="diffusion model", name=f"small model of {images.name}", network=config, scheduler=steps
+    )
     about |= dict(channels=channels, size=size, fold=2)
 
     def build_network() -> nn.Module:
         return unet(config)
 
-    def loss(network: nn.Module) -> Callable[[Tensor, torch.Generator], Tensor]:
+    def loss(network: nn.Module) -> Loss:
         return denoising_loss(network, images.images.to(_device()), exact_scheduler(**steps), 2, flip)
 
     inputs = dict(scheduler=steps, fold=2, flip=flip)
@@ -156,7 +163,7 @@ def classifier(
     about = dict(kind="classifier", name=f"CNN of {images.name}, seed {schedule.seed}", network=config)
     about |= dict(classes=images.classes)
 
-    def loss(network: nn.Module) -> Callable[[Tensor, torch.Generator], Tensor]:
+    def loss(network: nn.Module) -> Loss:
         return classification_loss(network, images.images.to(_device()), images.labels.to(_device()))
 
     def measure(network: nn.Module) -> dict[str, float]:
@@ -173,7 +180,7 @@ def classifier(
 
 def _train(
     build: Callable[[], nn.Module],
-    loss: Callable[[nn.Module], Callable[[Tensor, torch.Generator], Tensor]],
+    loss: Callable[[nn.Module], Loss],
     images: datasets.LabelledImages,
     schedule: Schedule,
     out: Path,
@@ -194,7 +201,7 @@ def _train(
         return print(f"{out} is there already", file=sys.stderr)
     checkpoint = checkpoint or out.with_suffix(".part")  # which git ignores
     torch.manual_seed(schedule.seed)  # layers draw their first weights from torch's own generator
-    network = build().to(_device(), memory_format=torch.channels_last)
+    network = placed(build(), _device())
     bar, start, clock = Progress(about["name"], schedule.steps * schedule.batch), time.monotonic(), _CoreTime()
 
     def report(shown: int, note: str) -> None:
@@ -216,7 +223,7 @@ def _train(
         print(f"{minutes:g} minutes are over; the same command goes on from {checkpoint}", file=sys.stderr)
         raise typer.Exit(3)
     examples = schedule.steps * schedule.batch
-    made = dict(data=images.name, licence_of_data=images.licence, sha256_of_data=data, command=command)
+    made: dict[str, Any] = dict(data=images.name, licence_of_data=images.licence, sha256_of_data=data, command=command)
     made |= dict(seed=schedule.seed, examples=examples, versions=versions(), device=_device_name())
     made |= dict(minutes_of_last_call=round((time.monotonic() - start) / 60, 1), **clock.minutes(examples))
     save(out, weights, about | measure(network) | dict(inputs=wanted, trained_on=made))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,8 +67,8 @@ class TreeCNN(nn.Module):
         return out
 
 
-def linear_maps(layers: nn.ModuleList) -> list[nn.Linear]:
-    """The modules of a list of linear maps: what torch knows of its members is that they are modules."""
+def linear_maps(layers: Iterable[nn.Module]) -> list[nn.Linear]:
+    """Those modules that are linear maps: what torch knows of the members of a list is that they are modules."""
     return [layer for layer in layers if isinstance(layer, nn.Linear)]
 
 

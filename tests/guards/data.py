@@ -79,7 +79,7 @@ OF_ENDS = [
     ),
     Guard(
         "Ctrl-C in a worker",
-        "hierlib/book/runs/run.py",
+        "hierlib/book/runs/pool.py",
         "    signal.signal(signal.SIGINT, lambda *_: None)",
         "    pass",
         f"{ENDS}ctrl_c_in_a_terminal_marks_no_point_as_failed",

@@ -131,7 +131,7 @@ def upward_curves(eps: np.ndarray, up: Interval, v: int, m: int, s: int, *, half
         v, m, s: of the grammars, for the mean field.
         half: where the class is half-way to chance; not finite where there is no such noise.
     """
-    L = up.value.shape[1] - 1
+    L = np.asarray(up.value).shape[1] - 1
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
     smooth = np.linspace(0, 1, 300)
     theory = meanfield.solve(smooth, v=v, m=m, s=s, L=L).p

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from hierlib.book.figures.family import family_html
 from hierlib.book.figures.strata import draw_strata
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, INK, data, noise_ruler, palette, theory, widths
+from hierlib.book.page.style import CHANCE, INK, Options, data, noise_ruler, palette, theory, widths
 from hierlib.experiments.blocks import (
     Around,
     Expected,
@@ -74,7 +74,7 @@ def susceptibility(
         data(left, eps, chi, color=colour, markersize=3.5)
         right.plot(fine, correlation_length(expected[depth].C, s), color=colour, lw=1.8)
         data(right, eps, length, color=colour, markersize=3.5)
-        highest = max(highest, chi.hi.max())
+        highest = max(highest, np.asarray(chi.hi).max())
     for ax, label in ((left, r"susceptibility $\chi$"), (right, r"correlation length $\xi$")):
         noise_ruler(ax, label=r"noise $\varepsilon$")
         if star is not None:
@@ -131,7 +131,7 @@ def correlation(
     counted: ArrayLike,
     expected: ArrayLike,
     controls: WithoutTree,
-    largest: Mapping[str, tuple[ArrayLike, ArrayLike]],
+    largest: Mapping[str, tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]],
     *,
     s: int,
     a_c: float | None,
@@ -240,9 +240,9 @@ def where_blocks_stay_finite(
         chi, lost = "largest $\\chi$" if first else None, "class" if first else None
         right.plot(rules, [row.place for row in rows], color=chi_colour, label=chi, **line)
         right.plot(rules, [row.half for row in rows], color=class_colour, label=lost, **line)
-    for m, found in measured.items():
-        for each, colour in ((found.place, chi_colour), (found.half, class_colour)):
-            data(right, [m], [each.value], ([each.lo], [each.hi]), color=colour)
+    for m, exact in measured.items():
+        for each, colour in ((exact.place, chi_colour), (exact.half, class_colour)):
+            data(right, [m], Interval(*(np.atleast_1d(x) for x in each)), color=colour)
     right.set(xlabel="rules $m$", title=r"noise $\varepsilon$", ylim=(0, 1))
     right.legend(loc="lower left", fontsize=9)
     return Drawing(
@@ -266,13 +266,14 @@ def channels(found: Mapping[tuple[str, int], Around], *, s: int, seed: int = 0) 
     looks = dict(zip(names, zip(palette(max(2, len(names) - 1)), _MARKS, strict=False), strict=False))
     for (name, depth), (t, curves, half) in found.items():
         (colour, mark), counted = looks[name], curves.sampled is not None
-        look = {"color": colour, "marker": mark, "markersize": 4.5 if counted else 2.2}
+        look: Options = {"color": colour, "marker": mark, "markersize": 4.5 if counted else 2.2}
         look |= {"elinewidth": 1 if counted else 0.6}
         chi = susceptibility_curve(curves.exact, seed=seed)
         left.plot(t / half.value, chi.value, color=colour, lw=1.6 if counted else 0.6)
         data(left, t / half.value, chi, label=name if counted else None, **look)
-        if counted:
-            C, lo, hi = correlation_at(curves.sampled, int(chi.value.argmax()), seed=seed).at(slice(1, None))
+        if curves.sampled is not None:
+            peak = int(np.asarray(chi.value).argmax())
+            C, lo, hi = correlation_at(curves.sampled, peak, seed=seed).at(slice(1, None))
             r = s ** np.arange(1.0, depth + 1)
             right.plot(r, C, color=colour, lw=1.2)
             data(right, r, C, (np.minimum(np.maximum(lo, 1e-6), C), hi), **look)

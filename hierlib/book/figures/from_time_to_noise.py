@@ -12,6 +12,7 @@ from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import (
     CHANCE,
     INK,
+    Options,
     data,
     level_bar,
     palette,
@@ -40,18 +41,19 @@ def same_average(fates: Mapping[str, Sequence[Fate]], eps: Sequence[float], *, s
     levels = next(iter(fates.values()))[start].levels
     L, d = len(levels) - 1, len(levels[0])
     s, colour = len(levels[-2]), palette(L)
-    live = {"s": s, "L": L, "eps": list(eps), "start": start, "colours": colour, "bins": bins, "trees": []}
+    live = {"s": s, "L": L, "eps": list(eps), "start": start, "colours": colour, "bins": bins}
+    trees: list[dict[str, list]] = []
     fig, axes = plt.subplots(
         2, len(fates), figsize=(6, 3.4), height_ratios=(1, 1.5), sharex="row", sharey="row", squeeze=False
     )
     for (top, bottom), (name, found) in zip(axes.T, fates.items(), strict=True):
-        tree = {"histogram": [], "cells": [], "kept": []}
+        tree: dict[str, list] = {"histogram": [], "cells": [], "kept": []}
         for fate in found:
             tree["histogram"].append(_shares(fate, bins).round(3).tolist())
             cells = np.concatenate(fate.levels[::-1])
             tree["cells"].append("".join(_DIGITS[(cells.clip(0, 1) * 63).round().astype(int)]))
             tree["kept"].append(round(float(fate.levels[L][0]), 3))
-        live["trees"].append(tree)
+        trees.append(tree)
         shown = found[start]
         top.bar((np.arange(bins) + 0.5) / bins, _shares(shown, bins), width=0.9 / bins, color=colour[0])
         top.set(title=titles.get(name, NAMES.get(name, name)), xlabel="leaf belief", xticks=[0, 0.5, 1])
@@ -62,7 +64,7 @@ def same_average(fates: Mapping[str, Sequence[Fate]], eps: Sequence[float], *, s
         bottom.set(xticks=[], yticks=[0, L], yticklabels=["class", "leaves"])
         bottom.set_xlabel(f"class {shown.levels[L][0]:.2f}")
     axes[0, 0].set_ylabel("share")
-    script = json.dumps(live, separators=(",", ":"))
+    script = json.dumps({**live, "trees": trees}, separators=(",", ":"))
     return Drawing(
         fig,
         "Three columns: a histogram of leaf beliefs, a single spike, a broad spread, and two spikes; below each "
@@ -100,7 +102,7 @@ def clock(
     right.axhline(chance, color=CHANCE, lw=1.2, ls=":")
     if 0 < star < 1:
         right.axvline(star, color=CHANCE, lw=1)
-        where = {"textcoords": "offset points", "va": "top", "fontsize": 8.5}
+        where: Options = {"textcoords": "offset points", "va": "top", "fontsize": 8.5}
         right.annotate("$\\varepsilon^{*}$ of the\n$\\varepsilon$-process", (star, 0.99), (4, 0), **where)
     right.set(xlabel=r"$\varepsilon(t)$", ylabel="marginal of the truth, diffusion", xlim=(0, 1), ylim=(0, 1.03))
     level_bar(fig, right, L)
@@ -113,7 +115,7 @@ def clock(
 
 
 def fed_with_the_average(
-    t: ArrayLike, exact: Interval, fine: ArrayLike, mean_field: ArrayLike, *, chance: float
+    t: np.ndarray, exact: Interval, fine: np.ndarray, mean_field: np.ndarray, *, chance: float
 ) -> Drawing:
     """Class and leaves under diffusion: exact inference, and the mean field at the doubt ε(t).
 
@@ -136,7 +138,7 @@ def fed_with_the_average(
         ax.minorticks_off()
     axes[0].set(ylabel="marginal of the truth", ylim=(0, 1.03))
     at = np.abs(mean_field[:, L] - 0.5).argmin()
-    where = {"textcoords": "offset points", "fontsize": 9}
+    where: Options = {"textcoords": "offset points", "fontsize": 9}
     axes[0].annotate(r"mean field at $\varepsilon(t)$", (fine[at], mean_field[at, L]), (6, 0), **where)
     return Drawing(
         fig,
@@ -175,7 +177,7 @@ def all_levels(
     fig, axes = plt.subplots(1, len(found), figsize=(6, 2.9), sharey=True, squeeze=False)
     for ax, (name, rows) in zip(axes.flat, found.items(), strict=True):
         for _, exact, population, mean_field in rows:
-            L = len(exact.value) - 1
+            L = len(np.asarray(exact.value)) - 1
             theory(ax, range(L + 1), population, "population", color=INK, linewidth=1.3)
             for l, colour in enumerate(palette(L)):
                 data(ax, [l], exact.at([l]), color=colour)
@@ -210,12 +212,11 @@ def thresholds(climbs: Mapping[str, Climb], slopes: Mapping[str, Mapping[int, In
     axes[0].set_ylabel("upward belief in the truth")
     last = axes[-1]
     for name, by_depth in slopes.items():
-        depths, y = list(by_depth), [each.value for each in by_depth.values()]
-        bars = [[each.lo for each in by_depth.values()], [each.hi for each in by_depth.values()]]
-        data(last, depths, y, bars, color=INK, marker=_MARKS[name])
+        depths, (y, lo, hi) = list(by_depth), np.array(list(by_depth.values()), float).T
+        data(last, depths, y, (lo, hi), color=INK, marker=_MARKS[name])
         last.plot(depths, y, color=INK, lw=0.8)
         if np.isfinite(y[-1]):
-            where = {"textcoords": "offset points", "fontsize": 8.5, "ha": "right"}
+            where: Options = {"textcoords": "offset points", "fontsize": 8.5, "ha": "right"}
             last.annotate(NAMES[name], (depths[-1], y[-1]), (-4, 6), **where)
     last.set(yscale="log", xlabel="depth $L$", title="slope at half height", xticks=depths)
     last.margins(y=0.14)

@@ -10,7 +10,18 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, INK, data, label_lines, level_bar, noise_ruler, palette, theory, widths
+from hierlib.book.page.style import (
+    CHANCE,
+    INK,
+    Options,
+    data,
+    label_lines,
+    level_bar,
+    noise_ruler,
+    palette,
+    theory,
+    widths,
+)
 from hierlib.experiments.curves import Interval
 from hierlib.experiments.messages import Averaged, NodeBeliefs
 from hierlib.theory.meanfield import MeanField
@@ -31,15 +42,15 @@ def bad_message(
     """
     rules, L = list(found), len(found[m])
     colour = palette(L)
-    live = {"m": rules, "L": L, "colours": colour, "start": [rules.index(m), level]}
-    live |= {"points": [], "sd": [], "mean": [], "theory": []}
+    drawn: dict[str, list] = {"points": [], "sd": [], "mean": [], "theory": []}
     for n in rules:
-        live["points"].append([[_rounded(kind[0][:_SHOWN], 3) for kind in each] for each in found[n]])
-        live["sd"].append([[round(float(kind.std(correction=0)), 4) for kind in each] for each in found[n]])
-        live["mean"].append([[round(float(kind.mean()), 4) for kind in each] for each in found[n]])
-        live["theory"].append([_rounded([kind[l] for kind in expected[n]], 4) for l in range(L)])
+        drawn["points"].append([[_rounded(kind[0][:_SHOWN], 3) for kind in each] for each in found[n]])
+        drawn["sd"].append([[round(float(kind.std(correction=0)), 4) for kind in each] for each in found[n]])
+        drawn["mean"].append([[round(float(kind.mean()), 4) for kind in each] for each in found[n]])
+        drawn["theory"].append([_rounded([kind[l] for kind in expected[n]], 4) for l in range(L)])
     fig, axes = plt.subplots(1, 3, figsize=(6, 3.1), sharey=True)
-    points, sd, line = (live[key][rules.index(m)][level] for key in ("points", "sd", "theory"))
+    live = {"m": rules, "L": L, "colours": colour, "start": [rules.index(m), level], **drawn}
+    points, sd, line = (drawn[key][rules.index(m)][level] for key in ("points", "sd", "theory"))
     for k, (ax, name) in enumerate(zip(axes, ("upward", "downward", "marginal"), strict=True)):
         ax.plot(range(len(points[k])), points[k], "o", color=colour[level], ms=2.6)
         ax.axhline(line[k], color=INK, lw=1.8)
@@ -56,7 +67,7 @@ def bad_message(
 
 
 def _rounded(values: ArrayLike, digits: int) -> list[float]:
-    return [round(float(y), digits) for y in values]
+    return [round(float(y), digits) for y in np.asarray(values)]
 
 
 def averaging(found: Averaged, *, v: int) -> Drawing:
@@ -66,7 +77,7 @@ def averaging(found: Averaged, *, v: int) -> Drawing:
     for i, q in enumerate(found.q):
         name = "q = 1/v" if np.isclose(q, 1 / v) else f"q = {q:g}"
         shade = shades[round(10 * i / max(1, len(found.q) - 1))]
-        ax.plot(found.p, 100 * ratio.value[i], color=shade, lw=1.0, label=f"${name}$")
+        ax.plot(found.p, 100 * np.asarray(ratio.value)[i], color=shade, lw=1.0, label=f"${name}$")
         data(ax, found.p, Interval(*(100 * y for y in ratio.at(i))), color=shade)
     ax.axhline(0, color=CHANCE, lw=1, ls=":")
     ax.set(xlabel="belief $p$ in the true sibling", xlim=(0, 1))
@@ -126,7 +137,9 @@ def _panels(levels: Levels, label: str, star: float, chance: float) -> plt.Figur
     for level, (colour, width) in enumerate(zip(palette(L), widths(L), strict=True)):
         theory(left, levels.fine, line[:, level], color=colour, linewidth=width)
         data(left, eps, found.at(np.s_[:, level]), color=colour, markersize=2.8, elinewidth=0.8)
-        right.plot(eps, (found.value - levels.expected)[:, level], "o-", color=colour, ms=2.6, lw=0.9)
+        right.plot(
+            eps, (np.asarray(found.value) - np.asarray(levels.expected))[:, level], "o-", color=colour, ms=2.6, lw=0.9
+        )
     left.set(xlim=(0, 1), ylim=(0, 1.03), ylabel=label)
     noise_ruler(left, label="noise $\\varepsilon$", chance=chance)
     right.axhline(0, color=INK, lw=0.8)
@@ -139,7 +152,7 @@ def _panels(levels: Levels, label: str, star: float, chance: float) -> plt.Figur
 
 def _mark(ax: Axes, star: float) -> None:
     ax.axvline(star, color=CHANCE, lw=1, ls=":")
-    where = {"xycoords": ("data", "axes fraction"), "xytext": (8, -9), "textcoords": "offset points"}
+    where: Options = {"xycoords": ("data", "axes fraction"), "xytext": (8, -9), "textcoords": "offset points"}
     ax.annotate("$\\varepsilon^{*}$", (star, 1), **where)
 
 
@@ -154,13 +167,13 @@ def synonyms(beliefs: ArrayLike, law: ArrayLike, *, mean_field: float, level: in
     marks = 1 / (1 + np.arange(4))
     nearest = np.abs(beliefs[:, None] - marks).argmin(1)
     fig, ax = plt.subplots(figsize=(6, 2.9))
-    share = {"weights": np.full(len(beliefs), 1 / len(beliefs)), "bins": np.linspace(0, 1.0001, 101)}
+    share: Options = {"weights": np.full(len(beliefs), 1 / len(beliefs)), "bins": np.linspace(0, 1.0001, 101)}
     ax.hist(beliefs, **share, color=colour, alpha=0.55, label="beliefs, bins of 0.01")
     shares = [(nearest == k).mean() for k in range(4)]
     ax.plot(marks, shares, "o", color=colour, ms=5, label="all beliefs next to a mark")
     ax.plot(marks, law, "D", mfc="none", mec=INK, ms=8, label="parent and siblings known: $1/(1+k)$")
     ax.axvline(mean_field, color=INK, lw=1.8)
-    where = {"textcoords": "offset points", "xycoords": ("data", "axes fraction")}
+    where: Options = {"textcoords": "offset points", "xycoords": ("data", "axes fraction")}
     ax.annotate("mean field", (mean_field, 0.35), (6, 0), **where)
     ax.set(xlabel=f"downward belief in the truth, level {level}, $\\varepsilon = 0.1$", xlim=(0, 1.03))
     ax.set_ylabel("share of the nodes")

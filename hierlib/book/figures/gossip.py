@@ -24,14 +24,17 @@ def two_sweeps(g: Grammar, evidence: Tensor, beliefs: Beliefs, truth: Sequence, 
         leaf: the one that the live figure looks at first.
     """
     fig, axes = plt.subplots(2, 1, figsize=(style.WIDTH, 2 * (0.5 + 0.72 * g.L)))
-    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.up]
+    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.up or ()]
     titles = "after the way up: what each node heard from below", "after the way down: the exact posterior"
     for ax, levels, sign, title in zip(axes, (ups, beliefs.marginals), ("up", "marginal"), titles):
 
-        def belief(level, node, levels=levels):
+        def belief(level: int, node: int, levels: Sequence[Tensor] = levels) -> np.ndarray:
             return levels[level][0, node].numpy()
 
-        trees.beliefs(ax, truth, belief, mark=lambda level, node, sign=sign: sign)
+        def mark(level: int, node: int, sign: str = sign) -> str:
+            return sign
+
+        trees.beliefs(ax, truth, belief, mark=mark)
         ax.set_title(title)
     truth = [np.asarray(level).tolist() for level in truth]
     wrong = ups[0][0, leaf].argmax() != truth[0][leaf]

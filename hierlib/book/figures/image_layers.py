@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -20,7 +21,9 @@ _TIME = "inversion time $t/T$"
 _COSINE = "cosine of start and end"
 
 
-def trained_and_untrained(t: np.ndarray, names: Sequence[str], height: Mapping[str, ArrayLike], kept: ArrayLike):
+def trained_and_untrained(
+    t: np.ndarray, names: Sequence[str], height: Mapping[str, ArrayLike], kept: ArrayLike
+) -> Drawing:
     """Likeness of start and end in each layer, trained and untrained, beside the class.
 
     Args:
@@ -33,18 +36,20 @@ def trained_and_untrained(t: np.ndarray, names: Sequence[str], height: Mapping[s
         A `Drawing` with a live figure.
     """
     fig, axes = plt.subplots(1, 2, figsize=(6, 3.3), sharey=True)
-    height = {which: np.asarray(height[which]) for which in ("trained", "untrained")}
-    for ax, (which, y) in zip(axes, height.items()):
+    shown = {which: np.asarray(height[which]) for which in ("trained", "untrained")}
+    for ax, (which, y) in zip(axes, shown.items()):
         _class(ax, t, kept)
         lines = _curves(ax, t, y)
         ax.set(title=which, xlabel=_TIME, ylim=(-0.08, 1.02))
     axes[0].set_ylabel("likeness of start and end")
     style.label_lines(axes[1], [lines[0], lines[-1]], [names[0], names[-1]])
-    stops = {which: np.stack([np.interp(STOPS, t, curve) for curve in y.T], 1) for which, y in height.items()}
-    live = layers_html(STOPS, names, stops, np.interp(STOPS, t, kept), start=4, axis=("inversion time", "t/T"))
+    stops = {which: np.stack([np.interp(STOPS, t, curve) for curve in y.T], 1) for which, y in shown.items()}
+    live = layers_html(
+        STOPS, names, stops, np.interp(STOPS, t, np.asarray(kept)), start=4, axis=("inversion time", "t/T")
+    )
     alt = (
         f"Two panels of {len(names)} falling curves, one a layer, and a dotted one for the class. Trained: "
-        f"{_order(t, names, height['trained'])}. Untrained: {_order(t, names, height['untrained'])}."
+        f"{_order(t, names, shown['trained'])}. Untrained: {_order(t, names, shown['untrained'])}."
     )
     return Drawing(fig, alt, live)
 
@@ -186,13 +191,15 @@ def by_class(t: np.ndarray, names: Sequence[str], parted: Split, half: float) ->
         parted: from `hierlib.images.layer_statistics.split`.
         half: the time at which the class is at half height, or nan.
     """
-    L, lines = len(names) - 1, {}
+    L = len(names) - 1
+    lines: dict[str, Line2D] = {}
     fig, ax = plt.subplots(figsize=(6, 3.1))
     for j in dict.fromkeys((0, len(names) // 2, L)):
         for part, dash in ((parted.kept, "-"), (parted.changed, (0, (5, 2)))):
-            there = np.isfinite(part.value[:, j])
+            every, low, high = map(np.asarray, part)
+            there = np.isfinite(every[:, j])
             if there.any():
-                y, lo, hi = (x[there, j] for x in part)
+                y, lo, hi = (x[there, j] for x in (every, low, high))
                 look = {"color": style.palette(L)[j], "lw": style.widths(L)[j], "elinewidth": 0.8, "ls": dash}
                 drawn = ax.errorbar(t[there], y, yerr=(y - lo, hi - y), **look)
                 lines.setdefault(names[j], drawn[0])
@@ -203,7 +210,7 @@ def by_class(t: np.ndarray, names: Sequence[str], parted: Split, half: float) ->
     i = parted.nearest(t, half if np.isfinite(half) else 0.5)
     said = "there are too few images of one kind"
     if i is not None:
-        gap = parted.kept.value[i] - parted.changed.value[i]
+        gap = np.asarray(parted.kept.value)[i] - np.asarray(parted.changed.value)[i]
         said = f"at {t[i]:g} they are {gap[0]:.2f} apart in the first layer and {gap[-1]:.2f} in the logits"
     alt = f"Pairs of curves, solid for images that kept their class, dashed for those that did not; {said}."
     return Drawing(fig, alt)

@@ -13,7 +13,6 @@ from hierlib.book.figures.trees import ink_on
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import palette
-from hierlib.experiments.curves import Interval
 from hierlib.networks.layer_curves import Order, Read, cosines, likeness, student_interval
 
 STOPS = np.linspace(0.4, 1, 25)  # of the live figure's slider
@@ -28,7 +27,10 @@ def orders(data: xr.Dataset, order: Order) -> Drawing:
         order: of its trained networks; the crossing is named in the text for those who cannot see.
     """
     eps, names, kept = data.eps.values, [str(name) for name in data.layer.values], data.overlap.values[..., -1].mean(0)
-    L, mean = len(names) - 1, {w: student_interval(likeness(data, w)).value for w in ("trained", "untrained")}
+    L, mean = (
+        len(names) - 1,
+        {w: np.asarray(student_interval(likeness(data, w)).value) for w in ("trained", "untrained")},
+    )
     fig, axes = plt.subplots(1, 2, figsize=(6, 3.3), sharey=True)
     for ax, (weights, y) in zip(axes, mean.items()):
         ax.plot(eps, kept, ":", color=style.INK, lw=1.4)
@@ -65,8 +67,8 @@ def figure8(
     eps, names, order = data.eps.values, [str(name) for name in data.layer.values], orders["trained"]
     L, kept = len(names) - 1, data.overlap.values[..., -1].mean(0)
     fig, (ax, right) = plt.subplots(1, 2, figsize=(6, 3.6), width_ratios=[3, 2])
-    y, lo, hi = student_interval(likeness(data, "trained"))
-    squares = student_interval(likeness(again, "trained")).value
+    y, lo, hi = map(np.asarray, student_interval(likeness(data, "trained")))
+    squares = np.asarray(student_interval(likeness(again, "trained")).value)
     for k, (colour, width) in enumerate(zip(palette(L), style.widths(L))):
         ax.fill_between(eps, lo[:, k], hi[:, k], color=colour, alpha=0.18, lw=0)
         ax.plot(eps, y[:, k], color=colour, lw=width, label=names[k])
@@ -105,7 +107,7 @@ def beside_levels(data: xr.Dataset) -> Drawing:
     fig, axes = plt.subplots(2, -(-len(names) // 2), figsize=(6, 3.9), sharex=True, sharey=True)
     for k, ax in enumerate(axes.flat[: len(names)]):  # layer k + 1 beside level k; the logits beside the class
         ax.plot(eps, level[:, k], color=style.INK, lw=1.2)
-        squares = Interval(*(x[shown, k] for x in curves))
+        squares = curves.at(np.s_[shown, k])
         style.data(ax, eps[shown], squares, kind="network", color=palette(L)[k], markersize=3.2)
         ax.set_title(f"{names[k]} | { {0: 'leaves', L: 'class'}.get(k, f'level {k}') }", fontsize=9)
         ax.set(xlim=(0.4, 1), ylim=(-0.06, 1.03))
@@ -174,7 +176,7 @@ def training(histories: Sequence[Sequence[float]], grammars: Sequence[int], *, c
     )
 
 
-def _at(eps: np.ndarray, y: np.ndarray, noise: float):
+def _at(eps: np.ndarray, y: np.ndarray, noise: float) -> np.ndarray:
     return y[np.abs(eps - noise).argmin()]
 
 
@@ -199,8 +201,8 @@ def layers_html(
     eps, kept = np.asarray(eps, float), np.asarray(kept, float)
     if len(eps) < 2 or not np.allclose(np.diff(eps), eps[1] - eps[0]) or eps[1] <= eps[0]:
         raise ValueError(f"eps: expected increasing, evenly spaced noises, got {eps.tolist()}")
-    curves = {weights: np.asarray(curves[weights], float) for weights in ("trained", "untrained")}
-    for weights, curve in curves.items():
+    checked = {weights: np.asarray(curves[weights], float) for weights in ("trained", "untrained")}
+    for weights, curve in checked.items():
         if curve.shape != (len(eps), len(names)) or not np.isfinite(curve).all():
             raise ValueError(f"{weights}: expected finite {(len(eps), len(names))} (noises, layers), got {curve.shape}")
     if kept.shape != eps.shape or not 0 <= start < len(eps):
@@ -210,7 +212,7 @@ def layers_html(
         "names": list(names),
         "colours": palette(len(names) - 1),
         "kept": kept.round(4).tolist(),
-        "curves": {weights: curve.T.round(4).tolist() for weights, curve in curves.items()},
+        "curves": {weights: curve.T.round(4).tolist() for weights, curve in checked.items()},
         "start": start,
         "axis": list(axis),
     }

@@ -4,16 +4,18 @@ They are drawn from a study of denoisers, the table of `hierlib.networks.learnin
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.ticker import NullLocator
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, CHANGED, INK, data, label_lines, palette, widths
+from hierlib.book.page.style import CHANCE, CHANGED, INK, Options, data, label_lines, palette, widths
 from hierlib.experiments.curves import Interval
 from hierlib.networks.learnt import Needed, Turns
 
@@ -36,19 +38,19 @@ def _ends(axes: dict[str, Axes]) -> tuple[Axes, Axes]:
     return panels[0], panels[-1]
 
 
-def _axis_of_data(ax: Axes, P: ArrayLike) -> None:
+def _axis_of_data(ax: Axes, P: np.ndarray) -> None:
     ax.set_xscale("log", base=2)
     ax.set_xticks(P[::2], [f"{x}" for x in P[::2]])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("training strings $P$")
 
 
-def _round_ticks(axis, ticks: Sequence[float]) -> None:
+def _round_ticks(axis: Axis, ticks: Sequence[float]) -> None:
     axis.set_ticks(ticks, [f"{x:g}" for x in ticks])
     axis.set_minor_locator(NullLocator())
 
 
-def _squares(ax: Axes, P: ArrayLike, y: ArrayLike, colour: str, alpha: float, **line) -> None:
+def _squares(ax: Axes, P: np.ndarray, y: np.ndarray, colour: str, alpha: float, **line: Any) -> None:
     """Single grammars as squares (seeds, P), their mean as a line."""
     data(ax, np.tile(P, len(y)), np.ravel(y), kind="network", color=colour, alpha=alpha, markersize=3)
     ax.plot(P, y.mean(0), color=colour, **line)
@@ -91,7 +93,7 @@ def needed(table: xr.Dataset, found: Needed, *, v: int, m: int) -> Drawing:
         place = list(table.process.values).index(kind)
         ax.plot(levels, v * m ** (levels + 1.0), color=CHANCE, linewidth=1.4)
         if i == 0:
-            where = {"textcoords": "offset points", "ha": "right"}
+            where: Options = {"textcoords": "offset points", "ha": "right"}
             ax.annotate("$v\\,m^{\\ell+1}$", (1.3, v * m**2.3), (-6, 4), **where)
         single = found.each[place]
         for l in levels:
@@ -151,7 +153,7 @@ def by_heart(table: xr.Dataset, heart: Mapping[str, ArrayLike]) -> Drawing:
     for kind, ax in axes.items():
         each = kl.sel(process=kind).transpose("seed", "num_data").values
         _squares(ax, P, each, INK, 0.5, linewidth=1.8, label="network")
-        known = np.mean(heart[kind], axis=0)
+        known = np.asarray(heart[kind]).mean(0)
         ax.plot(P, known, color=CHANGED, linewidth=1.8, linestyle=(0, (2, 1)), label="by heart")
         _axis_of_data(ax, P)
         ax.set(yscale="log")
@@ -217,10 +219,10 @@ def turns(
     left.legend(loc="upper right", fontsize=8.5, handlelength=1.4)
     right.axhline(1, color=_CLASS, linewidth=1.8)
     for (kind, by_P), fill, x in zip(shifts.items(), (INK, "white"), (0.97, 1.03), strict=False):
-        P = np.array(list(by_P))
+        sizes = np.array(list(by_P))
         ratio = Interval(*np.exp(np.array(list(by_P.values()), float).T))
-        data(right, P * x, ratio, kind="network", color=INK, markerfacecolor=fill, label=TITLES[kind])
-    _axis_of_data(right, P)
+        data(right, sizes * x, ratio, kind="network", color=INK, markerfacecolor=fill, label=TITLES[kind])
+    _axis_of_data(right, sizes)
     right.set(ylabel="half-height noise, learnt / exact")
     right.legend(loc="upper left", bbox_to_anchor=(0, 0.93), fontsize=9)
     return Drawing(

@@ -49,14 +49,14 @@ def levels_html(
     data = {
         "s": kept[0].shape[1] // kept[1].shape[1],
         "t": [float(f"{z:.3g}") for z in t],
-        "alpha_bar": np.round(alpha_bar, 4).tolist(),
+        "alpha_bar": np.asarray(alpha_bar).round(4).tolist(),
         "curve_t": [float(f"{z:.5g}") for z in x],
         "P": [np.interp(np.log(x), np.log(curve_t), curve).round(4).tolist() for curve in curves.T],
         "now": [z.round(4).tolist() for z in now],
         "ticks": [float(f"{z:.1g}") for z in ticks if t[0] <= z <= t[-1]],
         "colours": palette(L),
         "kept": [
-            base64.b64encode(np.packbits(np.concatenate([level[i] for level in reversed(kept)]))).decode()
+            base64.b64encode(np.packbits(np.concatenate([level[i] for level in reversed(kept)])).tobytes()).decode()
             for i in range(len(t))
         ],
     }

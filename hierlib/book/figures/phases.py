@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
+from numpy.typing import ArrayLike
 
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
@@ -98,7 +99,14 @@ def phase_diagram(found: Mapping[int, Thresholds], v: int, s: int, L: int) -> Dr
     ax.annotate("class found", (0.08, 0.12), xycoords="axes fraction")
     ax.annotate("class lost", (0.7, 0.8), xycoords="axes fraction")
     per = (v**s - 1) / s
-    upper = ax.secondary_xaxis("top", functions=(lambda x: (x * per + 1) / v, lambda x: (x * v - 1) / per))
+
+    def rules(filling: ArrayLike) -> np.ndarray:
+        return (np.asarray(filling) * per + 1) / v
+
+    def filled(rules: ArrayLike) -> np.ndarray:
+        return (np.asarray(rules) * v - 1) / per
+
+    upper = ax.secondary_xaxis("top", functions=(rules, filled))
     upper.set_xlabel("rules per symbol $m$")
     upper.set_xticks(list(found))
     ax.legend(handles=handles, loc="upper right", bbox_to_anchor=(1, 0.72))
@@ -126,15 +134,15 @@ def phase_diagrams(trees: Sequence[tuple[int, int, int, Mapping[int, Thresholds]
 def _phases(ax: Axes, found: Mapping[int, Thresholds], v: int, s: int, L: int, right: float) -> tuple[Line2D, Line2D]:
     """Mean field as lines, exact inference as points, against s·f."""
 
-    def filling(rules):
-        return s * (rules * v - 1) / (v**s - 1)
+    def filling(rules: ArrayLike) -> np.ndarray:
+        return s * (np.asarray(rules) * v - 1) / (v**s - 1)
 
     rules, some = np.linspace(1, right, 200), np.linspace(1, right, 40)
     edge = meanfield.critical_noise(v, rules, s)
     ax.fill_between(filling(rules), edge, color=CLASS, alpha=0.14, linewidth=0)
-    lines = style.theory(ax, filling(rules), edge, color=CLASS, label="criterion of the paper")
+    line = style.theory(ax, filling(rules), edge, color=CLASS, label="criterion of the paper")
     half = [mean_field_half_height(v, m, s, L) for m in some]
-    lines = lines, style.theory(ax, filling(some), half, color=LEAF, linewidth=1.2, label="half height")
+    lines = line, style.theory(ax, filling(some), half, color=LEAF, linewidth=1.2, label="half height")
     for m, pair in found.items():
         for each, colour, face in zip(pair, (CLASS, LEAF), (CLASS, "white")):
             point = Interval(*(np.array([z]) for z in each))

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike
 from PIL import Image
+from torch import Tensor
 
 from hierlib.book.figures.trees import ON_DARK, ON_LIGHT
 from hierlib.book.page import style
@@ -75,8 +78,8 @@ def strips(t: ArrayLike, images: ArrayLike, names: Sequence[Sequence[str]], show
     rows, columns = images.shape[1], len(show)
     side = WIDTH / (columns + 0.1)
     size = (WIDTH, rows * (side + 0.17) + 0.25)
-    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    fig.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.02, hspace=0.02))
     for (i, j), ax in np.ndenumerate(axes):
         at = show[j]
         ax.imshow(images[at, i], cmap="gray", vmin=0, vmax=255, interpolation="nearest", rasterized=True)
@@ -213,7 +216,7 @@ def becomes(tables: Sequence[ArrayLike], times: Sequence[float], names: Sequence
     )
 
 
-def parts_come_back(t: ArrayLike, found: Parts, changed: ArrayLike, half: Interval, past: int) -> Drawing:
+def parts_come_back(t: ArrayLike, found: Parts, changed: Tensor, half: Interval, past: int) -> Drawing:
     """Patches found in the own start minus another's, against inversion time; both matches at one time.
 
     Args:
@@ -226,7 +229,7 @@ def parts_come_back(t: ArrayLike, found: Parts, changed: ArrayLike, half: Interv
     fig, (ax, right) = plt.subplots(1, 2, figsize=(6, 3), width_ratios=[3, 2])
     all_images = [found.difference(i) for i in range(len(t))]
     by_time = [found.difference(i, changed[i]) for i in range(len(t))]
-    enough = [i for i, row in enumerate(by_time) if row.count >= 10]
+    enough = [i for i, row in enumerate(by_time) if row.images >= 10]
     for rows, colour, label, chosen in (
         (all_images, style.palette(1)[0], "all", range(len(t))),
         (by_time, CHANGED, "class changed", enough),
@@ -250,6 +253,6 @@ def parts_come_back(t: ArrayLike, found: Parts, changed: ArrayLike, half: Interv
     )
 
 
-def _show(ax, image: ArrayLike) -> None:
+def _show(ax: Axes, image: ArrayLike) -> None:
     picture = np.moveaxis(np.asarray(image), 0, -1)
     ax.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255, rasterized=True)

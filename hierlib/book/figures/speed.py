@@ -1,9 +1,11 @@
 """Figures of speed: who takes how long, how near the machine's limit, and how time and memory grow."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
@@ -65,7 +67,7 @@ def limits(cases: Mapping[str, Mapping]) -> Drawing:
         cases: by name, as in roofline.json: `microseconds`, `limits_microseconds` by kind, `times_the_limit`.
     """
     fig, ax = plt.subplots(figsize=(6, 2.9))
-    for y, case in enumerate(reversed(cases.values())):
+    for y, case in enumerate(reversed([*cases.values()])):
         limit = max(case["limits_microseconds"].values())
         ax.plot([limit, case["microseconds"]], [y, y], color=OURS, linewidth=1.2, zorder=1)
         for kind, spent in case["limits_microseconds"].items():
@@ -73,7 +75,7 @@ def limits(cases: Mapping[str, Mapping]) -> Drawing:
             ax.plot(spent, y + off, marker, color=style.CHANCE, markersize=5 if off else 10, zorder=2)
         ax.plot(case["microseconds"], y, "o", color=OURS, markersize=7, zorder=3)
         _beside(ax, f"{about(case['times_the_limit'])} × the limit", (case["microseconds"], y), 9)
-    ax.set_yticks(range(len(cases)), list(reversed(cases)))
+    ax.set_yticks(range(len(cases)), [*cases][::-1])
     ax.set(xscale="log", xlabel="microseconds a datum", ylim=(-0.6, len(cases) - 0.4))
     low, high = ax.get_xlim()
     ax.set_xlim(low, high * 6)
@@ -100,16 +102,16 @@ def growth(rows: Mapping[str, Sequence[Mapping]], laws: Mapping[str, PowerLaw], 
     fig, (ax, by) = plt.subplots(1, 2, figsize=(6, 3.2))
     leaves = np.array([row["leaves"] for row in rows["d"]])
     ax.plot(leaves, laws["d"](leaves), color=OURS, linewidth=1.2)
-    median, *ends = spread(rows["d"])
-    style.data(ax, leaves, median, ends, color=OURS)
+    median, low, high = spread(rows["d"])
+    style.data(ax, leaves, median, (low, high), color=OURS)
     ax.set(xscale="log", yscale="log", xlabel="leaves $d$", ylabel="microseconds a datum")
     ax.annotate(f"exponent\n{laws['d']}", (0.06, 0.86), xycoords="axes fraction", fontsize=9, va="center")
     for axis, marker, colour in zip("mvs", "osD", (style.INK, OURS, style.CHANCE)):
         messages = np.array([row["messages"] for row in rows[axis]])
         factors = np.array([row["factors"] for row in rows[axis]]) / messages
-        median, *ends = 1000 * spread(rows[axis]) / messages
-        look = {"color": colour, "marker": marker, "markerfacecolor": "white" if axis == "m" else None}
-        style.data(by, factors, median, ends, label=f"${axis}$: {laws[axis].exponent:.2f}", **look)
+        median, low, high = 1000 * spread(rows[axis]) / messages
+        look: style.Options = {"color": colour, "marker": marker, "markerfacecolor": "white" if axis == "m" else None}
+        style.data(by, factors, median, (low, high), label=f"${axis}$: {laws[axis].exponent:.2f}", **look)
     line = np.geomspace(model.factors.min(), model.factors.max(), 50)
     by.plot(line, model.per_factor * line, ":", color=style.INK, linewidth=1.2)
     by.set(xscale="log", yscale="log", xlabel="factors a message $vms$", ylabel="nanoseconds a message")
@@ -130,7 +132,7 @@ def memory(batches: Sequence[Mapping], sizes: Sequence[Mapping]) -> Drawing:
     """
     fig, (ax, by) = plt.subplots(1, 2, figsize=(6, 3.0))
     many, (median, *ends) = np.array([row["parameters"]["batch"] for row in batches]), spread(batches)
-    style.data(ax, many, median, ends, color=OURS)
+    style.data(ax, many, median, (ends[0], ends[1]), color=OURS)
     ax.set(xscale="log", yscale="log", xlabel="data in a call", ylabel="microseconds a datum")
     low, high = np.min([median, *ends]) / 1.3, np.max([median, *ends]) * 1.3
     ticks = [x for k in range(-1, 5) for x in (10**k, 2 * 10**k, 5 * 10**k) if low < x < high]
@@ -173,5 +175,5 @@ def backends(leaves: ArrayLike, microseconds: Mapping[str, Sequence[float]]) -> 
     )
 
 
-def _beside(ax, words: str, at: tuple[float, float], off: int, **kw) -> None:
+def _beside(ax: Axes, words: str, at: tuple[float, float], off: int, **kw: Any) -> None:
     ax.annotate(words, at, (off, 0), textcoords="offset points", va="center", **{"fontsize": 9, **kw})

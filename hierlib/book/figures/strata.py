@@ -46,7 +46,7 @@ def strata_html(
         "class_kept": [round(float(x), 4) for x in class_kept],
         "leaves_kept": [round(float(x), 4) for x in leaves_kept],
         "colours": palette(L),
-        "kept": [[base64.b64encode(np.packbits(run)).decode() for run in sample] for sample in rows],
+        "kept": [[base64.b64encode(np.packbits(run).tobytes()).decode() for run in sample] for sample in rows],
     }
     return _MARKUP.format(
         data=json.dumps(data, separators=(",", ":")),
@@ -61,13 +61,13 @@ def strata_still(
 ) -> Figure:
     """The static twin: the strata of one sample at six noises (`show`: which of them, indices into t)."""
     kept = _checked(kept, len(t))
-    show = np.linspace(0, len(t) - 1, 6).round().astype(int) if show is None else show
-    columns = min(3, len(show))
-    lines = -(-len(show) // columns)
+    stops = [*(np.linspace(0, len(t) - 1, 6).round().astype(int) if show is None else show)]
+    columns = min(3, len(stops))
+    lines = -(-len(stops) // columns)
     fig, axes = plt.subplots(lines, columns, figsize=(WIDTH, 1.45 * lines), squeeze=False)
-    for ax in axes.flat[len(show) :]:
+    for ax in axes.flat[len(stops) :]:
         ax.remove()
-    for ax, i in zip(axes.flat, show):
+    for ax, i in zip(axes.flat, stops):
         draw_strata(ax, [level[sample, i] for level in kept])
         ax.set_title(f"$t = {t[i]:.3g}$", fontsize=9.5, pad=3)
         ax.set_title(f"leaves kept {kept[0][sample, i].mean():.0%}", fontsize=9.5, pad=3, loc="right")

@@ -1,7 +1,7 @@
 """The figures of a text on a U-turn: how sure the model is, how many words change at once, how far, and which."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hierlib.book.figures.words import page, words_html
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, CHANGED, INK, data, label_lines, palette, theory
+from hierlib.book.page.style import CHANCE, CHANGED, INK, Options, data, label_lines, palette, theory
 from hierlib.experiments.curves import Interval
 
 NAMES = {"text": "text", "shuffled": "shuffled verses"}
@@ -89,9 +89,9 @@ def reach(t: ArrayLike, correlation: Mapping[str, Interval], reaches: Mapping[st
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3), width_ratios=[3, 2])
     for kind, each in correlation.items():
-        r = np.arange(1, min(25, len(each.value)))
+        r = np.arange(1, min(25, len(np.asarray(each.value))))
         data(left, r, each.at(r), kind="samples", color=_COLOURS[kind], markersize=3.5)
-        left.plot(r, each.value[r], color=_COLOURS[kind], lw=1.2)
+        left.plot(r, np.asarray(each.value)[r], color=_COLOURS[kind], lw=1.2)
     left.axhline(0, color=INK, lw=0.8, ls=":")
     left.axhline(0.02, color=CHANCE, lw=0.8, ls=(0, (2, 2)))
     left.set(xscale="log", xlabel="distance $r$, words", ylabel="$C(r)/C(0)$", title=f"$t$ = {at:g}")
@@ -109,7 +109,7 @@ def reach(t: ArrayLike, correlation: Mapping[str, Interval], reaches: Mapping[st
     )
 
 
-def _curve(ax: Axes, t: ArrayLike, found: Interval, kind: str, width: float, **points) -> None:
+def _curve(ax: Axes, t: ArrayLike, found: Interval, kind: str, width: float, **points: Any) -> None:
     ax.plot(t, found.value, color=_COLOURS[kind], lw=width, label=NAMES[kind])
     data(ax, t, found, kind="samples", color=_COLOURS[kind], **points)
 
@@ -130,9 +130,10 @@ def company(together: ArrayLike, words: Sequence[str], *, top: float = 0.5) -> D
     ax.set_xticks(range(n), words, rotation=90, fontsize=10.5)
     ax.set_yticks(range(n), words, fontsize=10.5)
     ax.tick_params(length=0)
-    place = {"location": "top", "shrink": 0.6, "aspect": 30, "ticks": [-top, 0, top]}
+    place: Options = {"location": "top", "shrink": 0.6, "aspect": 30, "ticks": [-top, 0, top]}
     bar = fig.colorbar(image, ax=ax, label="correlation of kept", **place)
-    bar.solids.set(rasterized=True, edgecolor="none")
+    if bar.solids is not None:
+        bar.solids.set(rasterized=True, edgecolor="none")
     return Drawing(
         fig,
         "A square of words against the same words; near the diagonal small squares are coloured where neighbours are "

@@ -5,6 +5,7 @@ The class is on top. Coordinates are those of the data: x counts leaves, y is th
 
 import json
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from hierlib import Grammar
-from hierlib.book.page.style import CHANCE, CHANGED, INK, PAPER, palette
+from hierlib.book.page.style import CHANCE, CHANGED, INK, PAPER, Options, palette
 
 BAR, HEIGHT, GAP = 0.085, 0.46, 0.025  # of a belief: width and height of a bar, space between two
 ON_DARK, ON_LIGHT = "#FEFEFE", "#121212"  # digits inside discs; not PAPER and INK, which follow the page's mode
@@ -57,7 +58,15 @@ def tree(
 
 
 def disc(
-    ax: Axes, x: float, y: float, colour: str, symbol=None, *, kept: bool = True, radius: float = 8.5, z: float = 3
+    ax: Axes,
+    x: float,
+    y: float,
+    colour: str,
+    symbol: int | None = None,
+    *,
+    kept: bool = True,
+    radius: float = 8.5,
+    z: float = 3,
 ) -> None:
     """One node: filled where its symbol is kept, an empty ring with a small cross where it has changed."""
     face, edge = (colour, colour) if kept else (PAPER, CHANGED)
@@ -88,7 +97,7 @@ def rules(ax: Axes, g: Grammar) -> None:
             ax.text(column, symbol + 0.5, f"{symbol} → {right}", va="center", fontsize=9)
 
 
-def stage(figure: str, g: Grammar, **data) -> str:
+def stage(figure: str, g: Grammar, **data: Any) -> str:
     """The markup of a live figure that knows a grammar: the element that book/_assets/js/live.js looks for."""
     colours = palette(g.L)
     about = {name: getattr(g, name) for name in ("v", "m", "s", "L")}
@@ -147,13 +156,22 @@ def beliefs(
         ax.text(-0.75, level + HEIGHT / 2, name, ha="right", va="center", fontsize=9)
 
 
-def bars(ax: Axes, x: float, y: float, belief, colour: str, *, truth: int | None = None, sign: str | None = None):
+def bars(
+    ax: Axes,
+    x: float,
+    y: float,
+    belief: np.ndarray | None,
+    colour: str,
+    *,
+    truth: int | None = None,
+    sign: str | None = None,
+) -> None:
     """Draws one belief as bars on (x, y), a flat line for None; a symbol believed above the true one is orange."""
     if belief is None:
         ax.plot([x - 0.2, x + 0.2], [y, y], color=CHANCE, lw=1)
         return
     belief = np.asarray(belief, dtype=float)
-    wrong = belief.argmax() if truth is not None and belief.argmax() != truth else None
+    wrong = int(belief.argmax()) if truth is not None and belief.argmax() != truth else None
     if len(belief) > 8:
         belief = _summary(belief, truth)
         truth, wrong = (None if truth is None else 0), (None if wrong is None else 1)
@@ -202,7 +220,7 @@ def factor(
     for k, ((x, y), label) in enumerate(zip(ends, labels, strict=True)):
         tail, head = ((0, 0), (x, y)) if k == out else ((x, y), (0, 0))
         style = "-|>,head_length=5,head_width=2.6"
-        arrow = {"arrowstyle": style, "mutation_scale": 1, "shrinkA": 12, "shrinkB": 14, "zorder": 1}
+        arrow: Options = {"arrowstyle": style, "mutation_scale": 1, "shrinkA": 12, "shrinkB": 14, "zorder": 1}
         ax.plot([0, x], [0, y], color=CHANCE, lw=0.8, zorder=0)
         ax.add_patch(FancyArrowPatch(tail, head, lw=2.4 if k == out else 1.3, color=INK, **arrow))
         side = -1 if x < 0 else 1
@@ -220,7 +238,7 @@ def factor(
     ax.set_axis_off()
 
 
-def _frame(ax: Axes, x: list[np.ndarray], *, low: float = -0.4, high: float = 0.4):
+def _frame(ax: Axes, x: list[np.ndarray], *, low: float = -0.4, high: float = 0.4) -> tuple[int, int, list[np.ndarray]]:
     """Axes for a tree; returns L, s and the positions of its nodes."""
     L = len(x) - 1
     s = len(x[0]) if L == 1 else len(x[-2])

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
 from hierlib.book.figures.trees import tree
@@ -23,8 +24,9 @@ def trees_of_turns(start: Sequence, ends: Sequence[Sequence], t: Sequence[float]
         ends: three data, as `start`.
         t: (3,) times of Gaussian noise at which they turned.
     """
-    fig, axes = plt.subplots(1 + len(ends), 1, figsize=(style.WIDTH, 2.2 * (1 + len(ends))), layout="constrained")
-    fig.get_layout_engine().set(h_pad=0.12)
+    fig, axes = plt.subplots(
+        1 + len(ends), 1, figsize=(style.WIDTH, 2.2 * (1 + len(ends))), layout=ConstrainedLayoutEngine(h_pad=0.12)
+    )
     tree(axes[0], start)
     axes[0].set_title("the datum")
     leaves = len(start[0])
@@ -90,10 +92,11 @@ def level_curves(t: np.ndarray, kept: Interval, view: tuple[float, float], *, ha
         half: the half height of the class; not finite where there is none.
         chance: of the class.
     """
-    L = kept.value.shape[1] - 1
+    values = np.asarray(kept.value)
+    L = values.shape[1] - 1
     colours = style.palette(L)
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4.2))
-    for curve, colour, width in zip(kept.value.T, colours, style.widths(L)):
+    for curve, colour, width in zip(values.T, colours, style.widths(L)):
         ax.plot(t, curve, color=colour, lw=width)
     few = np.unique(np.searchsorted(t, np.geomspace(1.12 * view[0], view[1] / 1.09, 26)).clip(0, len(t) - 1))
     for l in (0, L):
@@ -120,17 +123,18 @@ def lead_over_the_leaves(t: np.ndarray, lead: Interval, cross: np.ndarray, *, ha
         cross: (L+1,) where each level falls behind; not finite where it does not.
         half: the half height of the class; not finite where there is none.
     """
-    L = lead.value.shape[1] - 1
+    ahead, lo, hi = map(np.asarray, lead)
+    L = ahead.shape[1] - 1
     colours = style.palette(L)
     fig, ax = plt.subplots(figsize=(style.WIDTH, 3.5))
     ax.axhline(0, color=style.INK, lw=0.8)
     for l in range(1, L + 1):
-        ax.plot(t, lead.value[:, l], color=colours[l], lw=style.widths(L)[l])
+        ax.plot(t, ahead[:, l], color=colours[l], lw=style.widths(L)[l])
         if np.isfinite(cross[l]):
             ax.plot(cross[l], 0, "o", ms=4.5, color=colours[l], zorder=5)
-    ax.fill_between(t, lead.lo[:, L], lead.hi[:, L], facecolor=(colours[L], 0.3), edgecolor=colours[L], lw=0.6)
+    ax.fill_between(t, lo[:, L], hi[:, L], facecolor=(colours[L], 0.3), edgecolor=colours[L], lw=0.6)
     style.log_axis(ax, t[0], t[-1])
-    top = max(0.02, float(lead.value.max()) * 1.3)
+    top = max(0.02, float(ahead.max()) * 1.3)
     ax.set(ylabel=r"lead over the leaves, $P_\ell - P_0$", ylim=(-1.3 * top, top))
     style.noise_ruler(ax, _signal, half=half, label="noise: time $t$")
     style.level_bar(fig, ax, L)
@@ -199,7 +203,7 @@ def survivors(found: GivenChanged, told: np.ndarray, untold: np.ndarray, t: floa
     fig, (left, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.3), sharey=True)
     left.plot(level[:-1], found.accident[:-1], color=style.CHANCE, ls=":", lw=1.6)
     if np.isfinite(found.accident[0]):
-        at = {"xytext": (4, 5), "textcoords": "offset points"}
+        at: style.Options = {"xytext": (4, 5), "textcoords": "offset points"}
         left.annotate("by accident", (0, found.accident[0]), color=style.CHANCE, fontsize=9, **at)
     for l in level[:-1]:
         style.data(left, [l], found.kept.at([l]), kind="samples", color=colours[l])
@@ -212,7 +216,7 @@ def survivors(found: GivenChanged, told: np.ndarray, untold: np.ndarray, t: floa
             face = colours[l] if line == "-" else style.PAPER
             style.data(right, [l], kept.at([l]), color=colours[l], markerfacecolor=face)
         at = {"xytext": (shift, -4), "textcoords": "offset points"}
-        right.annotate(name, (L, kept.value[L]), ha="right", fontsize=9, **at)
+        right.annotate(name, (L, np.asarray(kept.value)[L]), ha="right", fontsize=9, **at)
     right.set(xlabel=r"level $\ell$", title=r"$t = 1.15\,t^{\!*}$")
     for ax in (left, right):
         ax.set_xticks([0, *range(2, L, 2), L], ["leaf", *map(str, range(2, L, 2)), "class"])

@@ -26,7 +26,7 @@ def speciation(
     """
     rules, depths = list(lost), list(next(iter(lost.values())))
     span = np.linspace(depths[0], depths[-1], 5 * len(depths))
-    lines = [np.interp(span, depths, [lost[m][depth].value for depth in depths]) for m in rules]
+    lines = [np.interp(span, depths, [float(lost[m][depth].value) for depth in depths]) for m in rules]
     above = {m: [max(spectrum[m][depth], 0) for depth in depths] for m in rules}
     dots = {i: [[depth, *[y] * 3] for depth, y in zip(depths, above[m], strict=True)] for i, m in enumerate(rules)}
     said = [_sentence(m, lost[m], spectrum[m]) for m in rules]
@@ -93,7 +93,7 @@ def eigenvalue(top: Mapping[int, Mapping[int, ArrayLike]], *, m_KS: float, s: in
         ax.plot(depths, found.value, color=colours[m], lw=1)
         if m < s:
             pace = (m_KS / m) ** (np.array(depths) - depths[-1])
-            ax.plot(depths, found.value[-1] * pace, color=colours[m], lw=1, ls=(0, (2, 2)))
+            ax.plot(depths, np.asarray(found.value)[-1] * pace, color=colours[m], lw=1, ls=(0, (2, 2)))
     ax.axhline(1, color=CHANCE, ls=":", lw=1.2)
     ax.set(yscale="log", xlabel="levels $L$", ylabel=r"top eigenvalue $\Lambda$", xticks=depths)
     ax.legend(fontsize=9)

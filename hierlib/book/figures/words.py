@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hierlib.book.page.style import CHANGED, INK, WIDTH
+from hierlib.book.page.style import CHANGED, INK, WIDTH, Options
 from hierlib.text.corpus import spaced
 
 SEEN, BACK, NEW = range(3)  #: of a word: never erased; erased, and the same came back; erased, and another came back
@@ -56,15 +57,18 @@ def words_html(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, 
     return _MARKUP.format(data=text, last=len(t) - 1)
 
 
-def page(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: Sequence[int], size=9.0) -> Figure:
+def page(
+    t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: Sequence[int], size: float = 9.0
+) -> Figure:
     """The static twin: the text at the fractions of `show` (indices into t), one paragraph each.
 
     Args:
         t, texts, erased: as for `words_html`. size: of the letters, points.
     """
-    state, line, left = states(texts, erased), 1.45 * size / 72, 0.62
+    t, state, line, left = np.asarray(t, float), states(texts, erased), 1.45 * size / 72, 0.62
     fig = plt.figure(figsize=(WIDTH, 4), layout="none")
-    renderer = fig.canvas.get_renderer()
+    canvas = fig.canvas if isinstance(fig.canvas, FigureCanvasAgg) else FigureCanvasAgg(fig)
+    renderer = canvas.get_renderer()
     font = mpl.font_manager.FontProperties(size=size)
 
     def width(word: str) -> float:
@@ -83,18 +87,19 @@ def page(t: ArrayLike, texts: Sequence[Sequence[str]], erased: ArrayLike, show: 
         x, y = left, y + 1.7 * line
     height = y - 0.4 * line
     fig.set_size_inches(WIDTH, height)
-    at = dict(transform=fig.dpi_scale_trans, fontsize=size)
+    at: Options = dict(transform=fig.dpi_scale_trans, fontsize=size)
     for y, label in labels:
         fig.text(0, height - y, label, color=INK, **at)
     for x, y, word, how, wide in placed:
         fig.text(x, height - y, word, color=INK, **at)
-        under, put = height - y - 0.03, dict(transform=fig.dpi_scale_trans)
+        under, inches = height - y - 0.03, fig.dpi_scale_trans
         if how == NEW:
-            box = mpl.patches.Rectangle((x, under), wide, 0.72 * line, color=CHANGED, alpha=0.2, lw=0, zorder=-1, **put)
+            box = mpl.patches.Rectangle((x, under), wide, 0.72 * line, color=CHANGED, alpha=0.2, lw=0, zorder=-1)
+            box.set_transform(inches)
             fig.add_artist(box)
         if how != SEEN:
-            style = dict(color=CHANGED, lw=1.4) if how == NEW else dict(color=INK, lw=0.7, ls=(0, (1, 1.5)))
-            fig.add_artist(mpl.lines.Line2D([x, x + wide], [under, under], **style, **put))
+            look: Options = dict(color=CHANGED, lw=1.4) if how == NEW else dict(color=INK, lw=0.7, ls=(0, (1, 1.5)))
+            fig.add_artist(mpl.lines.Line2D([x, x + wide], [under, under], **look, transform=inches))
     return fig
 
 
