@@ -2,6 +2,10 @@
 
 A generator of torch takes 64 bits, and on the CPU looks at the lowest 32 only: there 2**32 would give the numbers of 0,
 and a difference further up would be none. Negative numbers are taken modulo 2**64, larger ones end in an overflow.
+
+So where many generators are made of one seed, for each step or image, `spread` or a sum takes different seeds to
+different lowest 32 bits, step by step and image by image. Two of one run, or another step or image of another seed, may
+share a generator all the same, as there are 2**32: of any two by chance once in 2**32.
 """
 
 from __future__ import annotations
@@ -30,10 +34,20 @@ def parse(text: str, name: str = "seed") -> int:
 
 
 def derived(number: int) -> int:
-    """The seed of a number that was made of one, such as 1000 seed + i: itself if it is small, else its digest."""
-    return number if 0 <= number <= LARGEST else mixed(number)
+    """The seed of a number that was made of one, such as 1000 seed + i: itself if it is small, else its digest.
+
+    There are more such numbers than seeds: two large ones are given the same by chance, once in 2**32 pairs.
+    """
+    if 0 <= number <= LARGEST:
+        return number
+    return int.from_bytes(hashlib.sha256(str(number).encode()).digest()[:4], "big")
 
 
-def mixed(*numbers: int) -> int:
-    """One seed of several numbers, by their digest: that of two different rows is the same once in 2**32 pairs."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, numbers)).encode()).digest()[:4], "big")
+def spread(seed: int, stream: int) -> int:
+    """Where the generators of a stream begin to count: far apart for seeds that are near, and never in one place.
+
+    Args:
+        seed: 0 to 2**32 - 1; that of 0 is 0.
+        stream: from 1 on.
+    """
+    return seed * pow(2654435761, stream, LARGEST + 1) % (LARGEST + 1)  # times an odd number: one to one

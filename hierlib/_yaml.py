@@ -33,10 +33,6 @@ class _Written(yaml.SafeLoader):
         return found if math.isfinite(found) else self.construct_scalar(node)
 
 
-_Written.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in each if tag != _TIME]
-    for first, each in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 _Written.yaml_constructors = {
     tag: build
     for tag, build in yaml.SafeLoader.yaml_constructors.items()

@@ -1,5 +1,6 @@
 """Seeds: those that are taken are told apart to the last digit, others are refused with the largest one."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import resolve
 from hierlib.book.runs.targets import targets
 from hierlib.images.data import LabelledImages
+from hierlib.images.sampler import generator as noise_of
 from hierlib.networks.classifier import Training
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.fit import Schedule, _generator
@@ -86,6 +88,29 @@ def test_training_hears_of_seed_and_stream():
         "as the book's were trained"
     )
     assert numbers(_generator("cpu", _seeds.LARGEST, 2**31, 1))
+
+
+MANY = sorted({*GOOD, *range(300), *(2**bit for bit in range(32)), *(_seeds.LARGEST - i for i in range(300))})
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize("number", [0, 1, 4687, 2**31])
+def test_no_two_seeds_give_the_same_step(stream, number):
+    """What torch looks at on the CPU is another number for each of all seeds: they are spread one to one."""
+    assert len({_generator("cpu", seed, number, stream).initial_seed() for seed in MANY}) == len(MANY)
+    odd = _seeds.spread(1, stream)
+    assert odd % 2 and all(_seeds.spread(seed, stream) == seed * odd % 2**32 for seed in MANY)
+    assert _seeds.spread(1, 1) != _seeds.spread(1, 2)
+
+
+@pytest.mark.parametrize("k, image", [(2, 0), (100, 0), (100, 499), (250, 10**6)])
+def test_no_two_seeds_give_the_same_noise_to_an_image(k, image):
+    found = {noise_of("cpu", seed, k, image).initial_seed() % 2**32 for seed in MANY}
+    assert len(found) == len(MANY)
+    word = int.from_bytes(hashlib.sha256(f"0/{k}/{image}".encode()).digest()[:8], "big") >> 1
+    assert numbers(noise_of("cpu", 0, k, image)) == numbers(torch.Generator().manual_seed(word)), (
+        "as the book's were made"
+    )
 
 
 def test_figure_8_refuses_before_it_works():

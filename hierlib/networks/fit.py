@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hierlib._finite import all_finite
 from hierlib._provenance import plain, same_inputs
-from hierlib._seeds import LARGEST, checked, mixed
+from hierlib._seeds import LARGEST, checked, spread
 from hierlib._storage import on_cpu, read_tensors, write_tensors
 
 Report = Callable[[int, str], None]  #: takes how much is done, and a note on how it goes
@@ -176,7 +176,7 @@ class Schedule:
         warmup: steps. decay: fraction of the training.
         weight_decay: of AdamW.
         ema: the weights that are kept are a moving average over about 1 / (1 - ema) steps; 0: the last ones.
-        seed: of the first weights, the order of the data and all noise; on the CPU of the weights alone, if below 2^22.
+        seed: of the first weights, the order of the data and all noise.
     """
 
     examples: int
@@ -287,9 +287,8 @@ def _average(kept: dict[str, Tensor], now: dict[str, Tensor], decay: float) -> N
 
 
 def _generator(device: torch.device | str, seed: int, number: int, stream: int) -> torch.Generator:
-    """Of one step or pass: another one for each seed, stream and number.
+    """Of one step or pass: another one for each seed and number.
 
     Seed 0 counts from 0 in every stream, as it did when the weights that come with the book were trained.
     """
-    first = mixed(seed, stream) if seed else 0
-    return torch.Generator(device).manual_seed((first + number) % (LARGEST + 1))
+    return torch.Generator(device).manual_seed((spread(seed, stream) + number) % (LARGEST + 1))

@@ -93,6 +93,20 @@ ROWS = [
         "tests/test_networks_classifier.py::test_training_resumed_after_a_kill_is_the_same_training",
     ),
     (
+        "an image's noise is of the seed",
+        "hierlib/images/sampler.py",
+        '(int.from_bytes(word, "big") >> 1) + checked(seed)',
+        '(int.from_bytes(word, "big") >> 1) + (checked(seed) << 32)',
+        "tests/test_seeds.py::test_no_two_seeds_give_the_same_noise_to_an_image",
+    ),
+    (
+        "seeds that are spread one to one",
+        "hierlib/_seeds.py",
+        "    return seed * pow(2654435761, stream, LARGEST + 1) % (LARGEST + 1)",
+        "    return seed * (pow(2654435761, stream, LARGEST + 1) + 1) % (LARGEST + 1)",
+        "tests/test_seeds.py::test_no_two_seeds_give_the_same_step",
+    ),
+    (
         "a resumed generator",
         "hierlib/networks/fit.py",
         '        state.rng.set_state(parts["rng"][""])\n',
