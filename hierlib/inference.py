@@ -265,7 +265,7 @@ def _solve(
     """
     _check_evidence(g, evidence)
     batch, device = len(evidence), evidence.device
-    seen = (evidence.resolve_neg() if evidence.is_neg() else evidence).permute(1, 2, 0)
+    seen = evidence.permute(1, 2, 0)
     kind = computed_in(evidence.dtype)
     gradient = _needs_gradient(evidence, class_prior)
     kernel = _backend(backend, device, gradient)

@@ -64,8 +64,8 @@ import numpy, torch
 import hierlib as hl
 from hierlib import diffusion
 from hierlib.enumeration import brute_force
-from hierlib.experiments import messages, observables, spectrum, uturns
-from hierlib.images import classifier, mixture
+from hierlib.experiments import channels, controls, heard, messages, observables, spectrum, tables, uturns
+from hierlib.images import classifier, mixture, schedule as schedules, unet
 from hierlib.networks import classifier as networks, denoiser
 from hierlib.text import model as text
 from hierlib.theory import population
@@ -111,7 +111,14 @@ def everything():
     yield messages.message_curves([0.3], **size, draws=1, data=3, generator=rng())
     yield spectrum.clocks(hl.MaskNoise(8), [0.3], **size, draws=1, data=3, generator=rng())
     yield spectrum.information(g, e)
+    yield spectrum.census(g, e)
     yield observables.pair_information(g, n=20, generator=rng())
+    yield heard.heard(hl.UniformNoise(8), [0.2], 0.3, **size, draws=1, several=2, generator=rng())
+    yield channels.leaf_numbers(hl.UniformNoise(8), [0.2, 0.4], leaves=50, generator=rng())
+    counts = tables.shell_counts(5, v=8, m=3, s=2, generator=rng())
+    yield counts, tables.messages(counts.double(), 0.3)
+    pair = torch.full((8, 8), 1 / 64, dtype=torch.float64, device="cpu")
+    yield controls.without_tree(pair, [4, 8], generator=rng(), data=2)[:3]
     schedule = diffusion.ddpm(30)
     x_k = diffusion.ddpm_noise(8, schedule).corrupt(x[0], 9, generator=rng())
     yield diffusion.reverse_diffusion(g, x_k, 9, generator=rng(), scheduler=schedule)
@@ -119,6 +126,8 @@ def everything():
     yield denoiser.TreeUNet(8, 2, 3, 16).reset_parameters(rng())(e)
     yield list(classifier.ImageCNN(1, 2).parameters())[0].shape
     yield list(text.MaskedModel(text.Size(9, 6, 8, 2, 1)).parameters())[0].shape
+    yield schedules.exact_scheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod
+    yield [weight.device for weight in unet.unet(unet.small_config(1, 8, (8, 8))).parameters()]
     yield mixture.draw(mixture.clouds(4, 2.0, generator=rng()), 5, generator=rng())
 
 

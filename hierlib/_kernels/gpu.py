@@ -78,6 +78,7 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
 def _upward(g: Grammar, evidence: Tensor, keep: bool = True) -> tuple[list[Tensor], Tensor, Tensor]:
     """Upward messages, those of the leaves perhaps scaled; (batch,) the log of all that was divided out; headroom."""
     nodes, v, n = evidence.shape
+    evidence = evidence.resolve_neg()  # a view may stand for the negative of what is in memory
     if evidence.stride(2) != 1:
         evidence = evidence.contiguous()
     total = evidence.new_empty(nodes, n)

@@ -66,9 +66,8 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
     means = _downward(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
     centre = means.mean(0)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
-    largest = evidence.double().amax(2, keepdim=True)
-    if not ((evidence >= 0).all() and ((largest > 0) & (largest < torch.inf)).all()):
-        raise ValueError("evidence: expected finite non-negative numbers, at each leaf not all of them zero")
+    if (evidence < 0).any():
+        raise ValueError(f"evidence: expected non-negative numbers, got {float(evidence.min()):.3g}")
     belief = evidence.double() / evidence.double().sum(2, keepdim=True)
     finite(belief, "evidence", "each leaf needs finite numbers that are not all zero")
     return (belief - centre).flatten(1) @ axes.T

@@ -16,7 +16,7 @@ NUMBERS = [
         PRECISION,
         "    return torch.finfo(dtype).tiny * 2.0**GUARD",
         "    return 0.0",
-        f"{PRECISE}products_that_leave_single_precision_are_done_again_in_double",
+        f"{PRECISE}beliefs_are_right_to_the_digits_of_their_type[torch-torch.float32]",
     ),
     (
         "changes that are rare",
@@ -34,9 +34,9 @@ NUMBERS = [
     ),
     (
         "views that stand for the negative",
-        "hierlib/inference.py",
-        "(evidence.resolve_neg() if evidence.is_neg() else evidence).permute",
-        "evidence.permute",
+        "hierlib/_kernels/memory.py",
+        "    if x.is_neg():",
+        "    if False:",
         f"{DEVICES}views_that_stand_for_other_numbers_than_their_memory",
     ),
     (
