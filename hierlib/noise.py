@@ -28,7 +28,8 @@ def batch_innermost(n: int, nodes: int, v: int, dtype: torch.dtype, device: torc
 def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """The ε-process: belief 1-ε+ε/v in the true leaf and ε/v in every other symbol, eqs. (9, 10) = (20, 21).
 
-    It assigns beliefs about a known datum; it is no noise channel, for nothing was observed.
+    It is the evidence of `UniformNoise` at t = ε in one event: that x0 was seen unchanged, which has probability
+    (1-ε+ε/v)^d. Averages over it are therefore not averages over a noise channel, and Nishimori's identity fails.
 
     Args:
         x0: (n, d) leaves, symbols 0…v-1.

@@ -51,6 +51,14 @@ def test_calibration_has_a_point_a_bin():
     assert drawing.alt.startswith("3 points") and len(ax.containers[0].lines[0].get_xdata()) == 3
 
 
+def test_depths_have_a_line_for_each_number_of_rules():
+    lead = {3: {4: Interval(0.1, 0.0, 0.2), 6: Interval(0.3, 0.2, 0.4)}, 8: {4: Interval(-0.1, -0.2, 0.0)}}
+    ax, right = drawn(uturns.depths(lead, {1: None, 3: 4, 8: 7}, limit=9.0))
+    assert [text.get_text() for text in ax.texts] == ["$m=3$", "$m=8$"]
+    assert right.get_lines()[0].get_xydata().tolist() == [[3, 4], [8, 7]] and right.get_lines()[1].get_xdata()[0] == 9
+    assert len(drawn(uturns.depths(lead, {1: None}, limit=9.0))[1].get_lines()) == 1  # far to the right: not shown
+
+
 def test_two_ways_stand_side_by_side():
     ways = np.random.default_rng(0).random((2, 2, 50, L + 1))
     [ax] = drawn(uturns.two_ways_back(*ways, [150, 300], [0.8, 0.4]))

@@ -145,6 +145,41 @@ def lead_over_the_leaves(t: np.ndarray, lead: Interval, cross: np.ndarray, *, ha
     return Drawing(fig, alt)
 
 
+def depths(leads: Mapping[int, Mapping[int, Interval]], needed: Mapping[int, int | None], *, limit: float) -> Drawing:
+    """The lead of the class over the leaves for growing depth, and the depth at which it has one, for several rules.
+
+    Args:
+        leads: by the number of rules m and by depth L.
+        needed: by m, the fewest levels with which the mean field lets the class lead; None where it never does.
+        limit: m_c, from which on no depth is enough.
+    """
+    fig, (ax, right) = plt.subplots(1, 2, figsize=(style.WIDTH, 3.2), width_ratios=[3, 2])
+    ax.axhline(0, color=style.INK, lw=0.8)
+    top = style.palette(1)[1]
+    for mark, shift, (m, found) in zip("sDo", (-0.08, 0, 0.08), sorted(leads.items()), strict=False):
+        at = np.array(sorted(found))
+        lead = Interval(*(np.array([float(found[L][i]) for L in at]) for i in range(3)))
+        ax.plot(at + shift, lead.value, color=top, lw=1)
+        style.data(ax, at + shift, lead, color=top, marker=mark, markersize=5)
+        ax.annotate(f"$m={m}$", (at[-1] + shift, lead.value[-1]), (6, -3), textcoords="offset points", fontsize=9)
+    ax.set(xlabel="depth $L$", ylabel=r"lead of the class, $P_L - P_0$")
+    ax.margins(x=0.18)
+    found = {m: L for m, L in needed.items() if L}
+    right.plot(list(found), list(found.values()), "o", ms=4.5, color=style.INK)
+    if limit <= 1.3 * max(needed):
+        right.axvline(limit, color=style.CHANCE, ls=":", lw=1.6)
+        right.annotate("$m_c$", (limit, 0.9), (-5, 0), xycoords=("data", "axes fraction"),
+                       textcoords="offset points", ha="right", fontsize=9)  # fmt: skip
+    right.set(xlabel="rules a symbol, $m$", ylabel="levels needed (mean field)")
+    right.set_ylim(bottom=0)
+    alt = (
+        "Left: the lead of the class against depth, one line a number of rules. All start at or below zero and rise; "
+        "the fewer the rules, the sooner and the higher. Right: the depth needed grows with the number of rules, "
+        "slowly at first and steeply near a dotted upright line."
+    )
+    return Drawing(fig, alt)
+
+
 def sharpening(
     t: np.ndarray,
     curves: Mapping[int, np.ndarray],
