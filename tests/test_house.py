@@ -16,7 +16,18 @@ PREFIXED = {"networks", "images", "text", "book.figures"}  # their modules have 
 TOPICS = {
     *("api_page", "check", "contributing", "environment", "house", "makefile", "readme", "rooms", "wheel"),
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
-    *("live_images", "live_maps", "live_site", "live_trees", "recipes", "sources", "devices", "offsets", "workflows"),
+    *(
+        "live_images",
+        "live_maps",
+        "live_site",
+        "live_trees",
+        "recipes",
+        "shipped",
+        "sources",
+        "devices",
+        "offsets",
+        "workflows",
+    ),
     *("ends", "fuzz", "fuzz_data", "fuzz_folders", "fuzz_paths", "images_chapters", "references", "sweep_results"),
 }
 

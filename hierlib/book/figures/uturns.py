@@ -158,14 +158,14 @@ def depths(leads: Mapping[int, Mapping[int, Interval]], needed: Mapping[int, int
     top = style.palette(1)[1]
     for mark, shift, (m, found) in zip("sDo", (-0.08, 0, 0.08), sorted(leads.items()), strict=False):
         at = np.array(sorted(found))
-        lead = Interval(*(np.array([float(found[L][i]) for L in at]) for i in range(3)))
-        ax.plot(at + shift, lead.value, color=top, lw=1)
-        style.data(ax, at + shift, lead, color=top, marker=mark, markersize=5)
-        ax.annotate(f"$m={m}$", (at[-1] + shift, lead.value[-1]), (6, -3), textcoords="offset points", fontsize=9)
+        value, lo, hi = (np.array([float(found[L][i]) for L in at]) for i in range(3))
+        ax.plot(at + shift, value, color=top, lw=1)
+        style.data(ax, at + shift, Interval(value, lo, hi), color=top, marker=mark, markersize=5)
+        ax.annotate(f"$m={m}$", (at[-1] + shift, value[-1]), (6, -3), textcoords="offset points", fontsize=9)
     ax.set(xlabel="depth $L$", ylabel=r"lead of the class, $P_L - P_0$")
     ax.margins(x=0.18)
-    found = {m: L for m, L in needed.items() if L}
-    right.plot(list(found), list(found.values()), "o", ms=4.5, color=style.INK)
+    levels = {m: L for m, L in needed.items() if L}
+    right.plot(list(levels), list(levels.values()), "o", ms=4.5, color=style.INK)
     if limit <= 1.3 * max(needed):
         right.axvline(limit, color=style.CHANCE, ls=":", lw=1.6)
         right.annotate("$m_c$", (limit, 0.9), (-5, 0), xycoords=("data", "axes fraction"),
