@@ -8,6 +8,7 @@ from pathlib import Path
 
 from docutils import nodes
 from sphinx import addnodes
+from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from hierlib.book.page.results import claims
@@ -22,6 +23,18 @@ _PRINTED = {r"\balpha_bar\b": "ᾱ", r"\beps\b": "ε", "<=": "≤", ">=": "≥",
 #: Of whom a claim can be, as the directive calls it, and as the table's head does.
 WHOSE = {"paper": "of the paper", "data": "on other data", "own": "of this book"}
 VERDICTS = ("reproduced", "qualified", "not resolved", "differs", "no verdict", "not tested here", "not answered yet")
+
+
+def setup(app: Sphinx) -> None:
+    """Connects the directive, and the script that narrows what it lists, to Sphinx."""
+    app.add_directive("ledger", Ledger)
+    app.connect("html-page-context", _add_filter)
+
+
+def _add_filter(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
+    boxes = doctree.findall(nodes.container) if doctree is not None else ()
+    if any("claim" in box["classes"] for box in boxes):
+        app.add_js_file("js/ledger.js", loading_method="defer")  # on this page only, as this event is of one page
 
 
 class Ledger(SphinxDirective):

@@ -15,9 +15,8 @@ from sphinx.application import Sphinx
 
 import hierlib
 from hierlib._provenance import commit
-from hierlib.book.site import cells, search, under_figures
+from hierlib.book.site import cells, ledger_page, search, under_figures
 from hierlib.book.site.build import made_of
-from hierlib.book.site.ledger_page import Ledger
 
 SOURCES = ".sources.json"  # in the site's folder
 # What a line may not break: the spaces of 20 000, 95 %, 0.1 ± 0.2 and t = 0.07.
@@ -29,10 +28,10 @@ _MADE_OF = {".md", ".bib", ".yaml", ".html", ".css", ".js", ".svg", ".py"}
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls: everything that the book adds to it is connected here."""
-    app.add_directive("ledger", Ledger)
     app.add_config_value("hier_repository", "", "html")  # not Jupyter Book's own: its default is Jupyter Book's address
     app.add_config_value("hier_stamp", "", "")  # not "html": a new day or commit alone makes no page anew
     cells.setup(app)
+    ledger_page.setup(app)
     search.setup(app)
     under_figures.setup(app)
     app.connect("builder-inited", _note_sources)
