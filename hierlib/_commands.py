@@ -82,7 +82,8 @@ def later(module: str, help: str) -> typer.Typer:
 
 def _group(module: str) -> TyperGroup:
     group = get_command(importlib.import_module(module).app)
-    assert isinstance(group, TyperGroup)
+    if not isinstance(group, TyperGroup):
+        raise TypeError(f"{module}.app: expected a group of commands, got {type(group).__name__}")
     return group
 
 

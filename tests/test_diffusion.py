@@ -9,6 +9,7 @@ from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion
 N = 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("k", "alpha_bar"), [(98, 0.9), (258, 0.5)])
 def test_reverse_process_and_posterior_sampling_keep_the_same_symbols(k, alpha_bar):
     rng = torch.Generator().manual_seed(k)

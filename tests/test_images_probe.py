@@ -117,6 +117,7 @@ def test_baseline_pairs_everyone_with_somebody_else(little, monkeypatch):
         probe.baseline(little, data[:1], {}, generator=rng())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, number, shapes",
     [
@@ -159,6 +160,7 @@ def test_preprocessing_is_torchvisions():
     torch.testing.assert_close(p.preprocess(x), ResNet50_Weights.DEFAULT.transforms()(x))
 
 
+@pytest.mark.slow
 def test_weights_of_a_file(tmp_path):
     from torchvision.models import resnet18
 

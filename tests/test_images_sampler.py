@@ -202,6 +202,7 @@ sampler.forward_backward(model, images(6), [2, 10], steps=10, batch=2, folder=sy
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_loses_one_batch_at_most(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     done = 0
@@ -286,6 +287,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_every_single_moment_it_loses_one_batch_at_most():
     """A process is killed at the first event, another one at the second, …; each is taken up and finished."""
     out = subprocess.run([sys.executable, "-c", EVERYWHERE], capture_output=True, text=True, timeout=300)

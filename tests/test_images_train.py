@@ -126,6 +126,7 @@ def test_a_model_of_other_inputs_is_refused(folder, tmp_path, tmp_path_factory, 
     assert code == 2 and "cnn.part: expected a result of" in said and why in said, said
 
 
+@pytest.mark.slow
 def test_denoiser_learns_and_its_samples_are_judged(folder, tmp_path, small, call):
     out = tmp_path / "diffusion.safetensors"
     cnn = some.cnn(tmp_path / "cnn.safetensors", channels=1, classes=10)
@@ -188,6 +189,7 @@ commands(args=sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_a_real_kill(folder, tmp_path, small, call):
     """SIGKILL in the middle; the same command goes on to the weights of a training that was not killed."""
 

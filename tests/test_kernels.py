@@ -345,6 +345,7 @@ def test_freed_results_are_reused_and_living_ones_are_not():
     assert sum(raw.nbytes for raw in memory._free) <= memory.KEPT
 
 
+@pytest.mark.slow
 def test_it_compiles_where_no_cache_can_be_written():
     code = (
         "import torch, numba.core.caching as c\n"
