@@ -276,8 +276,10 @@ def test_of_two_runs_of_one_point_the_newer_counts_and_the_other_is_named(tmp_pa
 def test_a_dataset_that_netcdf_cannot_hold_is_no_fault_of_the_folder(tmp_path):
     with pytest.raises(BadRequest, match=r"^the dataset cannot be written: x: expected"):
         collecting.write(x(1j), tmp_path / "all.nc")
+    (tmp_path / "file").touch()
     with pytest.raises(BadRequest, match="name a file in a folder that can"):
-        collecting.write(x(1), tmp_path / "none" / "all.nc")
+        collecting.write(x(1), tmp_path / "file" / "all.nc")
+    collecting.write(x(1), tmp_path / "new" / "all.nc")
 
 
 # --- what a run saves -----------------------------------------------------------------------------------------------
