@@ -221,7 +221,7 @@ def epsilon_overlap(
         total, _ = _in_range(run, kind)
         nodes = torch.tensor([g.num_nodes(level) for level in range(g.L + 1)], dtype=torch.int64, device=total.device)
         return (total.T.mean(1) / nodes).to(dtype)
-    step, total = memory.chunk(g, kind, n), 0
+    step, total = memory.chunk(g, kind, n), torch.zeros(g.L + 1, dtype=kind, device=device)
     for i in range(0, n, step):
         part = [level[i : i + step] for level in x]
         evidence = epsilon_evidence(part[0], eps=noise[i : i + step], v=g.v, dtype=kind)

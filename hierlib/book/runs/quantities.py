@@ -14,7 +14,7 @@ from hierlib.experiments import curves
 from hierlib.experiments.messages import message_curves as _message_curves
 from hierlib.experiments.uturns import class_curves
 from hierlib.experiments.uturns import level_curves as _level_curves
-from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise
+from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise
 from hierlib.theory import meanfield
 
 PHASE_DIAGRAM = """\
@@ -44,7 +44,9 @@ def phase_diagram(*, v, m, s, L, draws, data, reach, seed, device) -> xr.Dataset
     expected = [float(meanfield.critical_noise(v, m, s)), _last(fine, meanfield.solve(fine, v, m, s, L).p[:, -1], half)]
     steps = np.linspace(-reach, reach, 9)
     eps = np.unique(np.clip([x + steps for x in expected], 0.003, 0.997).round(5))
-    found = class_curves(None, eps, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=_generator(seed, device))
+    found = class_curves(
+        EpsilonNoise(v), eps, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=_generator(seed, device)
+    )
     out = []
     for line in (meanfield.leaf_belief(eps, v), np.full_like(eps, half)):
 
@@ -80,9 +82,9 @@ def level_curves(*, v, m, s, L, noise, t, draws, data, seed, device) -> xr.Datas
     Returns:
         truth, its standard error over grammars (nan for one grammar) and chance, each of the levels 0 = leaves … L.
     """
-    process = {"gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}.get(noise)
+    kinds = {"epsilon": EpsilonNoise, "gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}
     size = {"v": v, "m": m, "s": s, "L": L, "draws": draws, "data": data, "generator": _generator(seed, device)}
-    found = _level_curves(process and process(v=v), [t], **size)
+    found = _level_curves(kinds[noise](v=v), [t], **size)
     truth = found.truth[:, 0].numpy()
     error = truth.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(L + 1, np.nan)
     columns = {"truth": truth.mean(0), "standard_error": error, "chance": found.chance.mean(0).numpy()}
