@@ -7,16 +7,18 @@ process hands to inference.
 from hierlib.experiments.changes import susceptibility
 from hierlib.grammar import Grammar, parse, random_grammar, sample
 from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
-from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
 from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Beliefs",
+    "EpsilonNoise",
     "GaussianNoise",
     "Grammar",
     "MaskNoise",
+    "Noise",
     "UniformNoise",
     "class_posterior",
     "epsilon_evidence",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -222,13 +221,13 @@ def epsilon_overlap(
         total, _ = _in_range(run, kind)
         nodes = torch.tensor([g.num_nodes(level) for level in range(g.L + 1)], dtype=torch.int64, device=total.device)
         return (total.T.mean(1) / nodes).to(dtype)
-    step, parts = memory.chunk(g, kind, n), []
+    step, total = memory.chunk(g, kind, n), torch.zeros(g.L + 1, dtype=kind, device=device)
     for i in range(0, n, step):
         part = [level[i : i + step] for level in x]
         evidence = epsilon_evidence(part[0], eps=noise[i : i + step], v=g.v, dtype=kind)
         b = infer(g, evidence, class_prior=prior.T[i : i + step], messages=False, backend=backend)
-        parts.append(overlap(b, part) * len(part[0]))
-    return (reduce(torch.add, parts) / n).to(dtype)
+        total = total + overlap(b, part) * len(part[0])
+    return (total / n).to(dtype)
 
 
 def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:

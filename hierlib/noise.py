@@ -10,12 +10,100 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.precision import TYPES, computed_in
+
+
+@runtime_checkable
+class Noise(Protocol):
+    """What a noise process is: an alphabet size v, and how leaves are corrupted and what is then known of each of them.
+
+    Whatever has these three is one, and does for all that takes a noise; nothing need be inherited. To write your own,
+    take a frozen dataclass as `UniformNoise` is. Both methods take the noise level t as a number, or as a tensor (n,)
+    with one level a datum, and broadcast it over leaves and symbols (``t[:, None, None]``).
+
+    A class may say ``symmetric = True`` if it treats all symbols alike: renaming them renames what is seen and known.
+    What is measured at one true symbol is then as good as at all.
+    """
+
+    @property
+    def v(self) -> int:
+        """Alphabet size."""
+
+    def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+        """What is seen of leaves x0, (n, d) int64 symbols 0…v-1: (n, …), of any kind that `evidence` takes."""
+
+    def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
+        """The posterior of each leaf by itself, for uniform prior: (n, d, v), floating, in any normalisation."""
+
+
+def evidence_of(noise: Noise, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+    """Corrupt leaves, and tell what is known of them then.
+
+    Args:
+        noise: a noise process.
+        x0: (n, d) leaves.
+        t: the noise level, a number or (n,).
+        generator: source of randomness.
+
+    Returns:
+        Evidence, (n, d, v).
+
+    Raises:
+        ValueError: noise is no `Noise`, its methods return another shape or type, or they refuse t.
+    """
+    return told(noise, corrupted(noise, x0, t, generator=generator), t, x0.shape[1])
+
+
+def corrupted(noise: Noise, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+    """The first half of `evidence_of`: what is seen, (n, …)."""
+    if not isinstance(noise, Noise) or isinstance(noise, type):
+        raise ValueError(f"noise: expected a noise process as EpsilonNoise(v), see hierlib.Noise, got {noise!r}")
+    x_t = noise.corrupt(x0, t, generator=generator)
+    if not isinstance(x_t, Tensor) or x_t.shape[:1] != x0.shape[:1]:
+        raise ValueError(
+            f"noise: expected {type(noise).__name__}.corrupt to return a tensor ({len(x0)}, …) for leaves "
+            f"{tuple(x0.shape)}, got {_described(x_t)}; see hierlib.Noise"
+        )
+    return x_t
+
+
+def told(noise: Noise, x_t: Tensor, t: float | Tensor, d: int) -> Tensor:
+    """The second half of `evidence_of`, of d leaves: what is known, (n, d, v)."""
+    wanted, shape = f"{type(noise).__name__}.evidence", (len(x_t), d, noise.v)
+    try:
+        evidence = noise.evidence(x_t, t)
+    except (TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, torch.OutOfMemoryError) or not isinstance(t, Tensor) or t.ndim == 0:
+            raise
+        try:
+            noise.evidence(x_t[:1], float(t[0]))
+        except (TypeError, ValueError, RuntimeError):
+            raise error from None  # it is not the shape of t
+        raise ValueError(
+            f"noise: expected {wanted} to take t of shape {tuple(t.shape)}, one noise level a datum, got {error}; "
+            "broadcast it, as by t[:, None, None]"
+        ) from error
+    if not isinstance(evidence, Tensor) or evidence.shape != shape or not evidence.is_floating_point():
+        raise ValueError(
+            f"noise: expected {wanted} to return floating numbers of shape {shape} = (n, d, v), got "
+            f"{_described(evidence)}; see hierlib.Noise"
+        )
+    return evidence
+
+
+def treats_symbols_alike(noise: Noise) -> bool:
+    """Whether a noise says so; see `Noise`."""
+    return getattr(noise, "symmetric", False) is True
+
+
+def _described(x: object) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else repr(x)
 
 
 def batch_innermost(n: int, nodes: int, v: int, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -49,6 +137,33 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
 
 
 @dataclass(frozen=True)
+class EpsilonNoise:
+    """The ε-process of `epsilon_evidence`, with t = ε: nothing is corrupted, beliefs about the data are assigned.
+
+    Args:
+        v: alphabet size.
+        dtype: floating type of the evidence.
+    """
+
+    v: int
+    dtype: torch.dtype = torch.float32
+    symmetric: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_type("dtype", self.dtype)
+
+    def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
+        """The leaves as they are, (n, d), at any t in [0, 1], a number or (n,); the generator is not used."""
+        _check_symbols(x0, self.v)
+        per_datum("t", t, x0, torch.float64, 0.0, 1.0)
+        return x0
+
+    def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
+        """Belief 1-t+t/v in the symbol and t/v in every other one, t in [0, 1], a number or (n,); (n, d, v)."""
+        return epsilon_evidence(x_t, eps=t, v=self.v, dtype=self.dtype)
+
+
+@dataclass(frozen=True)
 class GaussianNoise:
     """Diffusion of the one-hot leaves, x_t = √ᾱ_t x_0 + √(1-ᾱ_t) η, eqs. (2) = (12).
 
@@ -62,6 +177,7 @@ class GaussianNoise:
     v: int
     schedule: Callable[[Tensor], Tensor] | None = None
     dtype: torch.dtype = torch.float32
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_type("dtype", self.dtype)
@@ -148,6 +264,7 @@ class MaskNoise:
 
     v: int
     dtype: torch.dtype = torch.float32
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_type("dtype", self.dtype)
@@ -180,6 +297,7 @@ class UniformNoise:
 
     v: int
     dtype: torch.dtype = torch.float32
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_type("dtype", self.dtype)

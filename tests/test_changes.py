@@ -94,13 +94,13 @@ def test_moments_of_samples_by_level():
 
 @pytest.mark.parametrize("noise", [None, hl.MaskNoise(v=8), hl.UniformNoise(v=8), hl.GaussianNoise(v=8)])
 def test_curves_count_what_they_compute(noise):
-    found = changes.curves([0.1, 0.8], v=8, m=3, s=2, L=4, draws=12, data=4, noise=noise, samples=120, generator=rng())
+    found = changes.curves(noise, [0.1, 0.8], v=8, m=3, s=2, L=4, draws=12, data=4, samples=120, generator=rng())
     for exact, counted in zip(found.exact, found.sampled, strict=True):
         gap = (counted - exact).flatten(1).numpy()
         assert (np.abs(gap.mean(0)) < 4.5 * gap.std(0, ddof=1) / 12**0.5 + 1e-9).all()
     assert (found.truth[:, 0] > found.truth[:, 1]).all()
     assert found.exact.C.shape == (12, 2, 5) and found.truth.shape == (12, 2)
-    one = changes.curves([0.1], v=8, m=3, s=2, L=4, draws=1, data=4, noise=noise, generator=rng())
+    one = changes.curves(noise, [0.1], v=8, m=3, s=2, L=4, draws=1, data=4, generator=rng())
     assert one.sampled is None
     torch.testing.assert_close(one.exact.variance[0, 0], found.exact.variance[0, 0])
 

@@ -101,7 +101,7 @@ def test_the_order_of_levels_turns_at_the_loss():
 
 def test_nishimori_holds_for_channels_and_not_for_the_epsilon_process():
     t = [0.1, 0.5]
-    for noise, most in ((CHANNELS["Gaussian"], 5), (None, np.inf)):
+    for noise, most in ((CHANNELS["Gaussian"], 5), (hl.EpsilonNoise(V), np.inf)):
         found = channels.nishimori(
             hl.experiments.uturns.level_curves(noise, t, **SIZE, draws=24, data=4, generator=rng())
         )
@@ -124,7 +124,11 @@ def test_a_climb_has_a_threshold_between_what_is_kept_and_lost():
 def test_fates_share_their_random_numbers():
     g = hl.random_grammar(**SIZE, generator=rng())
     x = hl.sample(g, 1, generator=rng(1))
-    noises = {"epsilon": (None, [0.2, 0.9]), "mask": (CHANNELS["mask"], [0.3, 0.3]), "again": (CHANNELS["mask"], [0.3])}
+    noises = {
+        "epsilon": (hl.EpsilonNoise(V), [0.2, 0.9]),
+        "mask": (CHANNELS["mask"], [0.3, 0.3]),
+        "again": (CHANNELS["mask"], [0.3]),
+    }
     found = channels.fates(g, x, noises, generator=rng(2))
     assert [len(each) for each in found.values()] == [2, 2, 1]
     assert found["epsilon"][1].leaves == pytest.approx(np.full(8, 0.1 + 0.9 / V))

@@ -151,7 +151,7 @@ print(len(before), "the same")
 def changes_curves(size, rng):
     from hierlib.experiments import changes
 
-    return changes.curves([0.2, 0.5], **size, draws=1, data=3, noise=hl.MaskNoise(8), samples=2, generator=rng())
+    return changes.curves(hl.MaskNoise(8), [0.2, 0.5], **size, draws=1, data=3, samples=2, generator=rng())
 
 
 @pytest.mark.parametrize("default", ["meta", "float64", "bfloat16"])

@@ -91,7 +91,7 @@ def test_what_is_left_when_the_class_has_changed():
 
 def test_bayesian_beliefs_pass_and_those_of_the_epsilon_process_fail():
     run = {"v": 6, "m": 3, "s": 2, "L": 3, "draws": 60, "data": 6}
-    for noise, t, right in ((hl.GaussianNoise(6), [0.1, 0.3], True), (None, [0.4, 0.6], False)):
+    for noise, t, right in ((hl.GaussianNoise(6), [0.1, 0.3], True), (hl.EpsilonNoise(6), [0.4, 0.6], False)):
         gap = levels.nishimori_gap(level_curves(noise, t, **run, generator=rng()))
         assert gap.value.shape == (2, 4) and levels.bayesian(gap, 60).all() == right
 

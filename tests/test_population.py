@@ -11,7 +11,7 @@ from hierlib.theory import meanfield, population
 F64 = torch.float64
 V, M, S = 32, 8, 2
 NOISES = {
-    "epsilon": (None, 0.62),
+    "epsilon": (hl.EpsilonNoise(v=V, dtype=F64), 0.62),
     "gauss": (hl.GaussianNoise(v=V, dtype=F64), 0.06),
     "gauss, class lost": (hl.GaussianNoise(v=V, dtype=F64), 0.1),
     "mask": (hl.MaskNoise(v=V, dtype=F64), 0.22),
@@ -28,15 +28,12 @@ def test_matches_exact_inference_at_every_level(name, L):
     for _ in range(40):
         g = hl.random_grammar(v=V, m=M, s=S, L=L, generator=rng)
         x = hl.sample(g, 2, generator=rng)
-        if noise is None:
-            evidence = hl.epsilon_evidence(x[0], eps=t, v=V, dtype=F64)
-        else:
-            evidence = noise.evidence(noise.corrupt(x[0], t, generator=rng), t)
+        evidence = noise.evidence(noise.corrupt(x[0], t, generator=rng), t)
         b = hl.infer(g, evidence)
         draws.append([[z.gather(-1, y[..., None]).mean() for z, y in zip(part, x)] for part in b[:3]])
     bp = torch.tensor(draws, dtype=F64)  # (draws, message, level)
     run = population.density_evolution(
-        population.leaf_sampler(noise, t, v=V), m=M, s=S, L=L, size=500, pools=16, generator=rng
+        population.leaf_sampler(noise, t), m=M, s=S, L=L, size=500, pools=16, generator=rng
     )
     pools = torch.stack([run.up, run.down, run.marginal], 1)
     error = (bp.var(0) / len(bp) + pools.var(0) / len(pools)).sqrt()
@@ -57,7 +54,7 @@ def test_threshold_of_the_infinite_tree(noise, kept, lost):
 
 def test_one_level_of_the_epsilon_process_is_near_the_mean_field():
     rng = torch.Generator().manual_seed(1)
-    leaves = population.leaf_sampler(None, 0.5, v=V)
+    leaves = population.leaf_sampler(hl.EpsilonNoise(V), 0.5)
     run = population.density_evolution(leaves, m=M, s=S, L=1, size=4000, pools=4, generator=rng)
     theory = meanfield.solve(0.5, V, M, S, 1)
     assert run.up.mean(0)[0] == pytest.approx(theory.p[0], abs=1e-12)
@@ -96,22 +93,24 @@ def test_seed_decides_everything():
 
 def test_one_rule_and_all_rules():
     rng = torch.Generator().manual_seed(0)
-    one = population.density_evolution(population.leaf_sampler(None, 0.9, v=6), m=1, s=2, L=12, size=400, generator=rng)
+    one = population.density_evolution(
+        population.leaf_sampler(hl.EpsilonNoise(6), 0.9), m=1, s=2, L=12, size=400, generator=rng
+    )
     assert one.marginal[:, -1].mean() > 0.99  # below m_KS the class is kept
     every = population.density_evolution(
-        population.leaf_sampler(None, 0.5, v=4), m=4, s=2, L=12, size=400, generator=rng
+        population.leaf_sampler(hl.EpsilonNoise(4), 0.5), m=4, s=2, L=12, size=400, generator=rng
     )
     assert every.up[:, -1].mean() == pytest.approx(0.25, abs=0.02)  # all tuples are allowed: no correction
 
 
 def test_errors():
     rng = torch.Generator().manual_seed(0)
-    leaves = population.leaf_sampler(None, 0.5, v=4)
+    leaves = population.leaf_sampler(hl.EpsilonNoise(4), 0.5)
     with pytest.raises(ValueError, match="size"):
         population.density_evolution(leaves, m=2, s=2, L=2, size=0, generator=rng)
     with pytest.raises(ValueError, match="m ≤"):
         population.density_evolution(leaves, m=5, s=2, L=2, generator=rng)
-    with pytest.raises(ValueError, match="v: expected"):
-        population.leaf_sampler(None, 0.5)
+    with pytest.raises(ValueError, match="expected a noise process as EpsilonNoise"):
+        population.leaf_sampler(None, 0.5)(3, rng)
     with pytest.raises(ValueError, match="excl"):
         population.density_evolution(lambda n, g: torch.zeros(n, 4, dtype=F64), m=2, s=2, L=2, generator=rng)

@@ -68,7 +68,7 @@ def test_belief_in_the_truth_is_the_sum_of_squared_beliefs(noise, t, conditional
 
 
 def test_that_identity_fails_for_the_epsilon_process():
-    found = level_curves(None, [0.5], **SMALL, draws=50, data=4, generator=rng())
+    found = level_curves(hl.EpsilonNoise(6), [0.5], **SMALL, draws=50, data=4, generator=rng())
     gap = (found.truth - found.squared)[:, 0]
     assert (gap.mean(0) > 10 * gap.std(0) / 50**0.5)[:-1].all()
 
@@ -112,7 +112,8 @@ def test_survivors_at_both_ends_of_the_noise():
 
 
 @pytest.mark.parametrize(
-    "noise, t", [(None, [0.1, 0.5, 0.9]), (hl.MaskNoise(v=6), [0.2, 0.6]), (hl.GaussianNoise(v=6), [0.3])]
+    "noise, t",
+    [(hl.EpsilonNoise(v=6), [0.1, 0.5, 0.9]), (hl.MaskNoise(v=6), [0.2, 0.6]), (hl.GaussianNoise(v=6), [0.3])],
 )
 def test_class_curves_are_the_top_level(noise, t, monkeypatch):
     size = {"v": 6, "m": 3, "s": 2, "L": 4, "draws": 3, "data": 5}

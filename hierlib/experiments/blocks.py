@@ -16,9 +16,10 @@ from torch import Tensor
 from hierlib.experiments import changes
 from hierlib.experiments.changes import Curves, Moments
 from hierlib.experiments.curves import Interval, difference, estimate, half_height, mean_interval, peak
-from hierlib.experiments.uturns import Noise, class_curves
+from hierlib.experiments.uturns import class_curves
 from hierlib.grammar import Grammar
 from hierlib.inference import posterior_sample
+from hierlib.noise import EpsilonNoise, Noise
 from hierlib.theory import meanfield
 from hierlib.theory.changes import correlation_length, mean_field
 
@@ -146,9 +147,10 @@ def measured_peak(
     """
     size, expected = dict(v=v, m=m, s=s, L=L), expected_peak(v, m, s, L)
     eps = np.unique(np.clip(expected.place + expected.reach * np.arange(-2, 3), 0.01, 0.99))
-    found = changes.curves(eps, **size, draws=draws, data=data, generator=generator)
+    noise = EpsilonNoise(v)
+    found = changes.curves(noise, eps, **size, draws=draws, data=data, generator=generator)
     near = np.unique(np.clip(expected.half + np.linspace(-0.12, 0.12, 13), 0.005, 0.995))
-    half = _class_half(None, near, **size, draws=4 * draws, data=data, generator=generator, seed=seed)
+    half = _class_half(noise, near, **size, draws=4 * draws, data=data, generator=generator, seed=seed)
     return Measured(*susceptibility_peak(eps, found.exact, seed=seed), half)
 
 
@@ -198,7 +200,7 @@ def around_loss(
     if not np.isfinite(half.value):
         return None
     t = np.unique(np.clip(half.value * np.exp([-0.7, -0.35, -0.17, 0, 0.15, 0.35]), 0, limit))
-    return Around(t, changes.curves(t, **size, draws=draws, data=data, noise=noise, samples=samples), half)
+    return Around(t, changes.curves(noise, t, **size, draws=draws, data=data, samples=samples), half)
 
 
 class UnderChannel(NamedTuple):
@@ -246,7 +248,7 @@ def _chi(variance: Array, independent: Array) -> Array:
     return np.divide(variance, independent, out=np.ones_like(variance), where=independent > 0)
 
 
-def _class_half(noise: Noise | None, t: Array, *, seed: int, **size) -> Interval:
+def _class_half(noise: Noise, t: Array, *, seed: int, **size) -> Interval:
     """Half height of the class among the noises t, for fresh grammars and data."""
     y = class_curves(noise, t, **size)
     return estimate(lambda z: half_height(t, z, chance=1 / size["v"]).t, y, seed=seed, num=300)

@@ -14,10 +14,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._finite import all_finite, finite
-from hierlib.experiments.uturns import Noise, drawn_data
+from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior, posterior_sample
-from hierlib.noise import epsilon_evidence
+from hierlib.noise import Noise, evidence_of
 from hierlib.theory.changes import RARE, partners
 
 
@@ -164,6 +164,7 @@ class Curves(NamedTuple):
 
 
 def curves(
+    noise: Noise,
     t: ArrayLike,
     *,
     v: int,
@@ -173,18 +174,17 @@ def curves(
     draws: int,
     data: int,
     generator: torch.Generator,
-    noise: Noise | None = None,
     samples: int = 0,
 ) -> Curves:
     """How the changes of leaves go together at several strengths of a noise, exactly, for fresh grammars and data.
 
     Args:
-        t: (T,) noise levels, all applied to the same data with the same random numbers; ε for the ε-process.
+        noise: a noise process.
+        t: (T,) noise levels, all applied to the same data with the same random numbers.
         v, m, s, L: of the grammars.
         draws: number of grammars.
         data: number of data from each.
         generator: source of randomness.
-        noise: a channel, or None for the ε-process.
         samples: number of posterior samples of each datum at each noise, for `Curves.sampled`; 0 or at least 2.
 
     Raises:
@@ -196,10 +196,7 @@ def curves(
         state, rows = generator.get_state(), []
         for time in np.ravel(t).tolist():
             generator.set_state(state)
-            if noise is None:
-                evidence = epsilon_evidence(x[0], eps=time, v=v)
-            else:
-                evidence = noise.evidence(noise.corrupt(x[0], time, generator=generator), time)
+            evidence = evidence_of(noise, x[0], time, generator=generator)
             kept = kept_moments(g, evidence, x[0], leaf)
             known = class_posterior(g, evidence)[0].gather(1, x[-1])[:, 0].double()
             exact = Moments(kept.variance, kept.independent, 4 * by_distance(kept.with_one, leaf, s))

@@ -1,6 +1,6 @@
 """Noises compared: what each leaves of one leaf, and what it takes to lose the class, the order of levels included.
 
-A noise is a channel of `hierlib.noise`, or None for the ε-process, whose t is ε.
+A noise is one of `hierlib.noise` or any other `hierlib.Noise`; that of the ε-process has ε for its t.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hierlib.experiments.curves import Interval, estimate, half_height, plus_minus, standard_error
-from hierlib.experiments.uturns import LevelCurves, Noise, class_curves, level_curves
+from hierlib.experiments.uturns import LevelCurves, class_curves, level_curves
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
-from hierlib.noise import GaussianNoise, MaskNoise, epsilon_evidence
+from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, evidence_of, treats_symbols_alike
 from hierlib.theory import meanfield
 from hierlib.theory.population import density_evolution, leaf_sampler
 
@@ -43,15 +43,24 @@ def mean_doubt(
 
     Returns:
         ε and its standard error, both (T,).
+
+    Raises:
+        ValueError: the noise does not treat all symbols alike.
     """
+    _check_alike(noise)
     rows = []
     for time in t:
         truth = torch.zeros(blocks, leaves // blocks, dtype=torch.int64, device=generator.device)
-        e = noise.evidence(noise.corrupt(truth, time, generator=generator), time)[..., 0].double()
+        e = evidence_of(noise, truth, time, generator=generator)[..., 0].double()
         rows.append(e.mean(1).cpu().numpy())
     belief = np.array(rows)
     error = noise.v / (noise.v - 1) * belief.std(1, ddof=1) / math.sqrt(blocks)
     return doubt(belief.mean(1), noise.v), error
+
+
+def _check_alike(noise: Noise) -> None:
+    if not treats_symbols_alike(noise):  # only leaves whose true symbol is 0 are looked at
+        raise ValueError(f"noise: expected one that treats all symbols alike (symmetric = True), got {noise!r}")
 
 
 def linear_share(x: ArrayLike, y: ArrayLike) -> float:
@@ -87,11 +96,16 @@ class LeafNumbers(NamedTuple):
 
 
 def leaf_numbers(noise: Noise, t: Sequence[float], *, leaves: int = 20_000, generator: torch.Generator) -> LeafNumbers:
-    """`LeafNumbers` of a channel with v symbols at its strengths t, (T,), from leaves drawn for each; Z exactly."""
+    """`LeafNumbers` of a channel with v symbols at its strengths t, (T,), from leaves drawn for each; Z exactly.
+
+    Raises:
+        ValueError: as `bhattacharyya` and `mean_doubt` do.
+    """
+    _check_alike(noise)
     v, rows = noise.v, []
     for time in np.asarray(t, float).tolist():
         truth = torch.zeros(1, leaves, dtype=torch.int64, device=generator.device)
-        b = noise.evidence(noise.corrupt(truth, time, generator=generator), time)[0].double()
+        b = evidence_of(noise, truth, time, generator=generator)[0].double()
         b = b / b.sum(1, keepdim=True)
         lost = torch.special.entr(b).sum(1).mean() / math.log(v)
         drawn = ((b[:, 1:] / b[:, :1].clamp_min(1e-30)).sqrt().mean(1)).clamp_max(1e3)
@@ -107,12 +121,18 @@ def read_off(at: Interval, t: ArrayLike, y: ArrayLike) -> Interval:
 
 
 def bhattacharyya(noise: Noise, t: float) -> float:
-    """Z = Σ_y √(p(y|a) p(y|b)) of two symbols a ≠ b, y being what is seen of a leaf."""
+    """Z = Σ_y √(p(y|a) p(y|b)) of two symbols a ≠ b, y being what is seen of a leaf.
+
+    Raises:
+        ValueError: the noise is none of the three channels whose Z is known.
+    """
     if isinstance(noise, MaskNoise):
         return t
     if isinstance(noise, GaussianNoise):
         alpha = float(noise.alpha_bar(t))
         return math.exp(-alpha / (1 - alpha) / 4) if alpha < 1 else 0.0
+    if not isinstance(noise, UniformNoise):
+        raise ValueError(f"noise: expected GaussianNoise, MaskNoise or UniformNoise, whose Z is known, got {noise!r}")
     q = t / noise.v
     return 2 * math.sqrt((1 - t + q) * q) + (noise.v - 2) * q
 
@@ -125,7 +145,7 @@ class AroundLoss(NamedTuple):
 
 
 def curves_around_loss(
-    noise: Noise | None,
+    noise: Noise,
     *,
     v: int,
     m: int,
@@ -140,14 +160,14 @@ def curves_around_loss(
     """`level_curves` at noises around the class's half height, which six data, or the mean field, have told.
 
     Args:
-        noise: a channel, or None for the ε-process.
+        noise: a noise process.
         v, m, s, L, draws, data, generator: as for `level_curves`.
         top: the strongest noise.
         everywhere: whether there are noises far from the half height as well.
     """
     size = dict(v=v, m=m, s=s, L=L, generator=generator)
     coarse = np.geomspace(0.02, top, 25)
-    if noise is None:
+    if isinstance(noise, EpsilonNoise):
         fine = np.geomspace(0.02, 0.995, 2000)
         first = half_height(fine, meanfield.solve(fine, v, m, s, L).P[:, L], chance=1 / v)
     else:
@@ -289,7 +309,7 @@ class Fate(NamedTuple):
 def fates(
     g: Grammar,
     x: Sequence[Tensor],
-    noises: Mapping[str, tuple[Noise | None, Sequence[float]]],
+    noises: Mapping[str, tuple[Noise, Sequence[float]]],
     *,
     generator: torch.Generator,
 ) -> dict[str, list[Fate]]:
@@ -305,10 +325,7 @@ def fates(
         found[name] = []
         for time in t:
             generator.set_state(state)
-            if noise is None:
-                evidence = epsilon_evidence(x[0], eps=time, v=g.v)
-            else:
-                evidence = noise.evidence(noise.corrupt(x[0], time, generator=generator), time)
+            evidence = evidence_of(noise, x[0], time, generator=generator)
             beliefs = infer(g, evidence, messages=False).marginals
             true = [b[0].gather(-1, level[0][:, None])[:, 0].numpy() for b, level in zip(beliefs, x, strict=True)]
             found[name].append(Fate(evidence[0].gather(-1, x[0][0][:, None])[:, 0].numpy(), true))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from hierlib.experiments.messages import belief_in
-from hierlib.experiments.uturns import Noise, drawn_data
+from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
-from hierlib.noise import epsilon_evidence
+from hierlib.noise import Noise, epsilon_evidence, evidence_of
 
 
 class Corrected(NamedTuple):
@@ -93,7 +93,7 @@ def heard(
     points, times = len(t), torch.tensor([*t, *[at] * several], dtype=torch.float32, device=generator.device)
     alone, together, halves, prior, no_noise, all_noise = [], [], [], [], 0.0, 0.0
     for g, x in drawn_data(draws, len(times), v=v, m=m, s=s, L=L, generator=generator):
-        evidence = noise.evidence(noise.corrupt(x[0], times, generator=generator), times)
+        evidence = evidence_of(noise, x[0], times, generator=generator)
         b = infer(g, evidence)
         alone.append(_belief(evidence, x[0]).mean(1)[:points])
         together.append(_belief(b.marginals[0], x[0]).mean(1)[:points])

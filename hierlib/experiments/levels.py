@@ -25,10 +25,11 @@ from hierlib.experiments.curves import (
     normal_interval,
     slope_at,
 )
-from hierlib.experiments.uturns import LevelCurves, Noise, Survivors, level_curves
+from hierlib.experiments.uturns import LevelCurves, Survivors, level_curves
+from hierlib.noise import Noise
 
 
-def about_half_height(noise: Noise | None, *, v: int, m: int, s: int, L: int, generator: torch.Generator) -> float:
+def about_half_height(noise: Noise, *, v: int, m: int, s: int, L: int, generator: torch.Generator) -> float:
     """About where the class is half-way to chance, by a rough scan of six grammars; 0.07 where it nowhere is."""
     scan = np.geomspace(2e-3, 20, 36)
     rough = level_curves(noise, scan, v=v, m=m, s=s, L=L, draws=6, data=2, generator=generator).truth.mean(0).numpy()

@@ -14,10 +14,10 @@ from torch import Tensor
 from hierlib._finite import finite
 from hierlib._kernels.precision import computed_in
 from hierlib.experiments.curves import Interval, estimate, half_height
-from hierlib.experiments.uturns import Noise, class_curves, drawn_data
+from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
-from hierlib.noise import epsilon_evidence
+from hierlib.noise import Noise, epsilon_evidence, evidence_of
 
 
 class Marginals(NamedTuple):
@@ -87,7 +87,7 @@ def named_rightly(
     """
     rows = []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
-        seen = noise.evidence(noise.corrupt(x[0], t, generator=generator), t)
+        seen = evidence_of(noise, x[0], t, generator=generator)
         guesses = census(g, seen), class_posterior(g, seen)[0]
         rows.append([(score.argmax(1) == x[-1][:, 0]).double().mean() for score in guesses])
     return (np.array(rows).T - 1 / v) / (1 - 1 / v)
@@ -247,7 +247,7 @@ def forgetting(
         whole = information(g, epsilon_evidence(x[0], eps=0.0, v=v)).mean(0)
         for time in t:
             generator.set_state(state)
-            evidence = noise.evidence(noise.corrupt(x[0], time, generator=generator), time)
+            evidence = evidence_of(noise, x[0], time, generator=generator)
             rows.append(information(g, evidence).mean(0) / whole)
             beliefs = infer(g, evidence, messages=False).marginals
             wrong.append(torch.stack([1 - b.double().amax(2).mean() for b in beliefs]))

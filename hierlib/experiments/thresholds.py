@@ -11,6 +11,7 @@ import torch
 from hierlib.experiments.curves import NOTHING, Interval, estimate, last_above, plus_minus, standard_error
 from hierlib.experiments.messages import message_curves
 from hierlib.experiments.uturns import class_curves
+from hierlib.noise import EpsilonNoise
 from hierlib.theory import meanfield
 
 
@@ -49,7 +50,7 @@ def thresholds(
     """
     star, centre = float(meanfield.critical_noise(v, m, s)), mean_field_half_height(v, m, s, L)
     eps = np.unique(np.clip([c + x for c in (star, centre) for x in steps], 0.003, 0.997).round(5))
-    found = class_curves(None, eps, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=generator).numpy()
+    found = class_curves(EpsilonNoise(v), eps, v=v, m=m, s=s, L=L, draws=draws, data=data, generator=generator).numpy()
     lines = meanfield.leaf_belief(eps, v), np.full(len(eps), (1 + 1 / v) / 2)
     return Thresholds(*(estimate(lambda y, z=z: last_above(eps, y, z), found, seed=seed, num=400) for z in lines))
 

@@ -15,9 +15,8 @@ from torch import Tensor
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, random_grammar, sample
 from hierlib.inference import class_posterior, infer, posterior_sample
-from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+from hierlib.noise import Noise, corrupted, evidence_of, told
 
-Noise = GaussianNoise | MaskNoise | UniformNoise
 CHUNK = 2**22  # numbers of evidence at once; 16 MiB in float32
 
 
@@ -51,7 +50,7 @@ class LevelCurves(NamedTuple):
 
 
 def level_curves(
-    noise: Noise | None,
+    noise: Noise,
     t: Sequence[float] | Tensor,
     *,
     v: int,
@@ -68,8 +67,8 @@ def level_curves(
     """Exact probability that each level survives a U-turn of length t, for fresh grammars and data (figure 5).
 
     Args:
-        noise: a noise process, or None for the ε-process, whose t is ε.
-        t: (T,) noise levels, in the range of the noise.
+        noise: a noise process; `EpsilonNoise` for the ε-process, whose t is ε.
+        t: noise levels, (T,) or one number, in the range of the noise.
         v, m, s, L, num_classes: of the grammars, see `Grammar`.
         draws: number of grammars, at least 1.
         data: number of data from each, at least 1.
@@ -81,7 +80,8 @@ def level_curves(
         `LevelCurves`, float64 on the CPU.
 
     Raises:
-        ValueError: as `random_grammar`, `sample` and `infer` do.
+        ValueError: as `random_grammar`, `sample` and `infer` do; the noise is for another v, or what it returns is not
+            what `hierlib.Noise` says.
     """
     t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
     step = max(1, CHUNK // (data * s**L * v))
@@ -105,7 +105,7 @@ def level_curves(
 
 
 def class_curves(
-    noise: Noise | None,
+    noise: Noise,
     t: Sequence[float] | Tensor,
     *,
     v: int,
@@ -122,7 +122,7 @@ def class_curves(
     It needs the way up only, so it costs a third.
 
     Args:
-        noise: a noise process, or None for the ε-process, whose t is ε.
+        noise: a noise process; `EpsilonNoise` for the ε-process, whose t is ε.
         t: (T,) noise levels, all applied to the same data with the same random numbers.
         v, m, s, L, draws, data, generator, backend: as for `level_curves`.
 
@@ -130,9 +130,11 @@ def class_curves(
         (draws, T), mean over the data of each draw, float64 on the CPU.
 
     Raises:
-        ValueError: as `random_grammar`, `sample` and `infer` do.
+        ValueError: as `random_grammar`, `sample` and `infer` do; the noise is for another v, or what it returns is not
+            what `hierlib.Noise` says.
 
-    >>> class_curves(None, [0.0, 1.0], v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
+    >>> size = dict(v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
+    >>> class_curves(EpsilonNoise(v=8), [0.0, 1.0], **size)
     tensor([[1.0000, 0.1250]], dtype=torch.float64)
     """
     t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
@@ -176,7 +178,7 @@ def uturn(
     state, runs = generator.get_state(), []
     for time in torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1).tolist():
         generator.set_state(state)
-        evidence = noise.evidence(noise.corrupt(leaves, time, generator=generator), time)
+        evidence = evidence_of(noise, leaves, time, generator=generator)
         y = posterior_sample(g, evidence, generator=generator, class_prior=class_prior, backend=backend)
         runs.append([level[:, 0] for level in y])
     return tuple(torch.stack(level) for level in zip(*runs, strict=True))
@@ -199,7 +201,7 @@ def seen_turn(g: Grammar, x: Sequence[Tensor], noise: Noise, t: float, *, seed: 
         t: its noise level.
         seed: of the noise, and again of the way back; the same at every t.
     """
-    evidence = noise.evidence(noise.corrupt(x[0], t, generator=torch.Generator().manual_seed(seed)), t)
+    evidence = evidence_of(noise, x[0], t, generator=torch.Generator().manual_seed(seed))
     marginals = infer(g, evidence).marginals
     y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
     belief = tuple(p.gather(-1, z[..., None])[..., 0] for p, z in zip(marginals, x, strict=True))
@@ -247,19 +249,20 @@ def survivors(
 
 
 def _evidence_of(
-    noise: Noise | None, t: Tensor, leaves: Tensor, v: int, step: int, generator: torch.Generator
+    noise: Noise, t: Tensor, leaves: Tensor, v: int, step: int, generator: torch.Generator
 ) -> Iterator[tuple[int, Tensor]]:
     """Evidence of the same data at `step` noise levels at a time, the level slowest: (k, (k·n, d, v))."""
+    if getattr(noise, "v", v) != v:
+        raise ValueError(f"noise: expected one of the {v} symbols of the grammars, got {noise}")
     state = generator.get_state()
     for part in t.split(step):
         seen = []
         for time in part.tolist():
             generator.set_state(state)
-            x_t = leaves if noise is None else noise.corrupt(leaves, time, generator=generator)
-            seen.append(x_t.movedim(0, -1))
+            seen.append(corrupted(noise, leaves, time, generator=generator).movedim(0, -1))
         x_t = torch.cat(seen, -1).movedim(-1, 0)  # the batch stays innermost in memory
         times = part.repeat_interleave(len(leaves))
-        evidence = epsilon_evidence(x_t, eps=times, v=v) if noise is None else noise.evidence(x_t, times)
+        evidence = told(noise, x_t, times, leaves.shape[1])
         yield len(part), evidence.to(computed_in(evidence.dtype))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -18,9 +19,8 @@ from torch import Tensor
 from hierlib._finite import finite
 from hierlib._kernels.precision import least
 from hierlib.grammar import check_parameters
-from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise, epsilon_evidence
+from hierlib.noise import EpsilonNoise, Noise, evidence_of, treats_symbols_alike
 
-Noise = GaussianNoise | MaskNoise | UniformNoise
 Sampler = Callable[[int, torch.Generator], Tensor]
 
 
@@ -32,30 +32,32 @@ class Levels(NamedTuple):
     marginal: Tensor | None  #: marginal, (pools, L+1)
 
 
-def leaf_sampler(noise: Noise | None, t: float, *, v: int | None = None) -> Sampler:
-    """The evidence of leaves whose true symbol is 0.
+def leaf_sampler(noise: Noise, t: float) -> Sampler:
+    """The evidence of leaves whose true symbol is named 0.
+
+    Of a noise that does not say that it treats all symbols alike (see `hierlib.Noise`), the true symbol is drawn for
+    each leaf, and all symbols are renamed at random so that it is 0: the rules, drawn afresh, do not mind.
 
     Args:
-        noise: a noise process, or None for the ε-process.
-        t: its time; ε in [0, 1] for the ε-process.
-        v: alphabet size, needed for the ε-process only.
+        noise: a noise process.
+        t: its level; ε for the ε-process.
 
     Returns:
         A function (n, generator) → (n, v) float64 beliefs.
 
     Raises:
-        ValueError: the noise is None and v is not given.
+        ValueError: when it draws, if the noise is no `hierlib.Noise` or returns what is not as described there.
     """
-    if noise is None:
-        if v is None:
-            raise ValueError("v: expected the alphabet size of the ε-process, got None")
-        return lambda n, generator: epsilon_evidence(
-            torch.zeros(n, 1, dtype=torch.int64, device=generator.device), eps=t, v=v, dtype=torch.float64
-        )[:, 0]
+    if isinstance(noise, EpsilonNoise):  # nothing is random, and all digits of the mean show
+        noise = replace(noise, dtype=torch.float64)
 
     def draw(n: int, generator: torch.Generator) -> Tensor:
-        truth = torch.zeros(n, 1, dtype=torch.int64, device=generator.device)
-        return noise.evidence(noise.corrupt(truth, t, generator=generator), t)[:, 0].to(torch.float64)
+        if treats_symbols_alike(noise):
+            truth = torch.zeros(n, 1, dtype=torch.int64, device=generator.device)
+            return evidence_of(noise, truth, t, generator=generator)[:, 0].to(torch.float64)
+        names = torch.rand(n, noise.v, dtype=torch.float64, generator=generator, device=generator.device).argsort(1)
+        evidence = evidence_of(noise, names[:, :1].contiguous(), t, generator=generator)[:, 0]
+        return evidence.to(torch.float64).gather(1, names)
 
     return draw
 
@@ -111,7 +113,7 @@ def density_evolution(
             left.
 
     >>> generator = torch.Generator().manual_seed(0)
-    >>> run = density_evolution(leaf_sampler(None, 0.5, v=32), m=8, s=2, L=3, size=500, generator=generator)
+    >>> run = density_evolution(leaf_sampler(EpsilonNoise(v=32), 0.5), m=8, s=2, L=3, size=500, generator=generator)
     >>> run.marginal.shape, bool((run.up.mean(0).diff() > 0).all())
     (torch.Size([4, 4]), True)
     """

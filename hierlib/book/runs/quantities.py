@@ -14,7 +14,7 @@ from hierlib.experiments import curves
 from hierlib.experiments.messages import message_curves as _message_curves
 from hierlib.experiments.uturns import class_curves
 from hierlib.experiments.uturns import level_curves as _level_curves
-from hierlib.noise import GaussianNoise, MaskNoise, UniformNoise
+from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise
 from hierlib.theory import meanfield
 
 PHASE_DIAGRAM = """\
@@ -47,7 +47,7 @@ def phase_diagram(
     steps = np.linspace(-reach, reach, 9)
     eps = np.unique(np.clip([x + steps for x in expected], 0.003, 0.997).round(5))
     rng = _generator(seed, device)
-    found = class_curves(None, eps.tolist(), v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
+    found = class_curves(EpsilonNoise(v), eps.tolist(), v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
     out = []
     for line in (meanfield.leaf_belief(eps, v), np.full_like(eps, half)):
 
@@ -85,11 +85,10 @@ def level_curves(
     Returns:
         truth, its standard error over grammars (nan for one grammar) and chance, each of the levels 0 = leaves … L.
     """
-    kinds: dict[str, type[GaussianNoise | MaskNoise | UniformNoise]]
-    kinds = {"gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}
-    process = kinds[noise](v=v) if noise in kinds else None
+    kinds: dict[str, type[EpsilonNoise | GaussianNoise | MaskNoise | UniformNoise]]
+    kinds = {"epsilon": EpsilonNoise, "gaussian": GaussianNoise, "mask": MaskNoise, "uniform": UniformNoise}
     rng = _generator(seed, device)
-    found = _level_curves(process, [t], v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
+    found = _level_curves(kinds[noise](v=v), [t], v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng)
     truth = found.truth[:, 0].numpy()
     error = truth.std(0, ddof=1) / draws**0.5 if draws > 1 else np.full(L + 1, np.nan)
     columns = {"truth": truth.mean(0), "standard_error": error, "chance": found.chance.mean(0).numpy()}
