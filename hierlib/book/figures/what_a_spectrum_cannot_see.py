@@ -57,8 +57,8 @@ def speciation(
     )
     return Drawing(
         fig,
-        "Left, few rules: lines and points rise together with the number of levels. Right, more rules: both are nearly level, "
-        "the points a little below the lines.",
+        "Left, few rules: lines and points rise together with the number of levels. Right, more rules: both are almost "
+        "flat, the points a little below the lines.",
         live,
     )
 
