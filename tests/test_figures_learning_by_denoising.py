@@ -7,7 +7,7 @@ import xarray as xr
 
 from hierlib.book.figures import learning_by_denoising as figures
 from hierlib.experiments.curves import Interval
-from hierlib.networks.learnt import Needed, Turns
+from hierlib.networks.learnt import Needed, Turns, rule_interval
 
 P = np.array([8, 16, 32])
 
@@ -27,7 +27,11 @@ def study(kinds=("gaussian", "mask"), seeds=2):
         return tuple(sizes), rng.random(tuple(sizes.values())) * 0.4 + 0.4
 
     values = {"rule": some(("level", 3)), "copied": some(), "kl": some(("noise", 4)), "excess": some(("noise", 4))}
-    values |= {"excess_se": some(("noise", 4)), "copied_chance": some(checkpoint=False)}
+    values |= {
+        "asked": (values["rule"][0], np.full_like(values["rule"][1], 200)),
+        "excess_se": some(("noise", 4)),
+        "copied_chance": some(checkpoint=False),
+    }
     values |= {"copied_exact": some(checkpoint=False)}
     t = np.broadcast_to(np.array([0.02, 0.1, 0.5, 1.5]), (len(kinds), seeds, len(P), 4))
     values["gap_t"] = ("process", "seed", "num_data", "noise"), t
@@ -37,7 +41,8 @@ def study(kinds=("gaussian", "mask"), seeds=2):
 
 @pytest.mark.parametrize("kinds", [("gaussian", "mask"), ("mask",)])
 def test_learnt_has_a_panel_a_process_and_a_line_a_level(kinds):
-    drawing = figures.learnt(study(kinds), chance=0.375)
+    table = study(kinds)
+    drawing = figures.learnt(table, rule_interval(table, s=2), chance=0.375)
     axes = drawing.fig.axes
     assert [ax.get_title() for ax in axes] == [figures.TITLES[kind] for kind in figures.TITLES if kind in kinds]
     assert axes[-1].get_legend_handles_labels()[1] == ["level 1", "level 2", "level 3"] and drawing.alt

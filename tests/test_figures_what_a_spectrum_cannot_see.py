@@ -23,13 +23,13 @@ def closed():
 @pytest.mark.parametrize("rules", [(1, 2), (1, 4)])
 def test_speciation_tells_what_each_says(rules):
     lost = {m: {depth: Interval(0.1 * depth, 0.1, 0.5) for depth in DEPTHS} for m in rules}
-    spectrum = {m: {depth: 0.3 if m == 1 else -0.2 for depth in DEPTHS} for m in rules}
+    spectrum = {m: {depth: 0.3 if m == 1 else 0.05 for depth in DEPTHS} for m in rules}
     drawing = figures.speciation(lost, spectrum, s=2, start=rules[1])
     data = json.loads(re.search(r'application/json">(.*?)</script>', drawing.live, re.S)[1])
     assert data["names"] == [f"m = {m}" for m in rules] and data["start"] == 1
     told = "m = 1: exact inference loses the class at t = 0.40 in 4 levels (+0.10 for the last one)"
-    assert data["say"][0] == f"{told}, the spectrum says 0.30."
-    assert "below one" in data["say"][1] and data["points"]["1"] == [[depth, 0, 0, 0] for depth in DEPTHS]
+    assert data["say"][0] == f"{told}, the top direction sinks at 0.30."
+    assert data["points"]["1"] == [[depth, 0.05, 0.05, 0.05] for depth in DEPTHS]
     few, many = drawing.fig.axes
     assert [len(ax.get_lines()) for ax in (few, many)] == ([4, 0] if rules[1] <= 2 else [2, 2]) and drawing.alt
 
@@ -49,8 +49,16 @@ def test_eigenvalue_draws_the_pace_of_few_rules_only():
 def test_information_has_a_panel_a_number_of_rules(window):
     known = np.linspace(1, 0, 5)[None, :, None].repeat(3, 0).repeat(4, 2)
     found = {m: Forgetting(known, known) for m in (1, 4)}
-    drawing = figures.information(np.geomspace(0.02, 4, 5), found, {1: window, 4: window}, {1: 0.7, 4: -0.5})
+    drawing = figures.information(np.geomspace(0.02, 4, 5), found, {1: window, 4: window}, {1: 0.7, 4: 0.1})
     left, right = drawing.fig.axes
     assert [ax.get_title() for ax in (left, right)] == ["$m$ = 1", "$m$ = 4"]
-    assert len(left.get_lines()) == 5 and len(right.get_lines()) == 4  # the speciation time, where there is one
+    assert len(left.get_lines()) == len(right.get_lines()) == 5  # the levels, and the time of sinking
     assert len(left.patches) == np.isfinite(window[0]) and drawing.alt
+
+
+def test_shares_have_a_line_for_each_number_of_rules():
+    falling = np.geomspace(1, 0.01, 4)[None] * np.array([[1.0], [0.8], [1.2]])
+    found = {m: {depth: falling[:, : depth + 1] for depth in (2, 3)} for m in (1, 4)}
+    left, right = figures.shares(found, pictured=(1, 4)).fig.axes
+    assert left.get_yscale() == "log" and [text.get_text() for text in left.texts] == ["$m=1$", "$m=4$"]
+    assert right.get_xticklabels()[-1].get_text() == "class" and len(right.containers) == 2

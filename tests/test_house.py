@@ -21,6 +21,7 @@ TOPICS = {
         "live_maps",
         "live_site",
         "live_trees",
+        "own_noise",
         "recipes",
         "shipped",
         "sources",

@@ -28,6 +28,31 @@ def test_each_level_needs_three_times_the_strings_of_the_one_below():
     assert found.slope.value == pytest.approx(1, abs=0.03) and found.slope.lo <= found.slope.value <= found.slope.hi
 
 
+def test_the_slope_of_a_few_grammars_has_students_interval():
+    apart = table([[30, 90, 270], [30, 180, 1080]], seeds=1)
+    found = learnt.needed_by_level(apart, chance=0.4, m=3).slope
+    one, two = 1.0, np.log(6) / np.log(3)
+    half = 12.706 * abs(two - one) / 2  # t of one degree of freedom; sd / sqrt(2) is half the distance
+    assert found.value == pytest.approx((one + two) / 2, abs=0.03)
+    assert found.hi - found.value == pytest.approx(half, rel=0.05)
+
+
+def test_rules_of_few_pairs_have_long_bars():
+    names = ("process", "seed", "checkpoint", "level", "num_data")
+    asked = np.array([[4000, 4000], [2000, 2000], [8, 800]])[None, None, None].repeat(2, 1)
+    rule = np.full(asked.shape, 0.5)
+    rule[0, 0, 0, 2, 0] = np.nan  # of one grammar nothing could be judged
+    asked[0, 0, 0, 2, 0] = 0
+    places = dict(process=["mask"], checkpoint=["best"], level=[1, 2, 3], num_data=[8, 64], seed=[0, 1])
+    study = xr.Dataset({"rule": (names, rule), "asked": (names, asked)}, places)
+    found = learnt.rule_interval(study, s=2)
+    width = (found.hi - found.lo)[0]
+    assert found.value == pytest.approx(np.full((1, 3, 2), 0.5))
+    assert width[2, 0] == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 8 + 1.96**2 / 256) / (1 + 1.96**2 / 8))  # Wilson, 8
+    assert width[0, 0] == pytest.approx(2 * 1.96 * np.sqrt(0.25 / 2000), rel=0.01)  # 8000 pairs in 2000 strings
+    assert (found.lo >= 0).all() and (found.hi <= 1).all()
+
+
 def test_a_level_that_is_not_learnt_takes_no_part_in_the_slope():
     found = learnt.needed_by_level(table([[30, 90, 1e6]]), chance=0.4, m=3)
     assert np.isinf(found.mean[0, 2]) and found.slope.value == pytest.approx(1, abs=0.03)

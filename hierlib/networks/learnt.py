@@ -11,9 +11,10 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 from torch import Tensor
 
-from hierlib.experiments.curves import Interval, estimate, half_height, plus_minus
+from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.grammar import Grammar
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.generation import Validity, denoiser_by_heart, gap_to_exact, process
@@ -28,7 +29,7 @@ class Needed(NamedTuple):
 
     mean: Array  #: (process, level) by the mean curve of all grammars
     each: Array  #: (process, seed, level) of single grammars
-    slope: Interval  #: growth per level, as a power of m; over processes and grammars
+    slope: Interval  #: growth per level, as a power of m; over processes and grammars, by Student's t
 
 
 def needed_by_level(table: xr.Dataset, *, chance: float, m: int) -> Needed:
@@ -47,8 +48,33 @@ def needed_by_level(table: xr.Dataset, *, chance: float, m: int) -> Needed:
         known = np.isfinite(y)
         if known.sum() > 1:
             slopes.append(np.polyfit(levels[known], np.log(y[known]), 1)[0] / np.log(m))
-    error = np.std(slopes, ddof=1) / len(slopes) ** 0.5 if len(slopes) > 1 else np.nan
-    return Needed(whole, single, plus_minus(float(np.mean(slopes)) if slopes else np.nan, float(error)))
+    middle, half = float(np.mean(slopes)) if slopes else np.nan, np.nan
+    if len(slopes) > 1:  # a handful: the normal distribution would make the interval too narrow
+        half = stats.t.isf(0.025, len(slopes) - 1) * np.std(slopes, ddof=1) / len(slopes) ** 0.5
+    return Needed(whole, single, Interval(middle, middle - half, middle + half))
+
+
+def rule_interval(table: xr.Dataset, *, s: int) -> Interval:
+    """Allowed tuples among those of legal parts, at the lowest validation loss, the strings of all seeds together.
+
+    Wilson's 95 % interval. Tuples of one string are not independent: at worst all s^(L-l) of a level stand or fall
+    together, and this is taken. It covers the strings that were drawn, not the choice of grammars.
+
+    Args:
+        table: a study with `rule` and `asked`. s: branching factor.
+
+    Returns:
+        Of shape (process, level, num_data).
+    """
+    best, L = table.sel(checkpoint="best"), len(table.level)
+    order = ("seed", "process", "level", "num_data")
+    rule, asked = (best[name].transpose(*order).values for name in ("rule", "asked"))
+    total = asked.sum(0)
+    share = (np.nan_to_num(rule) * asked).sum(0) / np.maximum(total, 1)
+    n, z2 = np.maximum(total / s ** (L - np.arange(1, L + 1))[:, None], 1e-9), 1.96**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(share * (1 - share) * z2 / n + z2**2 / (4 * n**2)) / (1 + z2 / n)
+    return Interval(share, middle - half, middle + half)
 
 
 def gap_by_heart(training: DenoiserTraining, g: Grammar, *, data: int, generator: torch.Generator) -> float:

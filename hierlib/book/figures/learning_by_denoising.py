@@ -56,11 +56,12 @@ def _squares(ax: Axes, P: np.ndarray, y: np.ndarray, colour: str, alpha: float, 
     ax.plot(P, y.mean(0), color=colour, **line)
 
 
-def learnt(table: xr.Dataset, *, chance: float) -> Drawing:
+def learnt(table: xr.Dataset, allowed: Interval, *, chance: float) -> Drawing:
     """The pairs that a rule allows, level by level, against the number of training strings (best checkpoint).
 
     Args:
-        table: a study with `rule`. chance: the fraction of tuples that the grammar allows.
+        table: a study with `rule`. allowed: (process, level, num_data), `rule_interval` of it.
+        chance: the fraction of tuples that the grammar allows.
     """
     rule, P, L = table.rule.sel(checkpoint="best"), table.num_data.values, len(table.level)
     colours, wide = palette(L), widths(L)
@@ -70,14 +71,18 @@ def learnt(table: xr.Dataset, *, chance: float) -> Drawing:
         for l in range(1, L + 1):
             each = rule.sel(process=kind, level=l).transpose("seed", "num_data").values
             _squares(ax, P, each, colours[l], 0.45, linewidth=wide[l], label=f"level {l}")
+            place = list(table.process.values).index(kind), l - 1
+            lo, hi = (np.asarray(end)[place] for end in allowed.bounds)
+            ax.vlines(P * 1.06 ** (l - 2), lo, hi, color=colours[l], lw=1.0)
         _axis_of_data(ax, P)
     first, last = _ends(axes)
     first.set(ylabel="allowed by a rule", ylim=(0.3, 1.03))
     label_lines(last)
     return Drawing(
         fig,
-        "Two panels, masks and Gaussian noise. In each, three curves rise from chance to nearly one with the number "
-        "of training strings: first that of level 1, then level 2, then level 3.",
+        "Two panels of three curves that rise from chance with the number of training strings: first that of level 1, "
+        "then level 2, then level 3. Under masks all come near one; under Gaussian noise level 2 ends at about 0.8 and "
+        "level 3 stays near 0.55. With few strings the bars of level 3 are long.",
     )
 
 

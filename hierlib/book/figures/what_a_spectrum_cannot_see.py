@@ -16,18 +16,18 @@ from hierlib.experiments.spectrum import Forgetting
 def speciation(
     lost: Mapping[int, Mapping[int, Interval]], spectrum: Mapping[int, Mapping[int, float]], *, s: int, start: int
 ) -> Drawing:
-    """The time at which the class is lost, and the speciation time, against the depth; a slider picks the rules.
+    """The time at which the class is lost, and that at which the top direction sinks; a slider picks the rules.
 
     Args:
         lost: number of rules → depth → half height of the class.
-        spectrum: number of rules → depth → speciation time; drawn at 0 where it is negative.
+        spectrum: number of rules → depth → the time at which the top direction sinks into the noise.
         s: branching factor, which parts the two panels in print.
         start: number of rules chosen first.
     """
     rules, depths = list(lost), list(next(iter(lost.values())))
     span = np.linspace(depths[0], depths[-1], 5 * len(depths))
     lines = [np.interp(span, depths, [float(lost[m][depth].value) for depth in depths]) for m in rules]
-    above = {m: [max(spectrum[m][depth], 0) for depth in depths] for m in rules}
+    above = {m: [spectrum[m][depth] for depth in depths] for m in rules}
     dots = {i: [[depth, *[y] * 3] for depth, y in zip(depths, above[m], strict=True)] for i, m in enumerate(rules)}
     said = [_sentence(m, lost[m], spectrum[m]) for m in rules]
     colours = _colours(rules)
@@ -57,18 +57,49 @@ def speciation(
     )
     return Drawing(
         fig,
-        "Left, few rules: lines and points rise together with the number of levels. Right, more rules: the lines are "
-        "level at a time above zero, the points lie at zero.",
+        "Left, few rules: lines and points rise together with the number of levels. Right, more rules: both are almost "
+        "flat, the points a little below the lines.",
         live,
+    )
+
+
+def shares(found: Mapping[int, Mapping[int, ArrayLike]], *, pictured: Sequence[int]) -> Drawing:
+    """What the class explains of the variance along the top direction, against the depth; and each level in one tree.
+
+    Args:
+        found: number of rules → depth → (draws, L+1) parts, leaves first. pictured: numbers of rules for all levels.
+    """
+    depths, colours = list(next(iter(found.values()))), _colours(list(found))
+    fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.2))
+    for m, by_depth in found.items():
+        value, lo, hi = np.array([normal_interval(np.asarray(y)[:, -1]) for y in by_depth.values()]).T
+        lo = np.maximum(lo, value / 10)  # a bar that reaches zero has no end on this axis
+        data(left, depths, Interval(value, lo, hi), color=colours[m])
+        left.plot(depths, value, color=colours[m], lw=1)
+        left.annotate(f"$m={m}$", (depths[-1], value[-1]), (6, -3), textcoords="offset points", fontsize=9)
+    left.set(yscale="log", xlabel="levels $L$", xticks=depths, ylabel="part between the classes")
+    left.margins(x=0.2)
+    for m in pictured:
+        each = normal_interval(np.asarray(found[m][depths[-1]]))
+        value = np.asarray(each.value)
+        level = np.arange(len(value))
+        data(right, level, each, color=colours[m])
+        right.plot(level, value, color=colours[m], lw=1)
+        right.annotate(f"$m={m}$", (1, value[1]), (5, 5), textcoords="offset points", fontsize=9)
+    right.set(xlabel=r"level $\ell$", ylabel="part explained", ylim=(-0.03, 1.05))
+    right.set_xticks([0, *range(1, len(level) - 1), len(level) - 1], ["leaf", *map(str, level[1:-1]), "class"])
+    return Drawing(
+        fig,
+        "Left, on a logarithmic axis: with fewer rules than children the part of the variance between classes stays "
+        "level with depth, with more it falls by orders of magnitude. Right: from leaves to class the part explained "
+        "falls slowly with few rules, and to nearly nothing within two levels with many.",
     )
 
 
 def _sentence(m: int, lost: Mapping[int, Interval], spectrum: Mapping[int, float]) -> str:
     """What is said under the line of m rules."""
     before, last = list(lost)[-2:]
-    says = "the top eigenvalue is below one, the variance of pure noise."
-    if spectrum[last] > 0:
-        says = f"the spectrum says {spectrum[last]:.2f}."
+    says = f"the top direction sinks at {spectrum[last]:.2f}."
     up = lost[last].value - lost[before].value
     at = f"exact inference loses the class at t = {lost[last].value:.2f} in {last} levels"
     return f"m = {m}: {at} ({up:+.2f} for the last one), {says}".replace("-", "−")
@@ -116,7 +147,7 @@ def information(
 
     Args:
         t: (T,) times. found: number of rules → what the best observer knows there.
-        windows: number of rules → the window of the class. spectrum: its speciation time, drawn if positive.
+        windows: number of rules → the window of the class. spectrum: when its top direction sinks.
         seed: of the interval of the class.
     """
     fig, axes = plt.subplots(1, len(found), figsize=(6, 3.2), sharey=True, squeeze=False)
@@ -128,8 +159,7 @@ def information(
         ax.fill_between(t, *mean_interval(each.known[:, :, L], seed=seed).bounds, color=palette(L)[L], alpha=0.2, lw=0)
         if np.isfinite(windows[m]).all():
             ax.axvspan(*windows[m], color=ERASED, lw=0, zorder=0)
-        if spectrum[m] > 0:
-            ax.axvline(spectrum[m], color=INK, lw=1, ls=(0, (3, 2)))
+        ax.axvline(spectrum[m], color=INK, lw=1, ls=(0, (3, 2)))
         ax.set(xscale="log", xlabel="time $t$", title=f"$m$ = {m}", ylim=(-0.02, 1.02))
         ax.set_xticks([0.03, 0.1, 0.3, 1, 3], ["0.03", "0.1", "0.3", "1", "3"])
     axes[0, 0].set_ylabel(r"$I_\ell(t)\,/\,I_\ell(0)$")
