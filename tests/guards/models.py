@@ -127,8 +127,8 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     (
         "finite features",
         f"{IMAGES}quality.py",
-        'finite(x.double().cpu(), "features", "look at the network that made them")',
-        "x.double().cpu()",
+        'finite(each.double().cpu(), "features", "look at the network that made them")',
+        "each.double().cpu()",
         f"{FINITE}distances_of_features",
     ),
     (
