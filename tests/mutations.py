@@ -24,6 +24,7 @@ from tests.guards.numbers import NUMBERS  # noqa: E402
 from tests.guards.results import ROWS  # noqa: E402
 from tests.guards.runs import OF_RUNS  # noqa: E402
 from tests.guards.sources import OF_SOURCES  # noqa: E402
+from tests.guards.verdicts import OF_VERDICTS  # noqa: E402
 
 GUARDS = [
     *OF_RUNS,
@@ -31,6 +32,7 @@ GUARDS = [
     *OF_INPUTS,
     *OF_ENDS,
     *OF_SOURCES,
+    *OF_VERDICTS,
     *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS)),
 ]
 

@@ -1,0 +1,73 @@
+"""Guards of verdicts: what keeps imprecision from helping a claim, and longer runs from answering something else."""
+
+from tests.guards import Guard
+
+LEDGER, LONGER = "hierlib/book/site/ledger.py", "hierlib/book/site/longer.py"
+DECIDES = "tests/test_results.py::test_an_interval_decides_by_all_of_it"
+KEPT = "tests/test_longer.py"
+
+OF_VERDICTS = [
+    Guard(
+        "the whole interval",
+        LEDGER,
+        "    if low <= min(lo, value - margin) and max(hi, value + margin) <= high:\n",
+        "    if low <= value - margin and value + margin <= high:\n",
+        DECIDES,
+    ),
+    Guard(
+        "the old slack of near",
+        LEDGER,
+        '    margin = 0.0 if "near" in expect else expect.get("se", 0) * error\n',
+        '    margin = -expect.get("se", 0) * error if "near" in expect else expect.get("se", 0) * error\n',
+        "tests/test_results.py::test_a_wider_interval_never_helps",
+    ),
+    Guard(
+        "a margin in standard errors",
+        LEDGER,
+        '    margin = 0.0 if "near" in expect else expect.get("se", 0) * error\n',
+        "    margin = 0.0\n",
+        DECIDES,
+    ),
+    Guard(
+        "differs by all of it",
+        LEDGER,
+        '    return "differs" if hi < low or high < lo else "not resolved"\n',
+        '    return "differs" if value < low or high < value else "not resolved"\n',
+        DECIDES,
+    ),
+    Guard(
+        "no tolerance, no proof",
+        LEDGER,
+        '        return "differs" if abs(value - low) > expect["se"] * error else "not resolved"\n',
+        '        return "differs" if abs(value - low) > expect["se"] * error else "reproduced"\n',
+        DECIDES,
+    ),
+    Guard(
+        "a condition that is not resolved",
+        LEDGER,
+        '    return {"reproduced": "qualified", "differs": "reproduced"}.get(condition, condition)\n',
+        '    return "qualified" if condition == "reproduced" else "reproduced"\n',
+        "tests/test_results.py::test_condition",
+    ),
+    Guard(
+        "longer runs of something else",
+        LONGER,
+        "    if other := sorted(given.keys() - SIZES):\n",
+        "    if other := []:\n",
+        f"{KEPT}::test_runs_that_answer_something_else_are_not_kept",
+    ),
+    Guard(
+        "longer runs that are blunter",
+        LONGER,
+        '    if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):\n',
+        '    if longer is None or not answer.get("interval"):\n',
+        f"{KEPT}::test_the_sharper_answer_counts_and_the_other_one_is_told",
+    ),
+    Guard(
+        "longer runs that contradict",
+        LONGER,
+        '    if abs(longer["value"] - answer["value"]) > APART * error:\n',
+        "    if False:\n",
+        f"{KEPT}::test_answers_that_contradict_each_other_end_the_build",
+    ),
+]
