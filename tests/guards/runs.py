@@ -9,7 +9,6 @@ REFUSED = "tests/test_grid.py::test_refused_with_what_would_do"
 DAMAGED = "tests/test_sweep_results.py::test_damaged_runs_are_named_left_out_and_run_again"
 HERE = "tests/test_sweep.py::test_"
 RESULTS = "tests/test_sweep_results.py::test_"
-DECIDES = "test_an_interval_decides_by_all_of_it"
 SITE, BOOK = "hierlib/book/site/build.py", "tests/test_run.py::test_"
 LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 CLUSTER = "tests/test_cluster.py::test_"
@@ -351,15 +350,6 @@ OF_RUNS = [
         'found |= self.whole(text[:-1]) if text.endswith(".") else set()',
         "pass",
         "tests/test_key.py::test_every_way_to_import",
-    ),
-    *(
-        Guard(name, "hierlib/book/site/ledger.py", old, new, f"tests/test_results.py::{test}")
-        for name, old, new, test in (
-            ("imprecision buys no verdict", "if low <= min(lo, value - margin)", "if low <= value", DECIDES),
-            ("imprecision refutes nothing", "hi < low or high < lo", "value < low or high < value", DECIDES),
-            ("a margin in standard errors", 'expect.get("se", 0) * error', "0.0", DECIDES),
-            ("an unresolved condition", "condition, condition)", 'condition, "qualified")', "test_condition"),
-        )
     ),
     Guard(
         "groups below the root",

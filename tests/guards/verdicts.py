@@ -17,9 +17,10 @@ OF_VERDICTS = [
     Guard(
         "the old slack of near",
         LEDGER,
-        '    margin = 0.0 if "near" in expect else expect.get("se", 0) * error\n',
-        '    margin = -expect.get("se", 0) * error if "near" in expect else expect.get("se", 0) * error\n',
-        "tests/test_results.py::test_a_wider_interval_never_helps",
+        "    low, high = _region(expect)\n",
+        '    slack = expect.get("se", 0) * error if expect.get("abs") else 0\n'
+        "    low, high = (x + sign * slack for x, sign in zip(_region(expect), (-1, 1)))\n",
+        DECIDES,
     ),
     Guard(
         "a margin in standard errors",
