@@ -15,7 +15,7 @@ import numba
 from numba import njit
 
 from hierlib._kernels import precision
-from hierlib._kernels.compiled.simd import LANE_BYTES, int_at
+from hierlib._kernels.compiled.simd import LANE_BYTES, LINE, int_at
 
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
 SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
@@ -68,13 +68,22 @@ class Data(NamedTuple):
 
 
 def compiled(function: Callable) -> Callable:
+    """Compile what other compiled code alone calls."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
+def entry(function: Callable) -> Callable:
+    """Compile what Python calls."""
+    return _compiled(function, no_cpython_wrapper=False)
+
+
+def _compiled(function: Callable, *, no_cpython_wrapper: bool) -> Callable:
     """Compile, and keep the machine code on disk where a folder can be written.
 
     numba renews stored code when the file of the function changes, but not when another does that is compiled into
     it: code that was made from other sources would corrupt memory. So each state of the sources has its own folder.
     """
-    inner = not function.__name__.startswith("run")  # called by no Python
-    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=inner)
+    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=no_cpython_wrapper)
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_code_folder())
@@ -89,7 +98,7 @@ def _code_folder() -> Path:
     """Under $NUMBA_CACHE_DIR or the user's cache folder, named by the sources and all else that is compiled in."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(precision.__file__)]
     sources = b"".join(file.read_bytes() for file in files)
-    digest = hashlib.sha256(sources + f"{LANE_BYTES} {numba.__version__}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(sources + f"{LANE_BYTES} {LINE} {numba.__version__}".encode()).hexdigest()[:16]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(numba.config.CACHE_DIR or user / "hierlib") / f"kernels-{digest}"
 

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from hierlib._kernels.compiled.layout import compiled
+from hierlib._kernels.compiled.layout import compiled, entry
 
 WORDS, AHEAD = 624, 397  # the twister's state, and how far ahead its recurrence looks
 CHUNK = 4096  # uniform numbers that wait in the cache to be made normal
@@ -62,7 +62,7 @@ def _fill(x: Tensor, generator: torch.Generator) -> None:
         generator.set_state(state)
 
 
-@compiled
+@entry
 def run_normal(x, state):
     """Fill x; state: the number of the next word, then all words, changed as torch's own would be."""
     words = np.empty(WORDS, np.uint32)

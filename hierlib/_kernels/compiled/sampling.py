@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from hierlib._kernels.compiled.lanes import finish, read_leaf
-from hierlib._kernels.compiled.layout import block, block_bytes, compiled, name_of, table
+from hierlib._kernels.compiled.layout import block, block_bytes, compiled, entry, name_of, table
 from hierlib._kernels.compiled.simd import LANE_BYTES, get, int_at, itemsize, offset_at, prefetch, put
 from hierlib._kernels.compiled.tile import evidence_of, go_up
 
 
-@compiled
+@entry
 def run_sampling(real, first_tile, last_tile, ws, tree, io, keys, samples, y, weights):
     """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at.
 

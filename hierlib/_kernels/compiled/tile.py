@@ -16,7 +16,18 @@ from __future__ import annotations
 import numpy as np
 
 from hierlib._kernels.compiled.lanes import NOTHING, begin, close, finish, only, read_leaf, settle, write_row
-from hierlib._kernels.compiled.layout import EXPONENT, HIGH, LOW, MANTISSA, SCRATCH, block, block_bytes, compiled, table
+from hierlib._kernels.compiled.layout import (
+    EXPONENT,
+    HIGH,
+    LOW,
+    MANTISSA,
+    SCRATCH,
+    block,
+    block_bytes,
+    compiled,
+    entry,
+    table,
+)
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     fma,
@@ -38,7 +49,7 @@ from hierlib._kernels.compiled.simd import (
 )
 
 
-@compiled
+@entry
 def run(real, first_tile, last_tile, ws, tree, io, downward):
     """Once up the tree, and down if wanted, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
     width = LANE_BYTES // itemsize(real)
