@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hierlib._kernels import memory, precision
 from hierlib._kernels.compiled import layout
-from hierlib._kernels.compiled.sampling import run_sampling
+from hierlib._kernels.compiled.sampling import Draws, run_sampling
 from hierlib._kernels.compiled.simd import LANE_BYTES
 from hierlib._kernels.compiled.tile import run
 from hierlib.grammar import Grammar
@@ -134,7 +134,7 @@ class _Job:
         io, draws = self.data(at, _Wanted(), log_evidence), (at(keys), keys.shape[1], at(y))
 
         def work(first: int, last: int, ws: int) -> None:
-            run_sampling(self.real, first, last, ws, tree, io, *draws, ws + workspace)
+            run_sampling(self.real, first, last, ws, tree, io, Draws(*draws, ws + workspace))
 
         room_for_weights = 8 * max(self.g.m, self.g.num_classes)
         _in_parts(work, -(-self.n // self.width), workspace + room_for_weights)
@@ -263,11 +263,11 @@ class _Grammar:
         for _ in range(self.L - cut):
             order.append(np.concatenate([order[-1] * s + i for i in range(s)]))
         order = [order[self.L - max(level, cut)] for level in levels]
-        apart = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
-        sizes = np.array([slots, np.where(nodes > 1, s, 1), apart]) * block
+        split = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
+        sizes = np.array([slots, np.where(nodes > 1, s, 1), split]) * block
         headroom = int(layout.PRODUCTS + block.max())
         begin = headroom + len(levels) * LANE_BYTES
-        up, down, apart = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
+        up, down, split = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
         rules, lists, uses = self.tables
         tree = layout.Tree(
             family=(0,) * s,
@@ -281,7 +281,7 @@ class _Grammar:
             slots=at(slots),
             up=at(up),
             down=at(down),
-            apart=at(apart),
+            split=at(split),
             headroom=headroom,
             rules=rules,
             lists=lists,

@@ -37,7 +37,7 @@ class Tree(NamedTuple):
     slots: int  # how many upward messages of the level the workspace holds
     up: int  # where in the workspace these stand, in bytes
     down: int  # where the downward messages of one family stand
-    apart: int  # from the cut on: where blocks stand that came apart, one for each child, and one more
+    split: int  # from the cut on: where blocks stand that were split, one for each child, and one more
     headroom: int  # number: where in the workspace rows stand, one a level, of the least headroom of siblings
     rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
     lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
@@ -65,6 +65,23 @@ class Data(NamedTuple):
     log_evidence: int  # address of float64 (n,)
     constant: float  # number: what is added to all log evidence
     least: float  # number: the smallest evidence and headroom that do not count as a zero
+
+
+class Tile(NamedTuple):
+    """As many data as a vector has lanes, or fewer where there are no more."""
+
+    ws: int  # address of the workspace
+    tree: Tree
+    io: Data
+    first: int  # which of the data is the first
+    data: int  # how many there are
+
+
+class Rows(NamedTuple):
+    """Vectors that stand in memory at equal distances."""
+
+    address: int  # of the first; 0: there are none
+    step: int  # bytes from one to the next
 
 
 def compiled(function: Callable) -> Callable:

@@ -111,8 +111,8 @@ def temper(x, words):
 @compiled
 def twist(words):
     """The next 624 words of the Mersenne twister MT19937, in stretches in which none needs another of the same."""
-    late = WORDS - AHEAD
-    for start, end, other in ((0, late, AHEAD), (late, 2 * late, -late), (2 * late, WORDS - 1, -late)):
+    behind = WORDS - AHEAD
+    for start, end, other in ((0, behind, AHEAD), (behind, 2 * behind, -behind), (2 * behind, WORDS - 1, -behind)):
         for i in range(start, end):
             words[i] = words[i + other] ^ mixed(words[i], words[i + 1])
     words[WORDS - 1] = words[AHEAD - 1] ^ mixed(words[WORDS - 1], words[0])
