@@ -92,7 +92,7 @@ def test_moments_of_samples_by_level():
         torch.testing.assert_close(found.C[k], by_level.mean(0))
 
 
-@pytest.mark.parametrize("noise", [None, hl.MaskNoise(v=8), hl.UniformNoise(v=8), hl.GaussianNoise(v=8)])
+@pytest.mark.parametrize("noise", [hl.EpsilonNoise(8), hl.MaskNoise(8), hl.UniformNoise(8), hl.GaussianNoise(8)])
 def test_curves_count_what_they_compute(noise):
     found = changes.curves(noise, [0.1, 0.8], v=8, m=3, s=2, L=4, draws=12, data=4, samples=120, generator=rng())
     for exact, counted in zip(found.exact, found.sampled, strict=True):

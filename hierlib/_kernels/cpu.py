@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from hierlib._kernels import memory, precision
 from hierlib._kernels.compiled import layout
-from hierlib._kernels.compiled.sampling import run_sampling
+from hierlib._kernels.compiled.sampling import Draws, run_sampling
 from hierlib._kernels.compiled.simd import LANE_BYTES
 from hierlib._kernels.compiled.tile import run
 from hierlib.grammar import Grammar
@@ -27,30 +28,28 @@ SHARED = 2**16  # results of a level with fewer numbers than this share their me
 def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
     """Once up and once down the tree; the contract is that of `hierlib._kernels.torch.infer`."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
-    marginals, *rest = job.rooms([0, 1, 0] if messages else [0])
-    up, down = rest if messages else (None, None)
-    job.run(up=up, down=down, marginals=marginals)
-    if messages:
-        up[0] = evidence.permute(2, 0, 1)
-        up, down = tuple(up), tuple(down)
-    return up, down, tuple(marginals), job.log_evidence
+    wanted = job.rooms(marginals=0, up=1, down=0) if messages else job.rooms(marginals=0)
+    log_evidence = job.propagate(wanted)
+    if not messages:
+        return None, None, tuple(wanted.marginals), log_evidence
+    return (evidence.permute(2, 0, 1), *wanted.up[1:]), tuple(wanted.down), tuple(wanted.marginals), log_evidence
 
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """The marginal of the class, (batch, num_classes), and log evidence: the way up alone, in little memory."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
-    ((*nothing, marginal),) = job.rooms([g.L])
-    job.run(marginals=[*nothing, marginal], downward=False)
-    return marginal[:, 0], job.log_evidence
+    wanted = job.rooms(marginals=g.L)
+    log_evidence = job.propagate(wanted, downward=False)
+    return wanted.marginals[-1][:, 0], log_evidence
 
 
 def epsilon_overlap(g: Grammar, x: Sequence[Tensor], eps: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
     """Marginal of the true symbol under ε evidence, summed over each level's nodes, (L+1, batch); log evidence."""
-    job = _Job(g, eps.dtype, class_prior)
-    overlap = torch.zeros(g.L + 1, job.n, dtype=torch.float64, device="cpu")
     x = [memory.readable(level.T.contiguous()) for level in x]
-    job.run(eps=memory.readable(eps.contiguous()), x=x, overlap=list(overlap))
-    return overlap, job.log_evidence
+    job = _Job(g, eps.dtype, class_prior, x=x, eps=memory.readable(eps.contiguous()))
+    overlap = torch.zeros(g.L + 1, job.n, dtype=torch.float64, device="cpu")
+    log_evidence = job.propagate(_Wanted(overlap=list(overlap)))
+    return overlap, log_evidence
 
 
 def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
@@ -58,100 +57,143 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
     keys = torch.randint(-(2**63), 2**63 - 1, (job.n, num_samples), generator=generator, device="cpu")
     y = [memory.empty((g.num_nodes(level), job.n, num_samples), torch.int64) for level in range(g.L + 1)]
-    job.run(sampling=(keys, y))
-    return [level.permute(1, 2, 0) for level in y], job.log_evidence
+    log_evidence = job.sample(keys, y)
+    return [level.permute(1, 2, 0) for level in y], log_evidence
+
+
+Levels = list[Tensor | None]
+
+
+class _Wanted(NamedTuple):
+    """What is to be computed: room for it, one tensor a level, None where it is not wanted; or nothing at all."""
+
+    up: Levels | None = None
+    down: Levels | None = None
+    marginals: Levels | None = None
+    overlap: Levels | None = None
 
 
 class _Job:
-    """One call: its data, and room for its results."""
+    """One call: what it is given, as the kernels read it."""
 
-    def __init__(self, g: Grammar, dtype: torch.dtype, prior: Tensor, evidence: Tensor | None = None):
+    def __init__(
+        self,
+        g: Grammar,
+        dtype: torch.dtype,
+        prior: Tensor,
+        *,
+        evidence: Tensor | None = None,
+        x: list[Tensor] | None = None,
+        eps: Tensor | None = None,
+    ):
         self.g, self.grammar, self.dtype, self.n = g, _grammar(g), dtype, prior.shape[1]
-        self.prior = memory.readable(prior)
+        self.prior, self.x, self.eps = memory.readable(prior), x, eps
         self.evidence = None if evidence is None else memory.readable(evidence)
+        self.real = np.float32(0) if dtype == torch.float32 else np.float64(0)
         self.width, line = LANE_BYTES // dtype.itemsize, memory.ALIGNMENT // dtype.itemsize
         self.row = self.n if self.n < self.width else -(-self.n // line) * line  # whole cache lines if n is large
 
-    def rooms(self, lowest: list[int]) -> list[list[Tensor | None]]:
-        """Room for results at the levels from some lowest one on, (n, nodes, symbols).
+    def rooms(self, **lowest: int) -> _Wanted:
+        """Room for results of some kinds at the levels from a lowest one on, (n, nodes, symbols).
 
         Small levels share memory; a large one goes when its tensor goes.
         """
         g, row, shapes = self.g, self.row, self.grammar.shapes
         sizes = [nodes * symbols * row for nodes, symbols in shapes]
-        small = sum(size for start in lowest for size in sizes[start:] if size < SHARED)
-        large = sum(size for start in lowest for size in sizes[start:] if size >= SHARED)
+        small = sum(size for start in lowest.values() for size in sizes[start:] if size < SHARED)
+        large = sum(size for start in lowest.values() for size in sizes[start:] if size >= SHARED)
         memory.demand((small + large) * self.dtype.itemsize // self.n, self.n, 0, g.device)
         shared, offset = memory.empty((small,), self.dtype), 0
-        found = [[None] * start for start in lowest]
-        for start, rooms in zip(lowest, found, strict=True):
+        found: dict[str, Levels] = {kind: [None] * start for kind, start in lowest.items()}
+        for kind, start in lowest.items():
             for (nodes, symbols), size in zip(shapes[start:], sizes[start:], strict=True):
                 shape, strides = (self.n, nodes, symbols), (1, symbols * row, row)
                 if size < SHARED:
-                    rooms.append(shared.as_strided(shape, strides, offset))
+                    found[kind].append(shared.as_strided(shape, strides, offset))
                     offset += size
                 else:
-                    rooms.append(memory.empty((size,), self.dtype).as_strided(shape, strides))
-        return found
+                    found[kind].append(memory.empty((size,), self.dtype).as_strided(shape, strides))
+        return _Wanted(**found)
 
-    def run(
-        self, *, up=None, down=None, marginals=None, x=None, eps=None, overlap=None, sampling=None, downward=True
-    ) -> None:
-        """Run the kernel on all data, writing the levels for which there is room, in as many threads as torch has."""
-        g, n, size, at, grammar = self.g, self.n, self.dtype.itemsize, _Addresses(), self.grammar
-        real = np.float32(0) if self.dtype == torch.float32 else np.float64(0)
-        tree, workspace = grammar.tree(_cut(g, n, self.width), downward)
-        log_evidence = torch.empty(n, dtype=torch.float64, device="cpu")
+    def propagate(self, wanted: _Wanted, *, downward: bool = True) -> Tensor:
+        """Belief propagation; returns the log evidence, (n,)."""
+        at, log_evidence = _Addresses(), self.empty_log_evidence()
+        tree, workspace = self.tree(downward)
+        io = self.data(at, wanted, log_evidence)
+
+        def work(first: int, last: int, ws: int) -> None:
+            run(self.real, first, last, ws, tree, io, downward)
+
+        _in_parts(work, -(-self.n // self.width), workspace)
+        return log_evidence.to(self.dtype)
+
+    def sample(self, keys: Tensor, y: list[Tensor]) -> Tensor:
+        """Posterior samples, written to y; returns the log evidence, (n,)."""
+        at, log_evidence = _Addresses(), self.empty_log_evidence()
+        tree, workspace = self.tree(True)
+        io, draws = self.data(at, _Wanted(), log_evidence), (at(keys), keys.shape[1], at(y))
+
+        def work(first: int, last: int, ws: int) -> None:
+            run_sampling(self.real, first, last, ws, tree, io, Draws(*draws, ws + workspace))
+
+        room_for_weights = 8 * max(self.g.m, self.g.num_classes)
+        _in_parts(work, -(-self.n // self.width), workspace + room_for_weights)
+        return log_evidence.to(self.dtype)
+
+    def tree(self, downward: bool) -> tuple[layout.Tree, int]:
+        """The kernels' view of the grammar for as many data, and the bytes of workspace that they need."""
+        return self.grammar.tree(_cut(self.g, self.n, self.width), downward)
+
+    def empty_log_evidence(self) -> Tensor:
+        return torch.empty(self.n, dtype=torch.float64, device="cpu")
+
+    def data(self, at: _Addresses, wanted: _Wanted, log_evidence: Tensor) -> layout.Data:
+        """The kernels' view of the data and of the room for results."""
+        g, size, nothing = self.g, self.dtype.itemsize, self.grammar.nothing
         per_leaf, per_symbol, per_datum = (0, 0, 0) if self.evidence is None else self.evidence.stride()
-        if n == 1 and self.evidence is not None:
+        if self.n == 1 and self.evidence is not None:
             per_datum = 1  # torch leaves it open
-        io = layout.Data(
-            n=n,
+        return layout.Data(
+            n=self.n,
             evidence=at(self.evidence),
             per_datum=size * per_datum,
             per_leaf=size * per_leaf,
             per_symbol=size * per_symbol,
-            eps=at(eps),
-            x=at(x) or grammar.nothing,
+            eps=at(self.eps),
+            x=at(self.x) or nothing,
             prior=at(self.prior),
             prior_per_symbol=size * self.prior.stride(0),
             prior_per_datum=size * self.prior.stride(1),
             row=size * self.row,
-            up=at(up) or grammar.nothing,
-            down=at(down) or grammar.nothing,
-            marginals=at(marginals) or grammar.nothing,
-            overlap=at(overlap) or grammar.nothing,
+            up=at(wanted.up) or nothing,
+            down=at(wanted.down) or nothing,
+            marginals=at(wanted.marginals) or nothing,
+            overlap=at(wanted.overlap) or nothing,
             log_evidence=at(log_evidence),
             constant=-(g.d - 1) // (g.s - 1) * math.log(g.m),
             least=precision.least(self.dtype),
         )
-        keys, y = sampling or (None, None)
-        if sampling:
-            draws = at(keys), keys.shape[1], at(y)
 
-        tiles = -(-n // self.width)
-        threads = min(torch.get_num_threads(), tiles)
-        count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last to finish is waited for less
-        parts = pairwise([i * tiles // count for i in range(count + 1)])
 
-        def work() -> None:
-            ws = memory.empty((workspace,), torch.uint8)
-            weights = torch.empty(max(g.m, g.num_classes), dtype=torch.float64, device="cpu")
-            for first, last in parts:
-                if sampling:
-                    run_sampling(real, first, last, ws.data_ptr(), tree, io, *draws, weights.data_ptr())
-                else:
-                    run(real, first, last, ws.data_ptr(), tree, io, downward)
+def _in_parts(work: Callable[[int, int, int], None], tiles: int, workspace: int) -> None:
+    """Do all tiles in as many threads as torch has: work(first tile, last + 1, address of a workspace)."""
+    threads = min(torch.get_num_threads(), tiles)
+    count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last to finish is waited for less
+    parts = pairwise([i * tiles // count for i in range(count + 1)])
 
-        others = [_pool(threads).submit(work) for _ in range(threads - 1)]
-        try:
-            work()
-        finally:
-            if others:
-                wait(others)  # they write to memory that is this call's
-        for other in others:
-            other.result()
-        self.log_evidence = log_evidence.to(self.dtype)
+    def several() -> None:
+        ws = memory.empty((workspace,), torch.uint8)
+        for first, last in parts:
+            work(first, last, ws.data_ptr())
+
+    others = [_pool(threads).submit(several) for _ in range(threads - 1)]
+    try:
+        several()
+    finally:
+        if others:
+            wait(others)  # they write to memory that is this call's
+    for other in others:
+        other.result()
 
 
 @cache
@@ -221,11 +263,11 @@ class _Grammar:
         for _ in range(self.L - cut):
             order.append(np.concatenate([order[-1] * s + i for i in range(s)]))
         order = [order[self.L - max(level, cut)] for level in levels]
-        apart = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
-        sizes = np.array([slots, np.where(nodes > 1, s, 1), apart]) * block
+        split = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
+        sizes = np.array([slots, np.where(nodes > 1, s, 1), split]) * block
         headroom = int(layout.PRODUCTS + block.max())
         begin = headroom + len(levels) * LANE_BYTES
-        up, down, apart = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
+        up, down, split = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
         rules, lists, uses = self.tables
         tree = layout.Tree(
             family=(0,) * s,
@@ -239,7 +281,7 @@ class _Grammar:
             slots=at(slots),
             up=at(up),
             down=at(down),
-            apart=at(apart),
+            split=at(split),
             headroom=headroom,
             rules=rules,
             lists=lists,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
-from hierlib._kernels.compiled.layout import compiled
+from hierlib._kernels.compiled.layout import entry
 from hierlib._kernels.compiled.normal import fill_normal
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
@@ -50,7 +50,7 @@ def _real(x: Tensor) -> np.floating:
     return np.float32(0) if x.dtype == torch.float32 else np.float64(0)
 
 
-@compiled
+@entry
 def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
     """x: address of (leaves, symbols, n); x0: of int64 (leaves, n); spread, signal: of (n,)."""
     size, zero = itemsize(real), splat(real, 0)
@@ -66,7 +66,7 @@ def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
             put(at, get(real, at) + get(real, signal + k * size))
 
 
-@compiled
+@entry
 def run_softmax(real, x, y, leaves, symbols, n, scale, check):
     """x, y: addresses of (leaves, symbols, n); scale: of (n,); check: of a vector, NaN where x·scale is not finite."""
     size, zero, bad = itemsize(real), splat(real, 0), splat(real, 0)

@@ -18,6 +18,7 @@ from hierlib._kernels.compiled.layout import (
     REST,
     SCRATCH,
     TRUTH,
+    Rows,
     block,
     block_bytes,
     compiled,
@@ -43,8 +44,9 @@ from hierlib._kernels.compiled.simd import (
 
 
 @compiled
-def begin(real, ws, tree, io, first, data):
+def begin(real, tile):
     """Set up the tile: running products, the class prior, the two values of ε evidence. Spare lanes are one."""
+    ws, tree, io, first, data = tile
     size, one = itemsize(real), splat(real, 1)
     for half in range(0, 2 * LANE_BYTES, LANE_BYTES):
         put(ws + MANTISSA + half, splat(1.0, 1))
@@ -68,8 +70,9 @@ def begin(real, ws, tree, io, first, data):
 
 
 @compiled
-def finish(real, ws, tree, io, first, data):
+def finish(real, tile):
     """Log evidence: -inf where numbers (nearly) vanished, NaN where the evidence is negative or not finite."""
+    ws, tree, io, first, data = tile
     size = itemsize(real)
     for k in range(data):
         total, possible, valid = io.constant, True, True
@@ -82,15 +85,16 @@ def finish(real, ws, tree, io, first, data):
 
 
 @compiled
-def only(real, ws, x, count):
+def first_lanes(real, ws, x, count):
     """The first lanes of a vector, and ones."""
     put(ws + SCRATCH, x)
     return load_some(real, ws + SCRATCH, count, splat(real, 1))
 
 
 @compiled
-def read_leaf(real, ws, tree, io, first, data, leaf):
+def read_leaf(real, tile, leaf):
     """Copy in a leaf's evidence; returns its maximum, and the power of two that it was divided by if far from 1."""
+    ws, tree, io, first, data = tile
     v, size, into = int_at(tree.symbols, 0), itemsize(real), ws + block(tree, 0, leaf)
     whole, together = data * size == LANE_BYTES, int_at(tree.columns, 0) == 1 and io.per_datum == size
     there, step = io.evidence + first * io.per_datum + leaf * io.per_leaf, io.per_symbol
@@ -100,7 +104,7 @@ def read_leaf(real, ws, tree, io, first, data, leaf):
             row = load_some(real, there + a * step, data, spare) if together and io.evidence != 0 else spare
             put(into + a * LANE_BYTES, row)
         if io.evidence == 0 or not together:
-            collect_leaf(real, ws, tree, io, first, data, leaf, into)
+            collect_leaf(real, tile, leaf, into)
         there, step = into, LANE_BYTES
     high = splat(real, 0)
     for a in range(v):
@@ -113,8 +117,9 @@ def read_leaf(real, ws, tree, io, first, data, leaf):
 
 
 @compiled
-def collect_leaf(real, ws, tree, io, first, data, leaf, into):
+def collect_leaf(real, tile, leaf, into):
     """Lane by lane: evidence that does not stand in whole vectors, or is made of true symbols."""
+    ws, tree, io, first, data = tile
     size = itemsize(real)
     for column in range(int_at(tree.columns, 0)):
         node = name_of(tree, 0, column, leaf)
@@ -140,7 +145,7 @@ def close(real, family, symbols, into, total):
     put(into + symbols * LANE_BYTES, factor)
 
 
-class Late(NamedTuple):
+class Pending(NamedTuple):
     """A node whose results are written row by row while the next node is computed, for memory is slow."""
 
     any: bool
@@ -152,15 +157,16 @@ class Late(NamedTuple):
     last: int  # from there to the row with the factor, in bytes
 
 
-NOTHING = Late(False, 0, 0, 0, 0, 0, 0)
+NOTHING = Pending(False, 0, 0, 0, 0, 0, 0)
 
 
 @compiled
-def settle(real, ws, tree, io, first, data, level, node, down, evidence):
+def settle(real, tile, level, node, down, evidence):
     """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence.
 
     Where all messages are wanted, and are whole vectors, they are left for `write_row`, and returned.
     """
+    ws, tree, io, first, data = tile
     up, last = ws + block(tree, level, node), block_bytes(tree, level) - LANE_BYTES
     one, size = splat(real, 1), itemsize(real)
     if int_at(io.x, level) != 0:
@@ -180,35 +186,36 @@ def settle(real, ws, tree, io, first, data, level, node, down, evidence):
     if whole and level < tree.top and (u != 0 or d != 0):
         put(ws + EVIDENCE, one / evidence)
         at = node * int_at(tree.symbols, level) * io.row + first * size
-        return Late(True, m + at if m != 0 else 0, u + at if u != 0 else 0, d + at if d != 0 else 0, up, down, last)
+        return Pending(True, m + at if m != 0 else 0, u + at if u != 0 else 0, d + at if d != 0 else 0, up, down, last)
     if m != 0:
-        write(real, ws, tree, io, first, data, level, node, up, down, LANE_BYTES, one / evidence, m)
+        write(real, tile, level, node, up, Rows(down, LANE_BYTES), one / evidence, m)
     if u != 0:
-        write(real, ws, tree, io, first, data, level, node, up, up + last, 0, one, u)
+        write(real, tile, level, node, up, Rows(up + last, 0), one, u)
     if d != 0:
-        write(real, ws, tree, io, first, data, level, node, down, down + last, 0, one, d)
+        write(real, tile, level, node, down, Rows(down + last, 0), one, d)
     return NOTHING
 
 
 @compiled
-def write_row(real, ws, io, late, a):
+def write_row(real, ws, io, pending, a):
     """Write the numbers of one symbol of a node."""
-    up, down = load(real, late.up + a * LANE_BYTES), load(real, late.down + a * LANE_BYTES)
-    if late.marginal != 0:
-        stream(late.marginal + a * io.row, up * down * load(real, ws + EVIDENCE))
-    if late.to_up != 0:
-        stream(late.to_up + a * io.row, up * load(real, late.up + late.last))
-    if late.to_down != 0:
-        stream(late.to_down + a * io.row, down * load(real, late.down + late.last))
+    up, down = load(real, pending.up + a * LANE_BYTES), load(real, pending.down + a * LANE_BYTES)
+    if pending.marginal != 0:
+        stream(pending.marginal + a * io.row, up * down * load(real, ws + EVIDENCE))
+    if pending.to_up != 0:
+        stream(pending.to_up + a * io.row, up * load(real, pending.up + pending.last))
+    if pending.to_down != 0:
+        stream(pending.to_down + a * io.row, down * load(real, pending.down + pending.last))
 
 
 @compiled
-def write(real, ws, tree, io, first, data, level, node, here, other, step, factor, there):
-    """Write a block, times another (of which step = 0 takes one row only), times a factor, to its place in a result."""
+def write(real, tile, level, node, here, others, factor, there):
+    """Write a block, times other rows (at step 0 always the same), times a factor, to its place in a result."""
+    ws, tree, io, first, data = tile
     symbols, columns, size = int_at(tree.symbols, level), int_at(tree.columns, level), itemsize(real)
     into = there + node * symbols * io.row + first * size
     for a in range(symbols):
-        x = load(real, here + a * LANE_BYTES) * load(real, other + a * step) * factor
+        x = load(real, here + a * LANE_BYTES) * load(real, others.address + a * others.step) * factor
         if columns > 1:
             put(ws + PRODUCTS + a * LANE_BYTES, x)
         elif data * size == LANE_BYTES:

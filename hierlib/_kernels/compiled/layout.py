@@ -15,7 +15,7 @@ import numba
 from numba import njit
 
 from hierlib._kernels import precision
-from hierlib._kernels.compiled.simd import LANE_BYTES, int_at
+from hierlib._kernels.compiled.simd import LANE_BYTES, LINE, int_at
 
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
 SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
@@ -37,7 +37,7 @@ class Tree(NamedTuple):
     slots: int  # how many upward messages of the level the workspace holds
     up: int  # where in the workspace these stand, in bytes
     down: int  # where the downward messages of one family stand
-    apart: int  # from the cut on: where blocks stand that came apart, one for each child, and one more
+    split: int  # from the cut on: where blocks stand that were split, one for each child, and one more
     headroom: int  # number: where in the workspace rows stand, one a level, of the least headroom of siblings
     rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
     lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
@@ -67,14 +67,40 @@ class Data(NamedTuple):
     least: float  # number: the smallest evidence and headroom that do not count as a zero
 
 
+class Tile(NamedTuple):
+    """As many data as a vector has lanes, or fewer where there are no more."""
+
+    ws: int  # address of the workspace
+    tree: Tree
+    io: Data
+    first: int  # which of the data is the first
+    data: int  # how many there are
+
+
+class Rows(NamedTuple):
+    """Vectors that stand in memory at equal distances."""
+
+    address: int  # of the first; 0: there are none
+    step: int  # bytes from one to the next
+
+
 def compiled(function: Callable) -> Callable:
+    """Compile what other compiled code alone calls."""
+    return _compiled(function, no_cpython_wrapper=True)
+
+
+def entry(function: Callable) -> Callable:
+    """Compile what Python calls."""
+    return _compiled(function, no_cpython_wrapper=False)
+
+
+def _compiled(function: Callable, *, no_cpython_wrapper: bool) -> Callable:
     """Compile, and keep the machine code on disk where a folder can be written.
 
     numba renews stored code when the file of the function changes, but not when another does that is compiled into
     it: code that was made from other sources would corrupt memory. So each state of the sources has its own folder.
     """
-    inner = not function.__name__.startswith("run")  # called by no Python
-    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=inner)
+    options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=no_cpython_wrapper)
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_code_folder())
@@ -89,7 +115,7 @@ def _code_folder() -> Path:
     """Under $NUMBA_CACHE_DIR or the user's cache folder, named by the sources and all else that is compiled in."""
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(precision.__file__)]
     sources = b"".join(file.read_bytes() for file in files)
-    digest = hashlib.sha256(sources + f"{LANE_BYTES} {numba.__version__}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(sources + f"{LANE_BYTES} {LINE} {numba.__version__}".encode()).hexdigest()[:16]
     user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(numba.config.CACHE_DIR or user / "hierlib") / f"kernels-{digest}"
 

@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 
-from hierlib._kernels.compiled.layout import compiled
+from hierlib._kernels.compiled.layout import compiled, entry
 
 WORDS, AHEAD = 624, 397  # the twister's state, and how far ahead its recurrence looks
 CHUNK = 4096  # uniform numbers that wait in the cache to be made normal
@@ -62,7 +62,7 @@ def _fill(x: Tensor, generator: torch.Generator) -> None:
         generator.set_state(state)
 
 
-@compiled
+@entry
 def run_normal(x, state):
     """Fill x; state: the number of the next word, then all words, changed as torch's own would be."""
     words = np.empty(WORDS, np.uint32)
@@ -111,8 +111,8 @@ def temper(x, words):
 @compiled
 def twist(words):
     """The next 624 words of the Mersenne twister MT19937, in stretches in which none needs another of the same."""
-    late = WORDS - AHEAD
-    for start, end, other in ((0, late, AHEAD), (late, 2 * late, -late), (2 * late, WORDS - 1, -late)):
+    behind = WORDS - AHEAD
+    for start, end, other in ((0, behind, AHEAD), (behind, 2 * behind, -behind), (2 * behind, WORDS - 1, -behind)):
         for i in range(start, end):
             words[i] = words[i + other] ^ mixed(words[i], words[i + 1])
     words[WORDS - 1] = words[AHEAD - 1] ^ mixed(words[WORDS - 1], words[0])

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from hierlib._kernels.compiled.lanes import finish, read_leaf
-from hierlib._kernels.compiled.layout import block, block_bytes, compiled, name_of, table
+from hierlib._kernels.compiled.layout import Tile, block, block_bytes, compiled, entry, name_of, table
 from hierlib._kernels.compiled.simd import LANE_BYTES, get, int_at, itemsize, offset_at, prefetch, put
 from hierlib._kernels.compiled.tile import evidence_of, go_up
 
 
-@compiled
-def run_sampling(real, first_tile, last_tile, ws, tree, io, keys, samples, y, weights):
-    """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at.
+class Draws(NamedTuple):
+    """Where the randomness of samples comes from, and where they go."""
 
-    keys: address of uint64 (n, samples), a random number for each draw of a datum, to which a node's name is added
-    to make its own; y: addresses a level of int64 (nodes, n, samples); weights: address of float64 room for m or
-    num_classes numbers.
-    """
+    keys: int  # address of uint64 (n, samples): for each draw of a datum; a node's name is added to make its own
+    samples: int  # how many of each datum
+    y: int  # addresses a level of int64 (nodes, n, samples)
+    weights: int  # address of float64, room for m or num_classes numbers
+
+
+@entry
+def run_sampling(real, first_tile, last_tile, ws, tree, io, draws):
+    """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at."""
+    keys, samples, y, weights = draws
     width = LANE_BYTES // itemsize(real)
     for first in range(first_tile * width, min(last_tile * width, io.n), width):
         data = min(width, io.n - first)
-        go_up(real, ws, tree, io, first, data)
-        finish(real, ws, tree, io, first, data)
+        tile = Tile(ws, tree, io, first, data)
+        go_up(real, tile)
+        finish(real, tile)
         for k in range(data):
             for draw in range((first + k) * samples, (first + k + 1) * samples):
                 random = random_of(keys, draw, 0, tree.top + 1)
                 draw_root(real, ws, tree, k * itemsize(real), random, weights, int_at(y, tree.top) + 8 * draw)
         for level in range(tree.top - 1, -1, -1):
             for node in range(int_at(tree.nodes, level + 1)):
-                draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, weights)
+                draw_family(real, tile, draws, level, node)
 
 
 @compiled
-def draw_family(real, ws, tree, io, first, data, level, node, keys, samples, y, weights):
+def draw_family(real, tile, draws, level, node):
     """Draw the children, at this level, of a node of each subtree or column."""
+    (ws, tree, io, first, data), (keys, samples, y, weights) = tile, draws
     s, m, v, size = len(tree.family), tree.m, int_at(tree.symbols, 0), itemsize(real)
-    here = ws + int_at(tree.apart, level) if level >= tree.cut else ws + block(tree, level, node * s)
-    soon, per_child, per_symbol = here + s * block_bytes(tree, level), block_bytes(tree, level), LANE_BYTES
+    here = ws + int_at(tree.split, level) if level >= tree.cut else ws + block(tree, level, node * s)
+    ahead, per_child, per_symbol = here + s * block_bytes(tree, level), block_bytes(tree, level), LANE_BYTES
     if level == 0 and int_at(tree.slots, 0) < int_at(tree.nodes, 0):
         for leaf in range(node * s, node * s + s):
-            read_leaf(real, ws, tree, io, first, data, leaf)
-        soon, per_child, per_symbol = evidence_of(real, io, first, node * s + s), io.per_leaf, io.per_symbol
-    for row in range(s * v if soon != 0 else 0):  # the next family is fetched while this one is drawn
-        prefetch(soon + row // v * per_child + row % v * per_symbol)
+            read_leaf(real, tile, leaf)
+        ahead, per_child, per_symbol = evidence_of(real, io, first, node * s + s), io.per_leaf, io.per_symbol
+    for row in range(s * v if ahead != 0 else 0):  # the next family is fetched while this one is drawn
+        prefetch(ahead + row // v * per_child + row % v * per_symbol)
     rules, above, below = table(tree, tree.rules, level, 1), int_at(y, level + 1), int_at(y, level)
     for column in range(int_at(tree.columns, level + 1)):
         name = name_of(tree, level + 1, column, node)

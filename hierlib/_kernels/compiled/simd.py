@@ -3,6 +3,9 @@
 A vector is LANE_BYTES bytes of float32 or float64, one lane a datum. LLVM splits it into whatever registers the
 machine has, so the same source serves AVX-512, AVX2 and NEON. Memory is addressed by plain integers, which cost
 neither reference counts nor tests for negative indices; `real`, a number of the floating type, says which type.
+
+How many bytes a vector has is a matter of speed alone. To try another width, set HIERLIB_LANE_BYTES in the environment
+before the import, to a power of two from 64 on.
 """
 
 from __future__ import annotations
@@ -17,9 +20,13 @@ from numba.core import cgutils, types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+from hierlib._kernels.memory import ALIGNMENT
 from hierlib._kernels.precision import spread
 
-LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", 256 if llvm.get_host_cpu_features().get("avx512f") else 64))
+LINE = ALIGNMENT  # bytes of a cache line, to which the workspace and the results are aligned
+# Of a line each; more at once hide latency.
+REGISTERS = 4 if llvm.get_host_cpu_features().get("avx512f") else 1
+LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", REGISTERS * LINE))
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -64,8 +71,7 @@ def _reader(result_of, llvm_type, align):
 
         def codegen(context, builder, signature, args):
             pointer = builder.inttoptr(args[1], llvm_type(real).as_pointer())
-            value = builder.load(pointer, align=align(real))
-            return value if result != types.intp else builder.zext(value, I64)
+            return builder.load(pointer, align=align(real))
 
         return result(real, types.intp), codegen
 
@@ -80,7 +86,7 @@ def _bytes(real):
     return real.bitwidth // 8
 
 
-load = _reader(Vector, lambda real: Vector(real).llvm, lambda real: 64)  # aligned, as the workspace is
+load = _reader(Vector, lambda real: Vector(real).llvm, lambda real: LINE)  # aligned, as the workspace is
 load_anywhere = _reader(Vector, lambda real: Vector(real).llvm, _bytes)
 get = _reader(lambda real: real, _scalar, _bytes)
 
@@ -131,7 +137,7 @@ def stream(typing, address, x):
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[0], args[1].type.as_pointer())
-        written = builder.store(args[1], pointer, align=64)
+        written = builder.store(args[1], pointer, align=LINE)
         written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
         return context.get_dummy_value()
 
@@ -146,7 +152,7 @@ def prefetch(typing, address):
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        for line in range(0, LANE_BYTES, 64):
+        for line in range(0, LANE_BYTES, LINE):
             pointer = builder.inttoptr(builder.add(args[0], ir.Constant(I64, line)), byte)
             builder.call(function, [pointer, *(ir.Constant(I32, x) for x in (0, 3, 1))])
         return context.get_dummy_value()

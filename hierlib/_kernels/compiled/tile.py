@@ -13,10 +13,25 @@ column i·(number of parents) + c: shifting lanes takes a block apart into one f
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from hierlib._kernels.compiled.lanes import NOTHING, begin, close, finish, only, read_leaf, settle, write_row
-from hierlib._kernels.compiled.layout import EXPONENT, HIGH, LOW, MANTISSA, SCRATCH, block, block_bytes, compiled, table
+from hierlib._kernels.compiled.lanes import NOTHING, begin, close, finish, first_lanes, read_leaf, settle, write_row
+from hierlib._kernels.compiled.layout import (
+    EXPONENT,
+    HIGH,
+    LOW,
+    MANTISSA,
+    SCRATCH,
+    Rows,
+    Tile,
+    block,
+    block_bytes,
+    compiled,
+    entry,
+    table,
+)
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     fma,
@@ -38,26 +53,39 @@ from hierlib._kernels.compiled.simd import (
 )
 
 
-@compiled
+class Family(NamedTuple):
+    """A parent and its children: addresses of its downward message and of the first of their upward ones."""
+
+    level: int  # of the children
+    parent: int
+    children: int
+
+
+NO_ROWS = Rows(0, 0)
+
+
+@entry
 def run(real, first_tile, last_tile, ws, tree, io, downward):
     """Once up the tree, and down if wanted, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
     width = LANE_BYTES // itemsize(real)
     for first in range(first_tile * width, min(last_tile * width, io.n), width):
         data = min(width, io.n - first)
-        go_up(real, ws, tree, io, first, data)
+        tile = Tile(ws, tree, io, first, data)
+        go_up(real, tile)
         if downward:
-            go_down(real, ws, tree, io, first, data)
-        finish(real, ws, tree, io, first, data)
+            go_down(real, tile)
+        finish(real, tile)
 
 
 @compiled
-def go_up(real, ws, tree, io, first, data):
+def go_up(real, tile):
     """From the leaves to the root's marginal, depth first: a node as soon as its last child is done."""
-    begin(real, ws, tree, io, first, data)
+    ws, tree, io, first, data = tile
+    begin(real, tile)
     s, mantissa, exponent, nowhere = len(tree.family), ws + MANTISSA, ws + EXPONENT, np.int64(0)
     low, high = splat(real, 1), splat(real, 0)
     for leaf in range(int_at(tree.nodes, 0)):
-        seen, scale = read_leaf(real, ws, tree, io, first, data, leaf)
+        seen, scale = read_leaf(real, tile, leaf)
         high, low = largest(high, seen), smallest(low, scale * inverse_power(scale))  # zero where the scale is
         if not moderate(tree.family, seen):
             multiply_log(mantissa, exponent, scale)
@@ -66,13 +94,13 @@ def go_up(real, ws, tree, io, first, data):
             node, parents = node // s, data * int_at(tree.columns, level + 1)
             children, into = ws + block(tree, level, (node - 1) * s), ws + block(tree, level + 1, node - 1)
             if level >= tree.cut:
-                children, joined = ws + int_at(tree.apart, level), children
-                take_apart(real, tree, level, joined, children, parents)
-            soon = evidence_of(real, io, first, leaf + 1) if level == 0 else nowhere
+                children, joined = ws + int_at(tree.split, level), children
+                split(real, tree, level, joined, children, parents)
+            ahead = evidence_of(real, io, first, leaf + 1) if level == 0 else nowhere
             factor = factor_of(real, tree, level, children)
-            total = up_node(real, tree, level, children, factor, into, io, soon)
+            total = up_node(real, tree, level, children, factor, into, io, ahead)
             if level >= tree.cut:
-                total = only(real, ws, total, parents)
+                total = first_lanes(real, ws, total, parents)
             low = smallest(low, total)
             follow(real, ws, tree, level, parents, total, factor)
             multiply_log(mantissa, exponent, total)
@@ -83,8 +111,8 @@ def go_up(real, ws, tree, io, first, data):
     for y in range(symbols):
         evidence = fma(load(real, down + y * LANE_BYTES), load(real, root + y * LANE_BYTES), evidence)
     put(down + symbols * LANE_BYTES, splat(real, 1))
-    settle(real, ws, tree, io, first, data, tree.top, np.int64(0), down, evidence)
-    evidence = only(real, ws, evidence * load(real, root + symbols * LANE_BYTES), data)
+    settle(real, tile, tree.top, np.int64(0), down, evidence)
+    evidence = first_lanes(real, ws, evidence * load(real, root + symbols * LANE_BYTES), data)
     multiply_log(mantissa, exponent, evidence)
     low = smallest(low, evidence * load(real, ws + tree.headroom + tree.top * LANE_BYTES))
     put(ws + LOW, smallest(low, evidence))
@@ -92,31 +120,32 @@ def go_up(real, ws, tree, io, first, data):
 
 
 @compiled
-def go_down(real, ws, tree, io, first, data):
+def go_down(real, tile):
     """From the root to the leaves, each node after its parent, in the reverse of the order of `go_up`."""
-    s, nowhere, late = len(tree.family), np.int64(0), NOTHING
+    ws, tree, io, first, data = tile
+    s, nowhere, pending = len(tree.family), np.int64(0), NOTHING
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
-        children, into = ws + int_at(tree.apart, level), ws + int_at(tree.down, level)
+        children, into = ws + int_at(tree.split, level), ws + int_at(tree.down, level)
         message = children + s * block_bytes(tree, level)
         for place in range(into, into + block_bytes(tree, level), LANE_BYTES):
             put(place, splat(real, 1))
         put(ws + SCRATCH, splat(real, 1))
         for i in range(s):
             shift = i * parents * itemsize(real)
-            parent = ws + int_at(tree.down, level + 1)
-            evidence = down_node(real, ws, tree, io, level, i, parent, children, message, nowhere, nowhere, late)
+            family = Family(level, ws + int_at(tree.down, level + 1), children)
+            evidence = down_node(real, tile, family, i, message, NO_ROWS, pending)
             put_some(ws + SCRATCH + shift, evidence, parents)
             for row in range(0, block_bytes(tree, level), LANE_BYTES):
                 put_some(into + row + shift, load(real, message + row), parents)
         evidence = load(real, ws + SCRATCH)
-        settle(real, ws, tree, io, first, data, level, nowhere, into, evidence)
+        settle(real, tile, level, nowhere, into, evidence)
     read_again = int_at(tree.slots, 0) < int_at(tree.nodes, 0)
-    for family in range(int_at(tree.nodes, 1) - 1, -1, -1):
+    for number in range(int_at(tree.nodes, 1) - 1, -1, -1):
         if read_again:
-            for leaf in range(family * s, family * s + s):
-                read_leaf(real, ws, tree, io, first, data, leaf)
-        level, node = np.int64(0), family + 1
+            for leaf in range(number * s, number * s + s):
+                read_leaf(real, tile, leaf)
+        level, node = np.int64(0), number + 1
         while level < tree.cut - 1 and node % s == 0:
             level, node = level + 1, node // s
         while level >= 0:  # the children of this family's ancestors that come no later
@@ -124,14 +153,14 @@ def go_down(real, ws, tree, io, first, data):
             children = ws + block(tree, level, (node - 1) * s)
             for i in range(s):
                 into = ws + int_at(tree.down, level) + i * block_bytes(tree, level)
-                soon, step = children + (i - s) * block_bytes(tree, level), LANE_BYTES
+                ahead = Rows(children + (i - s) * block_bytes(tree, level), LANE_BYTES)
                 if level == 0 and read_again:
-                    soon, step = evidence_of(real, io, first, (family - 1) * s + i), io.per_symbol
-                evidence = down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late)
-                late = settle(real, ws, tree, io, first, data, level, (node - 1) * s + i, into, evidence)
+                    ahead = Rows(evidence_of(real, io, first, (number - 1) * s + i), io.per_symbol)
+                evidence = down_node(real, tile, Family(level, parent, children), i, into, ahead, pending)
+                pending = settle(real, tile, level, (node - 1) * s + i, into, evidence)
             level, node = level - 1, node * s
-    for a in range(int_at(tree.symbols, 0) if late.any else 0):
-        write_row(real, ws, io, late, a)
+    for a in range(int_at(tree.symbols, 0) if pending.any else 0):
+        write_row(real, ws, io, pending, a)
 
 
 @compiled
@@ -160,11 +189,11 @@ def follow(real, ws, tree, level, parents, total, factor):
 
 
 @compiled
-def up_node(real, tree, level, children, factor, into, io, soon):
+def up_node(real, tree, level, children, factor, into, io, ahead):
     """Eq. (7) = (16, 17): the message of a node at level + 1; returns the sum of it for normalised children.
 
     factor: see `factor_of`.
-    soon: where the evidence of leaves stands that is needed next, and is fetched meanwhile; or 0.
+    ahead: where the evidence of leaves stands that is needed next, and is fetched meanwhile; or 0.
     """
     s, symbols = len(tree.family), int_at(tree.symbols, level + 1)
     rule = table(tree, tree.rules, level, 1)
@@ -177,21 +206,22 @@ def up_node(real, tree, level, children, factor, into, io, soon):
         over_rules = over_rules * factor
         put(into + y * LANE_BYTES, over_rules)
         total = total + over_rules
-        if soon != 0:
+        if ahead != 0:
             for i in range(s):
-                prefetch(soon + i * io.per_leaf + y * io.per_symbol)
+                prefetch(ahead + i * io.per_leaf + y * io.per_symbol)
     close(real, tree.family, symbols, into, total)
     return total
 
 
 @compiled
-def down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, late):
+def down_node(real, tile, family, i, into, ahead, pending):
     """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
 
     The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
-    soon: where rows stand, a step apart, that are needed next, and are fetched meanwhile; or 0.
-    late: what of the node before is written to the results meanwhile.
+    ahead: rows that are needed next, and are fetched meanwhile.
+    pending: what of the node before is written to the results meanwhile.
     """
+    (ws, tree, io, _, _), (level, parent, children) = tile, family
     s, v, child = len(tree.family), int_at(tree.symbols, level), block_bytes(tree, level)
     rule = table(tree, tree.lists, level, s) + 4 * i * int_at(tree.symbols, level + 1) * tree.m * s
     uses = tree.uses + 4 * (level * s + i) * v
@@ -209,10 +239,10 @@ def down_node(real, ws, tree, io, level, i, parent, children, into, soon, step, 
         put(into + a * LANE_BYTES, over_rules)
         total = total + over_rules
         evidence = fma(over_rules, load(real, children + i * child + a * LANE_BYTES), evidence)
-        if soon != 0:
-            prefetch(soon + a * step)
-        if late.any:
-            write_row(real, ws, io, late, a)
+        if ahead.address != 0:
+            prefetch(ahead.address + a * ahead.step)
+        if pending.any:
+            write_row(real, ws, io, pending, a)
     close(real, tree.family, v, into, total)
     headroom = evidence * load(real, children + (i + 1) * child - LANE_BYTES) * inverse_power(factor)
     if not moderate(tree.family, total):
@@ -232,7 +262,7 @@ def add_product(real, family, first, others, rule, total):
 
 
 @compiled
-def take_apart(real, tree, level, block, children, parents):
+def split(real, tree, level, block, children, parents):
     """Copy the lanes of each child to a block of its own; the other lanes there are one."""
     child = block_bytes(tree, level)
     for i in range(len(tree.family)):
