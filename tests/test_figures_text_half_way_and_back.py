@@ -60,6 +60,13 @@ def test_reach_leaves_out_the_word_itself(d):
     assert right.get_legend_handles_labels()[1] == ["text"] and drawing.alt
 
 
+def test_local_order_has_a_panel_with_and_without_the_mask_given():
+    curve, few = (T, interval([1, 1.5, 1.2])), (T[:2], interval([1, 2]))
+    left, right = figures.local_order(curve, few, few, few).fig.axes
+    assert [ax.get_title() for ax in (left, right)] == ["masks of their own", "given the mask"]
+    assert left.get_legend_handles_labels()[1] == ["text", "trigrams"] and len(right.containers) == 2
+
+
 def test_company_names_the_words_on_both_sides():
     together = np.array([[np.nan, 0.4], [0.4, np.nan]])
     drawing = figures.company(together, ["two", "words"])

@@ -43,6 +43,19 @@ def test_a_model_and_its_uturns(tmp_path, run):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_uturns_of_texts_by_trigrams(tmp_path, run):
+    command = ["trigrams", "--data", tmp_path / "text.txt", "--out", tmp_path / "c.nc", "--length", LENGTH]
+    command += ["--vocabulary", 40, "--windows", 3, "--samples", 2, "--times"]
+    assert "nothing there" in run([*command, ".5,1"], 2)
+    texts.write(tmp_path / "text.txt")
+    assert "expected different numbers between 0 and 1" in run([*command, ".5,.5"], 2)
+    assert "3 texts of 8 words" in run([*command, ".5,1"]) and "is there" in run([*command, ".5,1"])
+    assert "times [0.5], got one of times [0.5, 1.0]" in run([*command, ".5"], 2)
+    with xr.open_dataset(tmp_path / "c.nc") as found:
+        assert found.sizes == dict(t=2, window=3, distance=LENGTH, place=LENGTH) and (found.start > 0).all()
+        assert np.isfinite(found.pairs).all() and np.isfinite(found.pairs_given).all()
+
+
 FITS = {
     "--seed": (1, "schedule.seed 1, got one of schedule.seed 0"),
     "--examples": (96, "schedule.examples 96"),

@@ -15,6 +15,7 @@ import xarray as xr
 from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, Threads, group, numbers, spelled
 from hierlib._provenance import commit, plain, same_inputs, sha256_of, versions
+from hierlib._seeds import derived
 from hierlib._storage import recorded_inputs, write_dataset
 from hierlib.networks.fit import Schedule
 from hierlib.networks.progress import Progress
@@ -22,6 +23,8 @@ from hierlib.text.bound import train
 from hierlib.text.corpus import Corpus
 from hierlib.text.measure import study
 from hierlib.text.model import Size, TextModel
+from hierlib.text.trigram import Trigrams
+from hierlib.text.trigram import study as of_trigrams
 from hierlib.text.uturn import chances
 
 app = group("Masked diffusion on text: train a model, take its U-turns (the chapter on text).")
@@ -149,3 +152,42 @@ def uturns(
     for part in parts:
         part.unlink()
     typer.echo(f"{out.name}  {windows} windows of {size.length} words, {samples} U-turns of each at {len(fractions)} t")
+
+
+@app.command()
+def trigrams(
+    ctx: typer.Context,
+    data: Annotated[Path, typer.Option(help="The text file whose trigrams are counted.")],
+    out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
+    length: Annotated[int, typer.Option(min=3, help="Words of a window.")] = 64,
+    vocabulary: Annotated[int, typer.Option(min=4, help="Words that are told apart, the most frequent ones.")] = 4096,
+    windows: Annotated[int, typer.Option(min=2, help="Starts, drawn from the trigrams.")] = 48,
+    samples: Annotated[int, typer.Option(min=2, help="U-turns from each start at each t.")] = 8,
+    times: Annotated[str, typer.Option(help="Fractions of erased words.")] = ".1,.2,.3,.4,.5,.6,.7,.8,.9,1",
+    seed: Seed = 0,
+) -> None:
+    """Take exact U-turns of texts drawn from the trigrams of a file: local order without hierarchy, as a control.
+
+    Nothing is trained: the posterior of such a text is known. The trigrams are those of the passages that a model of
+    the same file learns from. A result that is there is left alone if it is that of the same words and options, and
+    refused if it is another.
+    """
+    fractions = numbers([times], float, name="--times")
+    if not fractions or len({*fractions}) < len(fractions) or not all(0 <= t <= 1 for t in fractions):
+        raise ValueError(f"--times: expected different numbers between 0 and 1 with commas between them, got {times!r}")
+    corpus = Corpus.read(data, length=length, vocabulary=vocabulary)
+    options = dict(length=length, vocabulary=vocabulary, windows=windows, samples=samples, times=fractions, seed=seed)
+    inputs = plain(dict(words=corpus.sha256, **options))
+    if out.exists():
+        same_inputs(out, recorded_inputs(out), inputs)
+        return typer.echo(f"{out.name}  is there")
+    chain = Trigrams(torch.cat(corpus.train))
+    x0 = chain.draw(windows, length, generator=torch.Generator().manual_seed(derived(70_000 + seed)))
+    bar = Progress(out.stem, windows, unit="windows")
+    uniform = chances(x0, samples, [1000 * seed + i for i in range(windows)])
+    found = of_trigrams(chain, x0, fractions, uniform, report=lambda done: bar.update(done, ""))
+    facts = dict(command=spelled(ctx), samples=samples, seed=seed, versions=json.dumps(versions()))
+    facts |= dict(commit=commit(Path.cwd()) or "", inputs=json.dumps(inputs))
+    start = dict(start=(("window", "place"), x0.short().numpy()), passage=("window", list(range(windows))))
+    write_dataset(out, found.assign(start).assign_attrs(facts))
+    typer.echo(f"{out.name}  {windows} texts of {length} words, {samples} U-turns of each at {len(fractions)} t")

@@ -181,4 +181,25 @@ OF_DATA = [
         "data",
         f"{KEPT}what_another_file_was_packed_by_is_not_used_again",
     ),
+    Guard(
+        "a share of the redrawings",
+        "hierlib/experiments/redrawn.py",
+        "        if not 0 <= self.share <= 1:",
+        "        if False:",
+        "tests/test_redrawn.py::test_share_out_of_range",
+    ),
+    Guard(
+        "a text without erased words",
+        "hierlib/text/trigram.py",
+        "        if x.ndim != 1 or len(x) < 3 or (x == MASK).any():",
+        "        if False:",
+        "tests/test_text_trigram.py::test_what_cannot_be_is_refused",
+    ),
+    Guard(
+        "a text that the trigrams can make",
+        "hierlib/text/trigram.py",
+        "            if not belief.sum() > 0:",
+        "            if False:",
+        "tests/test_text_trigram.py::test_what_cannot_be_is_refused",
+    ),
 ]

@@ -114,6 +114,37 @@ def _curve(ax: Axes, t: ArrayLike, found: Interval, kind: str, width: float, **p
     data(ax, t, found, kind="samples", color=_COLOURS[kind], **points)
 
 
+def local_order(
+    text: tuple[ArrayLike, Interval],
+    chain: tuple[ArrayLike, Interval],
+    text_given: tuple[ArrayLike, Interval],
+    chain_given: tuple[ArrayLike, Interval],
+) -> Drawing:
+    """Susceptibility of a text and of texts drawn from its trigrams; where each U-turn has its mask, and given one.
+
+    Args:
+        text, chain: (T,) fractions erased, and the susceptibility there. text_given, chain_given: of U-turns that all
+            erase the same words.
+    """
+    fig, axes = plt.subplots(1, 2, figsize=(6, 3.1), sharey=True)
+    for ax, title, of_text, of_chain in (
+        (axes[0], "masks of their own", text, chain),
+        (axes[1], "given the mask", text_given, chain_given),
+    ):
+        ax.axhline(1, color=INK, lw=0.8, ls=":")
+        _curve(ax, *of_text, "text", 1.4)
+        ax.plot(of_chain[0], of_chain[1].value, color=CHANCE, lw=1.2, label="trigrams")
+        data(ax, *of_chain, kind="network", color=CHANCE)
+        ax.set(title=title, xlabel="erased $t$", xlim=(0.05, 1.05))
+    axes[0].set_ylabel(r"susceptibility $\chi$")
+    axes[0].legend(fontsize=9, loc="upper left")
+    return Drawing(
+        fig,
+        "Two panels of susceptibility against the fraction of erased words: with masks of their own, and given the "
+        "mask. In each a line for the text and squares for texts drawn from its trigrams.",
+    )
+
+
 def company(together: ArrayLike, words: Sequence[str], *, top: float = 0.5) -> Drawing:
     """Which words change together: their correlations as a square.
 
