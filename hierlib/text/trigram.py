@@ -151,11 +151,12 @@ def study(
         rows.append(found)
         if report:
             report(k + 1)
-    pairs, given, kept = (np.array([[row[i] for row in found] for found in rows]).swapaxes(0, 1) for i in range(3))
-    columns = {"pairs": pairs, "pairs_given": given}
-    packed = {name: (("t", "window", "distance"), y.astype(np.float32)) for name, y in columns.items()}
-    packed["kept"] = ("t", "window"), kept.astype(np.float32)
-    return xr.Dataset(packed, {"t": list(times)})
+    dims = {"pairs": ("t", "window", "distance"), "pairs_given": ("t", "window", "distance"), "kept": ("t", "window")}
+    columns = {
+        name: (along, np.array([[row[i] for row in found] for found in rows]).swapaxes(0, 1).astype(np.float32))
+        for i, (name, along) in enumerate(dims.items())
+    }
+    return xr.Dataset(columns, {"t": list(times)})
 
 
 def _pick(weight: Array, chance: float) -> int:
