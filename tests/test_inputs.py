@@ -20,7 +20,7 @@ from tests import sweeps, tiny
 PARAMETERS = """\
 data: str = "data"  # a file, a folder, a pattern, or words
 keep: str = ""  # where it goes on; output
-kind: str = "a"  # a choice; kind in ("a", "data")
+kind: str = "a"  # a choice; kind in ("a", "data", "data/c.txt", "data/deep", "c")
 m: int = 2  # rules
 """
 
@@ -110,6 +110,61 @@ def test_links_are_followed_and_circles_end(root, tmp_path):
     before = key(root, data="data")
     (away / "e.csv").write_text("f")
     assert key(root, data="data") != before
+
+
+@pytest.mark.parametrize(
+    "word, path, counts",
+    [
+        ("data/c.txt", "data/c.txt", True),
+        ("data/deep", "data/deep/d.csv", True),
+        ("c", "c", True),
+        ("data", "data/c.txt", False),
+    ],
+)
+def test_a_choice_among_files_is_no_choice_of_words(root, word, path, counts):
+    """A word that is a file, or has a folder in it; a word that only happens to be a folder's name is a word."""
+    path, before = root / "book" / path, key(root, kind=word, data="none")
+    path.write_text("other")
+    assert (key(root, kind=word, data="none") != before) == counts
+
+
+@pytest.mark.parametrize(
+    "text", ["data/c.txt", "cnn=data/c.txt", "data/a.csv data/c.txt", "data/c.*", "data/c.txt,data/a.csv"]
+)
+def test_a_description_beside_a_file_counts_with_it(root, text):
+    """Weights are read with the json of their stem, from which their network and its noise come."""
+    about, bare = root / "book" / "data" / "c.json", key(root, data=text)
+    about.write_text("1")
+    before = key(root, data=text)
+    about.write_text("2")
+    assert len({bare, before, key(root, data=text)}) == 3
+    about.rename(about.with_name("c.more.json"))
+    assert "*" in text or key(root, data=text) == bare, "of another stem"
+
+
+def test_each_name_of_a_folder_counts_and_its_contents_too(root, tmp_path):
+    """Names of classes, say, of which two lead to one folder; it is read once, however many ways lead to it."""
+    away, data = tmp_path / "away", root / "book" / "data"
+    away.mkdir()
+    (away / "e.csv").write_text("e")
+    (data / "cat").symlink_to(away)
+    (data / "dog").symlink_to(away)
+    seen = {key(root, data="data")}
+    for name in ("cat", "dog"):
+        (data / name).rename(data / "zebra")
+        seen.add(key(root, data="data"))
+        (data / "zebra").unlink()
+        seen.add(key(root, data="data"))
+        (data / name).symlink_to(away)
+        assert key(root, data="data") in seen
+    (away / "e.csv").write_text("f")
+    assert len(seen | {key(root, data="data")}) == 6
+    for i in range(40):  # 2^40 ways
+        (away / f"{i}").mkdir()
+        (away / f"{i}" / "left").symlink_to(away / f"{i + 1}")
+        (away / f"{i}" / "right").symlink_to(away / f"{i + 1}")
+    (away / "40").symlink_to(away)
+    assert key(root, data="data") not in seen
 
 
 def test_a_folder_that_holds_the_checkout_is_not_looked_through(root):

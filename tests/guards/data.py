@@ -58,6 +58,27 @@ OF_INPUTS = [
         "part, job.timeout)\n",
         f"{NAMED}a_run_says_what_it_read_and_none_is_filed_under_other_files",
     ),
+    Guard(
+        "a choice among files",
+        INPUTS,
+        'if not choice or "/" in text or any(map(os.path.isfile, self._matches(text))):',
+        "if not choice:",
+        f"{NAMED}a_choice_among_files_is_no_choice_of_words",
+    ),
+    Guard(
+        "a description beside weights",
+        INPUTS,
+        "for each in dict.fromkeys((file, about)) if",
+        "for each in (file,) if",
+        f"{NAMED}a_description_beside_a_file_counts_with_it",
+    ),
+    Guard(
+        "each name of a folder",
+        INPUTS,
+        '                    yield f"{here} is {os.path.relpath(first, folder)}", here\n',
+        "",
+        f"{NAMED}each_name_of_a_folder_counts_and_its_contents_too",
+    ),
 ]
 
 ENDS = "tests/test_ends.py::test_"

@@ -48,13 +48,15 @@ class Inputs:
     def of(self, parameters: Mapping[str, Parameter], values: Mapping) -> dict[str, dict]:
         """By the name of a parameter how many `files` it names, and a digest `sha256` of their names and contents.
 
-        Left out are parameters that name no file, that have a choice of words, or that the run itself writes to.
+        Left out are parameters that name no file, that choose among words (of which none is a file or has a folder
+        in it), or that the run itself writes to. A file brings its description, the json of the same stem, if there is
+        one: what reads weights reads both.
 
         Raises:
             BadRequest: there are too many files, or they are being written to.
         """
         found = {}
-        for name, text in _texts(parameters, values):
+        for name, text in self._texts(parameters, values):
             if text not in self._known:
                 self._known[text] = self._digest(name, text, _words(text))
             if facts := self._known[text]:
@@ -78,7 +80,7 @@ class Inputs:
     def refuse_inside(self, parameters: Mapping[str, Parameter], values: Mapping, folder: Path) -> None:
         """Raises BadRequest where results in `folder` would be among what a parameter names."""
         near = [folder, *folder.parents]
-        for name, text in _texts(parameters, values):
+        for name, text in self._texts(parameters, values):
             for word in _words(text):
                 path = os.path.normpath(self.base / word)
                 pattern = os.path.join(glob.escape(str(self.base)), word) if glob.has_magic(word) else glob.escape(path)
@@ -117,8 +119,8 @@ class Inputs:
                     why = "holds this checkout, and is not looked through"
                     warnings.warn(f"{name}: {match} {why}; name a narrower folder", stacklevel=4)
                     continue
-                for file in self._below(match) if os.path.isdir(match) else (match,):
-                    found[f"{i}/{os.path.relpath(file, start)}"] = file
+                for short, file in self._below(match) if os.path.isdir(match) else _described(match):
+                    found[f"{i}/{os.path.relpath(short, start)}"] = file
                     if len(found) > LIMIT:
                         raise BadRequest(f"{name}: {word!r} names more than {LIMIT:,} files; name a narrower folder")
         return [(file, _mark(file[1])) for file in sorted(found.items())]
@@ -141,30 +143,44 @@ class Inputs:
             return path if os.path.isdir(path) else os.path.dirname(path)
         return os.path.join(self.base, *itertools.takewhile(lambda part: not glob.has_magic(part), Path(word).parts))
 
-    def _below(self, folder: str) -> Iterator[str]:
-        """All files of a folder, those of linked folders, too; each folder once."""
-        seen = set()
+    def _below(self, folder: str) -> Iterator[File]:
+        """All files of a folder, those of linked folders, too, each with a path that is its name.
+
+        Where another name leads to a folder that was looked through, that name counts, and says which folder it is:
+        so a circle of links ends, and folders that link to each other in many ways are read once.
+        """
+        seen: dict[tuple[int, int], str] = {}
         for here, folders, files in os.walk(folder, followlinks=True):
             with contextlib.suppress(OSError):  # gone this moment
                 status = os.stat(here)
-                place = (status.st_dev, status.st_ino)
-                if place in seen:
+                first = seen.setdefault((status.st_dev, status.st_ino), here)
+                if first != here:
                     folders.clear()
+                    yield f"{here} is {os.path.relpath(first, folder)}", here
                     continue
-                seen.add(place)
-            folders[:] = [f for f in folders if f not in _PASSED_OVER and os.path.join(here, f) not in self._made]
-            yield from (os.path.join(here, file) for file in files)
+            # sorted, as the disk's order would decide which of two names is the first
+            folders[:] = sorted(f for f in folders if f not in _PASSED_OVER and os.path.join(here, f) not in self._made)
+            for file in files:
+                yield os.path.join(here, file), os.path.join(here, file)
 
     def _above(self, path: str) -> bool:
         return Path(path) in (self.root, *self.root.parents)
 
+    def _texts(self, parameters: Mapping[str, Parameter], values: Mapping) -> Iterator[tuple[str, str]]:
+        """Parameters that may name files, and their values."""
+        for name, parameter in parameters.items():
+            text = values.get(name)
+            if parameter.type != "str" or parameter.written or not text:
+                continue
+            choice = any(re.match(rf"{name}\s+in\b", constraint) for constraint in parameter.constraints)
+            if not choice or "/" in text or any(map(os.path.isfile, self._matches(text))):
+                yield name, text
 
-def _texts(parameters: Mapping[str, Parameter], values: Mapping) -> Iterator[tuple[str, str]]:
-    """Parameters that may name files, and their values."""
-    for name, parameter in parameters.items():
-        choice = any(re.match(rf"{name}\s+in\b", constraint) for constraint in parameter.constraints)
-        if parameter.type == "str" and not choice and not parameter.written and values.get(name):
-            yield name, values[name]
+
+def _described(file: str) -> list[File]:
+    """A file, and the json beside it that tells what it is."""
+    about = os.path.splitext(file)[0] + ".json"
+    return [(each, each) for each in dict.fromkeys((file, about)) if each == file or os.path.isfile(each)]
 
 
 def _words(text: str) -> list[str]:
