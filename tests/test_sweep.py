@@ -14,6 +14,7 @@ from rich.console import Console
 from hierlib._provenance import versions
 from hierlib.book.runs import collect as collecting
 from hierlib.book.runs import report
+from hierlib.book.runs import run as running
 from hierlib.book.runs import sweep as sweeping
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.run import execute, finished, prepare
@@ -264,6 +265,25 @@ def test_a_rival_that_was_quicker_keeps_its_place(root, monkeypatch):
     assert outcome.error is None and not outcome.cached and replaced, "it ran, and tried to take the place"
     assert job.folder not in replaced and sweeps.stamps(root / "out") == before
     assert not sweeps.leftovers(root / "out")
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_a_rival_with_another_run_keeps_its_place(root, monkeypatch, between):
+    """Two runs into one new folder: the slower one fails, even if the other comes after it has looked."""
+    one, two = (prepare(find_target(root, "noise"), {"a": a}, root / "out") for a in (2, 3))
+    assert execute(one).error is None
+    before, refuse, calls = sweeps.stamps(root / "out"), running._refuse_foreign, []
+    monkeypatch.setattr(
+        running, "_refuse_foreign", lambda *of: calls.append(of) or (len(calls) > between and refuse(*of))
+    )
+    outcome = execute(two)
+    assert (
+        outcome.error
+        == f"BadRequest: {root / 'out'} holds another run; name another folder, or replace it with --force"
+    )
+    assert finished(one) and sweeps.stamps(root / "out") == before and not sweeps.leftovers(root)
+    assert (outcome.folder / "traceback.txt").exists() and len(calls) == between + 1
+    assert execute(replace(two, force=True)).error is None and finished(two)
 
 
 def test_two_quantities_of_one_name(root):

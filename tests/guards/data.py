@@ -26,8 +26,8 @@ OF_INPUTS = [
     Guard(
         "what a run writes to",
         INPUTS,
-        " and not parameter.written and",
-        " and",
+        " or parameter.written",
+        "",
         f"{NAMED}what_is_no_input",
     ),
     Guard(

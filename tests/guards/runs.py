@@ -141,6 +141,13 @@ OF_RUNS = [
         f"{HERE}a_rival_that_was_quicker_keeps_its_place",
     ),
     Guard(
+        "a rival with another run",
+        RUN,
+        "                _refuse_foreign(job, old)",
+        "                pass",
+        f"{HERE}a_rival_with_another_run_keeps_its_place[1]",
+    ),
+    Guard(
         "other code on a worker",
         RUN,
         "        if job.fit and job.fit != identity(job.target):",

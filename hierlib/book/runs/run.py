@@ -140,12 +140,16 @@ def jobs_of(
     return found
 
 
-def _refuse_foreign(job: Job) -> None:
+def _refuse_foreign(job: Job, there: Path | None = None) -> None:
     """Nothing but a run may be replaced, and one of other parameters only by force; one of earlier code or files is out
-    of date. A folder of the run's own name is a run."""
-    folder = job.folder
-    if folder.name != f"{job.target.slug}-{job.key}" and folder.exists() and not _empty(folder):
-        facts = _facts(folder)
+    of date. A folder of the run's own name is a run.
+
+    Args:
+        there: where that which was in the job's folder is now; by default in its place.
+    """
+    folder, there = job.folder, there or job.folder
+    if folder.name != f"{job.target.slug}-{job.key}" and there.exists() and not _empty(there):
+        facts = _facts(there)
         if not {"chapter", "parameters"} <= facts.keys():
             raise BadRequest(f"{folder} is there and holds no run; name a folder that is new or empty")
         same = (facts["chapter"], facts["parameters"]) == (job.target.slug, dict(job.values))
@@ -310,7 +314,11 @@ def clear_parts(runs: Path) -> None:
 
 
 def _publish(part: Path, job: Job) -> None:
-    """Renames the whole run to its place; where another process was quicker with the same run, that one stays."""
+    """Renames the whole run to its place; where another process was quicker with the same run, that one stays.
+
+    Raises:
+        BadRequest: it was quicker with another run.
+    """
     for attempt in range(3):
         try:
             part.replace(job.folder)  # works only where there is nothing, or an empty folder
@@ -320,10 +328,18 @@ def _publish(part: Path, job: Job) -> None:
                 return
             if attempt == 2:
                 raise
+            _refuse_foreign(job)
             old = part.with_name(f".old{part.name}")
             with contextlib.suppress(FileNotFoundError):
                 job.folder.replace(old)
-            shutil.rmtree(old, ignore_errors=True)
+            try:
+                _refuse_foreign(job, old)  # again: another may have come between
+            except BadRequest:
+                with contextlib.suppress(OSError):  # a third has put one there
+                    old.replace(job.folder)
+                raise
+            finally:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 def checksums(folder: Path) -> dict[str, str]:
