@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 from hierlib.images import adm, classifier, models, schedule
-from hierlib.images.unet import small_config
+from hierlib.images.unet import small_config, unet
 from tests.test_images_sampler import CONFIG, images, small
 
 STEPS = dict(schedule.LINEAR, prediction_type="v_prediction", timestep_spacing="linspace", variance_type="fixed_small")
@@ -34,6 +34,20 @@ def test_saved_and_loaded_is_the_same_in_half_precision(saved):
 
 def rewrite(path, **change):
     path.with_suffix(".json").write_text(json.dumps(json.loads(path.with_suffix(".json").read_text()) | change))
+
+
+@pytest.mark.parametrize("change", [dict(attention_head_dim=4), dict(norm_num_groups=2), dict(act_fn="gelu")])
+def test_other_options_for_the_same_weights_are_another_model(tmp_path, change):
+    """Its U-turns are not those of the first; what was recorded of the usual options, without them, stays."""
+    usual, path = small_config(1, 8, (8, 16)), tmp_path / "little.safetensors"
+    models.save(path, unet(usual).state_dict(), ABOUT | dict(network=usual))
+    first, x = models.load_small(path), small().encode(images(2))
+    rewrite(path, network=usual | change)
+    other = models.load_small(path)
+    assert not torch.equal(first.output(x, 300), other.output(x, 300)), "weights alone do not tell"
+    assert other.inputs()["network"].items() >= change.items()
+    assert first.inputs().keys() == {"model", "digest", "schedule", "device", "precision"}
+    assert first.inputs().items() <= other.inputs().items()
 
 
 def test_any_model_by_its_kind(saved):

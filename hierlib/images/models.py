@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
 import torch
@@ -21,7 +21,7 @@ from hierlib._finite import all_finite, finite, precision
 from hierlib._provenance import sha256_of_tensors
 from hierlib.images.pipeline import read_pipeline, side
 from hierlib.images.schedule import exact_scheduler
-from hierlib.images.unet import unet
+from hierlib.images.unet import small_config, unet
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
@@ -71,7 +71,11 @@ class DiffusionModel:
         return next(self.network.parameters()).dtype
 
     def inputs(self) -> dict:
-        """What of the model decides about its samples, json: weights by digest, noise schedule, device, precision."""
+        """What of the model decides about its samples, json: weights by digest, noise schedule, device, precision.
+
+        Also the options of its network, as for the same weights there may be others (heads, groups, activation). They
+        are left out if they are the usual ones of its channels and levels, those of `small_config`.
+        """
         usual = {k: p.default for k, p in inspect.signature(type(self.scheduler).__init__).parameters.items()}
         schedule = {k: v for k, v in self.scheduler.config.items() if k in usual and v != usual[k]}
         facts = dict(
@@ -81,11 +85,19 @@ class DiffusionModel:
             device=self.device.type,
             precision=precision(self.dtype),
         )
-        if self.about and "variant" in self.about:  # a pipeline: its json may name other heads for the same weights
-            config = cast(Mapping[str, object], self.network.config)
-            network = {k: v for k, v in sorted(config.items()) if not k.startswith("_")}
-            facts["network"] = json.loads(json.dumps(network))
-        return facts
+        config: Mapping[str, Any] = getattr(self.network, "config", {})
+        network = json.loads(json.dumps({k: v for k, v in sorted(config.items()) if not k.startswith("_")}))
+        return facts if self._has_usual(network) else facts | {"network": network}
+
+    def _has_usual(self, network: Mapping[str, Any]) -> bool:
+        """Whether these options of the network are the usual ones."""
+        if not network:
+            return True
+        widths, layers = tuple(network["block_out_channels"]), network["layers_per_block"]
+        small = small_config(self.channels, self.size, widths, layers, self.fold)
+        defaults = {k: p.default for k, p in inspect.signature(type(self.network).__init__).parameters.items()}
+        usual = json.loads(json.dumps({k: v for k, v in (defaults | small).items() if k in network}))
+        return usual == network
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> DiffusionModel:
         """The model on a device, its network in a precision; the state stays float32.

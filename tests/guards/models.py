@@ -90,6 +90,13 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         f"{PIPELINE}a_time_too_many_is_refused",
     ),
     (
+        "the options of a network",
+        f"{IMAGES}models.py",
+        "return facts if self._has_usual(network) else",
+        "return facts if True else",
+        "tests/test_images_models.py::test_other_options_for_the_same_weights_are_another_model",
+    ),
+    (
         "the model of a batch",
         f"{IMAGES}sampler.py",
         "model.inputs() | options",
