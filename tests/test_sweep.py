@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,6 +78,37 @@ def test_missing_points_are_nan(root):
     data = collecting.collect(root / "out").data
     assert np.isfinite(data["total"].values).tolist() == [[True, False], [False, True]]
     assert data["n"].dtype == float and data.sizes["seed"] == 2
+    [note] = [n for n in collecting.collect(root / "out").notes if "missing; " in n]
+    assert note == "2 of the grid's 4 points are missing; 2 not there: a = 1, seed = 2; a = 2, seed = 0"
+
+
+def test_a_value_at_which_all_has_failed_is_in_the_dataset_and_said(root, call):
+    (root / "broken").touch()
+    assert call("sweep", "fragile", "-p", "a", "1:4", "--out", "out")[0] == 1
+    code, out = call("collect", "out", "--out", "all.nc")
+    [folder] = (root / "out").glob("*-failed")
+    assert code == 0 and f"1 of the grid's 3 points is missing; 1 failed: a = 2 ({folder.name})" in out
+    with xr.open_dataset(root / "all.nc") as data:
+        assert data["a"].values.tolist() == [1, 2, 3] and np.isnan(data["square"].sel(a=2))
+        assert data.attrs["runs"] == 2
+    [job] = sweeps.jobs(root, "fragile", root / "out", a="2")
+    sweeping.died(job, "its process died")
+    again = collecting.collect(root / "out")
+    assert again.data["a"].values.tolist() == [1, 2, 3] and "1 failed: a = 2" in again.notes[0]
+    (folder / "run.json").write_text("{")
+    assert collecting.collect(root / "out").notes[0] == f"failed, and nobody knows at which point: {folder.name}"
+    for other in set((root / "out").iterdir()) - {folder}:
+        shutil.rmtree(other)
+    with pytest.raises(BadRequest, match=f"holds no finished run; 1 have failed: {folder.name}; `hierlib sweep`"):
+        collecting.collect(root / "out")
+
+
+def test_of_many_missing_points_some_are_named(root):
+    jobs = sweeps.jobs(root, "noise", root / "out", a="1:4", seed="0:4")
+    run(plan([jobs[0], jobs[5], jobs[10]]), sweeps.here)
+    [note] = [n for n in collecting.collect(root / "out").notes if "missing; " in n]
+    assert note.startswith("6 of the grid's 9 points are missing; 6 not there: a = 1, seed = 1; ")
+    assert note.count("seed = ") == 5 and note.endswith("; and 1 more")
 
 
 def test_a_failure_is_listed_and_tried_again_on_request_only(root, call):

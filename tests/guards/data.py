@@ -79,6 +79,20 @@ OF_INPUTS = [
         "",
         f"{NAMED}each_name_of_a_folder_counts_and_its_contents_too",
     ),
+    Guard(
+        "points that have failed",
+        "hierlib/book/runs/collect.py",
+        "join([*(run.part for run in runs), *failed])",
+        "join([run.part for run in runs])",
+        "tests/test_sweep.py::test_a_value_at_which_all_has_failed_is_in_the_dataset_and_said",
+    ),
+    Guard(
+        "the point of a process that died",
+        "hierlib/book/runs/run.py",
+        '        if not (part / "run.json").exists():',
+        "        if False:",
+        "tests/test_sweep.py::test_a_value_at_which_all_has_failed_is_in_the_dataset_and_said",
+    ),
 ]
 
 ENDS = "tests/test_ends.py::test_"

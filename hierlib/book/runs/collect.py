@@ -1,7 +1,9 @@
 """All runs of one chapter or quantity in a folder, as one labelled xarray.Dataset."""
 
+import itertools
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from hierlib._netcdf import write as write_netcdf
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.join import SECONDS, Part, join
 from hierlib.book.runs.run import checksums
+
+NAMED = 5  # of what is missing or damaged
 
 
 @dataclass
@@ -27,7 +31,8 @@ class Collected:
 def collect(folder: Path, of: str | None = None) -> Collected:
     """Reads every finished run below a folder; damaged ones are named and left out.
 
-    The dimensions are the parameters that vary between the runs; points that are missing are nan. Variables are those
+    The dimensions are the parameters that vary between the runs, those that have failed among them; points that are
+    missing are nan, and the notes say how many these are, and which. Variables are those
     of the datasets that the runs have saved, the answers to claims (`claim:id`, and `claim:id:low`, `claim:id:high`
     where there is an interval), and the seconds that each took, which are nan for a point that is missing and no other.
 
@@ -42,7 +47,10 @@ def collect(folder: Path, of: str | None = None) -> Collected:
         raise BadRequest(f"{folder} is no folder; name the one that a sweep has written to (--out)")
     damaged: list[str] = []
     found: list[_Run] = []
+    failures: list[Path] = []
     for path in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if path.name.endswith("-failed"):
+            failures.append(path)
         if path.name.endswith("-failed") or not (path / "run.json").exists():
             continue
         try:
@@ -55,14 +63,23 @@ def collect(folder: Path, of: str | None = None) -> Collected:
     elif len(slugs) > 1:
         raise BadRequest(f"{folder} holds runs of {', '.join(slugs)}; say which by --of {slugs[0]}")
     if not found:
-        more = f"; {len(damaged)} are damaged: {'; '.join(damaged[:5])}" if damaged else ""
+        more = f"; {len(damaged)} are damaged: {'; '.join(damaged[:NAMED])}" if damaged else ""
+        names = [path.name for path in failures if of is None or path.name.startswith(f"{of}-")]
+        more += f"; {len(names)} have failed: {_some(names)}" if names else ""
         raise BadRequest(f"{folder} holds no finished run{f' of {of}' if of else ''}{more}; `hierlib sweep` makes some")
-    newest = max(found, key=lambda run: run.facts["started"]).facts.get("code")
+    last = max(found, key=lambda run: run.facts["started"]).facts
+    newest = last.get("code")
     now = [run for run in found if run.facts.get("code") == newest]
     runs, notes = _once(now)
-    data, differing = join([run.part for run in runs])
+    failed, unknown = _failed(failures, last, [run.part for run in runs])
+    notes += [f"failed, and nobody knows at which point: {_some(unknown)}"] if unknown else []
+    data, differing = join([*(run.part for run in runs), *failed])
     left = sorted({name for run in runs for name in run.left})
-    notes += [*differing, *([f"not in the dataset, but in the runs' folders: {', '.join(left)}"] if left else [])]
+    notes += [
+        *_missing([run.part for run in runs], failed),
+        *differing,
+        *([f"not in the dataset, but in the runs' folders: {', '.join(left)}"] if left else []),
+    ]
     facts = [run.facts for run in runs]
     attributes = {
         "chapter": facts[0]["chapter"],
@@ -117,12 +134,71 @@ def _same(parameters: Mapping, values: Mapping) -> None:
         raise ValueError("run.json has other parameters than the data")
 
 
+def _failed(folders: Iterable[Path], last: Mapping, done: Sequence[Part]) -> tuple[list[Part], list[str]]:
+    """Points of this state of the code, or of a later one, that have failed and are not done; folders that tell none.
+
+    Args:
+        last: what the latest finished run says of itself.
+    """
+    points = {_point(part) for part in done}
+    found: dict[tuple, Part] = {}
+    unknown = []
+    for folder in folders:
+        try:
+            facts = json.loads((folder / "run.json").read_text("utf-8"))
+            part = Part(folder.name, facts["parameters"], {})
+            later = facts.get("code") == last.get("code") or float(facts["started"]) > last["started"]
+            if facts["chapter"] == last["chapter"] and later and part.values.keys() == last["parameters"].keys():
+                found[_point(part)] = part
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            if folder.name.startswith(f"{last['chapter']}-"):
+                unknown.append(folder.name)
+    return [part for point, part in found.items() if point not in points], unknown
+
+
+def _missing(done: Sequence[Part], failed: Sequence[Part]) -> list[str]:
+    """How many points of the grid that the runs span are missing, and which, in a line."""
+    parts = [*done, *failed]
+    values = {name: sorted({part.values[name] for part in parts}) for name in parts[0].values}
+    swept = {name: each for name, each in values.items() if len(each) > 1}
+    count = math.prod(map(len, swept.values())) - len(done)
+    if not count:
+        return []
+    known = {tuple(part.values[name] for name in swept) for part in parts}
+    rest = (point for point in itertools.product(*swept.values()) if point not in known)
+    never = [_words(dict(zip(swept, point, strict=True))) for point in itertools.islice(rest, NAMED)]
+    told = [
+        f"{number} {what}: {_some(names, number)}"
+        for number, what, names in (
+            (len(failed), "failed", [f"{_words({k: p.values[k] for k in swept})} ({p.name})" for p in failed]),
+            (count - len(failed), "not there", never),
+        )
+        if number
+    ]
+    return [
+        f"{count} of the grid's {len(done) + count} points {'is' if count == 1 else 'are'} missing; {'; '.join(told)}"
+    ]
+
+
+def _words(values: Mapping) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in values.items()) or "the only one"
+
+
+def _some(names: Sequence[str], count: int | None = None) -> str:
+    more = (count or len(names)) - NAMED
+    return "; ".join(names[:NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _point(part: Part) -> tuple:
+    return tuple(sorted(part.values.items()))
+
+
 def _once(runs: list[_Run]) -> tuple[list[_Run], list[str]]:
     """Of each point the newest run, and a note of each other."""
     newest: dict[tuple, _Run] = {}
     notes = []
     for run in sorted(runs, key=lambda run: run.facts["started"]):
-        point = tuple(sorted(run.part.values.items()))
+        point = _point(run.part)
         if old := newest.pop(point, None):
             why = "a copy" if old.facts.get("key") == run.facts.get("key") else "an older run, of other files,"
             notes.append(f"{old.part.name} is left out: {why} of the point that is in {run.part.name}")

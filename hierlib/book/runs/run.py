@@ -247,6 +247,9 @@ def _keep_failed(part: Path, job: Job, text: str) -> None:
     with contextlib.suppress(OSError):
         part.mkdir(parents=True, exist_ok=True)
         (part / "traceback.txt").write_text(text, "utf-8")
+        if not (part / "run.json").exists():  # its process has died: what is left says of which point
+            facts = {"chapter": job.target.slug, "parameters": dict(job.values), "key": job.key, "started": time.time()}
+            _write(part / "run.json", facts)
         part.replace(failed_folder(job))
 
 
