@@ -81,6 +81,7 @@ def test_collect_refuses_what_it_cannot_label(root, call):
     code, out = call("collect", "out")
     assert code == 2 and "holds runs of big, noise; say which by --of big" in out
     assert call("collect", "out", "--of", "big")[0] == 0
+    (root / "no").touch()
     code, out = call("collect", "out", "--of", "big", "--out", "no/where.nc")
     assert code == 2 and "cannot be written" in out
     code, out = call("collect", "out", "--of", "other")
