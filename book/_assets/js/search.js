@@ -15,9 +15,10 @@
   });
   const sections = [];
   for (const [uri, parts] of searchTexts)
-    parts.forEach(([anchor, title, text], i) =>
-      sections.push({ id: sections.length, page: parts[0][1], title, text, uri: i ? `${uri}#${anchor}` : uri }),
-    );
+    parts.forEach(([anchor, said, text], i) => {
+      const title = said || anchor.replace(/^hierlib\./, "");
+      sections.push({ id: sections.length, page: parts[0][1], title, text, uri: i ? `${uri}#${anchor}` : uri });
+    });
   engine.addAll(sections);
 
   // What tells comes before the names of functions, and these before the claims, which quote all of it once more.

@@ -19,13 +19,14 @@ _SIGNS = {
 }
 # What a reader does not search for: drawings, displayed equations, code, and of a name of the API its arguments.
 _SILENT = (
-    nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.image | nodes.target | nodes.title
-    | addnodes.index | addnodes.toctree | addnodes.desc_signature | nodes.field_list
+    nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.doctest_block | nodes.image | nodes.target
+    | nodes.title | nodes.field_list | addnodes.index | addnodes.toctree | addnodes.desc_signature
 )  # fmt: skip
+_ASIDE = {"used-in", "claim-head", "claim-links"}  # paragraphs that say where else to look, or what the title says
 
 
 class Entry(NamedTuple):
-    """What can be found: a section, or a name of the API."""
+    """What can be found: a section, a claim, or a name of the API, whose title is its anchor."""
 
     anchor: str
     title: str
@@ -49,7 +50,7 @@ def entries(doctree: nodes.document) -> list[Entry]:
             signature = part.next_node(addnodes.desc_signature)
             if not signature["ids"]:
                 continue
-            anchor, title = signature["ids"][0], signature["ids"][0].removeprefix("hierlib.")
+            anchor, title = signature["ids"][0], ""  # its name, without that of the library: js/search.js knows
         else:
             anchor, title = part["ids"][0], f"Claim {part.next_node(nodes.paragraph).children[-1].astext()}"
         found.append(Entry(anchor, title, _words(part)))
@@ -68,10 +69,15 @@ def _words(node: nodes.Node) -> str:
         return re.sub(r"\s+", " ", node.astext())
     if isinstance(node, nodes.math):
         return readable(node.astext())
-    inside = (child for child in node.children if not (isinstance(child, _SILENT) or _has_an_entry(child)))
+    inside = (child for child in node.children if not _is_left_out(child))
     if isinstance(node, nodes.TextElement):
         return "".join(map(_words, inside))
     return " ".join(filter(None, map(_words, inside)))
+
+
+def _is_left_out(node: nodes.Node) -> bool:
+    aside = isinstance(node, nodes.paragraph) and not _ASIDE.isdisjoint(node["classes"])
+    return aside or isinstance(node, _SILENT) or _has_an_entry(node)
 
 
 def readable(tex: str) -> str:
