@@ -19,10 +19,11 @@ _SIGNS = {
 }
 # What a reader does not search for: drawings, displayed equations, code, and of a name of the API its arguments.
 _SILENT = (
-    nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.doctest_block | nodes.image | nodes.target
-    | nodes.title | nodes.field_list | addnodes.index | addnodes.toctree | addnodes.desc_signature
+    nodes.raw | nodes.comment | nodes.math_block | nodes.literal_block | nodes.doctest_block | nodes.image | nodes.title
+    | nodes.target | nodes.field_list | addnodes.index | addnodes.toctree | addnodes.desc_signature
 )  # fmt: skip
-_ASIDE = {"used-in", "claim-head", "claim-links"}  # paragraphs that say where else to look, or what the title says
+# Paragraphs that say where else to look, what the title says, or how a claim came out.
+_ASIDE = {"used-in", "claim-head", "claim-facts", "claim-links"}
 
 
 class Entry(NamedTuple):
@@ -95,9 +96,10 @@ def _sign(name: str) -> str:
     """What a command of TeX prints: a Greek letter, a sign, or its own name, as that of a function."""
     size = "SMALL" if name.islower() else "CAPITAL"
     try:
-        return unicodedata.lookup(f"GREEK {size} LETTER {name.removeprefix('var').upper()}")
+        letter = name.removeprefix("var").upper().replace("LAMBDA", "LAMDA")  # as Unicode spells it
+        return unicodedata.lookup(f"GREEK {size} LETTER {letter}")
     except KeyError:
-        return _SIGNS.get(name, name)
+        return _SIGNS.get(name, f" {name} ")
 
 
 def _begin(app: Sphinx) -> None:
