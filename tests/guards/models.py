@@ -76,6 +76,27 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         "tests/test_images_probe.py::test_images_are_prepared_as_the_weights_want_it",
     ),
     (
+        "crops within the image",
+        f"{IMAGES}probe.py",
+        "        if self.resize is not None and self.crop is not None and self.crop > self.resize:",
+        "        if False:",
+        "tests/test_images_probe.py::test_no_image_is_framed_in_black",
+    ),
+    (
+        "all that the json of weights says",
+        f"{IMAGES}pretrained.py",
+        "        if more := sorted(found.keys() - sizes.keys()):",
+        "        if more := []:",
+        "tests/test_images_probe.py::test_images_of_unknown_weights_are_prepared_as_is_said",
+    ),
+    (
+        "weights of the network's kind of numbers",
+        f"{IMAGES}unet.py",
+        "        if name in own and (kind := _kind(w)) != (wanted := _kind(own[name])):",
+        "        if (kind := wanted := ''):",
+        "tests/test_images_probe.py::test_weights_are_the_numbers_that_they_are_read_as[integers]",
+    ),
+    (
         "times that reach the end of the noise",
         f"{IMAGES}sampler.py",
         " or not trained - trained / steps <= times[-1] < trained:",
