@@ -76,6 +76,34 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         "tests/test_images_probe.py::test_images_are_prepared_as_the_weights_want_it",
     ),
     (
+        "one image in a file",
+        f"{IMAGES}files.py",
+        "    if pictures > 1:",
+        "    if False:",
+        "tests/test_images_data.py::test_a_bad_file_is_named_with_what_is_wrong[film]",
+    ),
+    (
+        "colours of 16 bits",
+        f"{IMAGES}files.py",
+        '        if ";16" in str(args[0]) or',
+        "        if",
+        "tests/test_images_data.py::test_a_bad_file_is_named_with_what_is_wrong[16 bits of colour]",
+    ),
+    (
+        "colours that are clear",
+        f"{IMAGES}files.py",
+        '    clear = "transparency" in image.info',
+        '    clear = image.mode != "RGB" and "transparency" in image.info',
+        "tests/test_images_data.py::test_a_bad_file_is_named_with_what_is_wrong[clear colour]",
+    ),
+    (
+        "how far images are enlarged",
+        f"{IMAGES}files.py",
+        "max(MIN_SIDE, -(-size // MAX_GROWTH))",
+        "MIN_SIDE",
+        "tests/test_images_data.py::test_a_small_file_is_enlarged_fourfold_at_most",
+    ),
+    (
         "crops within the image",
         f"{IMAGES}probe.py",
         "        if self.resize is not None and self.crop is not None and self.crop > self.resize:",
@@ -93,7 +121,7 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         "weights of the network's kind of numbers",
         f"{IMAGES}unet.py",
         "        if name in own and (kind := _kind(w)) != (wanted := _kind(own[name])):",
-        "        if (kind := wanted := ''):",
+        "        if name in own and (kind := _kind(w)) != (wanted := kind):",
         "tests/test_images_probe.py::test_weights_are_the_numbers_that_they_are_read_as[integers]",
     ),
     (
