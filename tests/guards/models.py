@@ -76,6 +76,20 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         "tests/test_images_probe.py::test_images_are_prepared_as_the_weights_want_it",
     ),
     (
+        "what predicted images are clipped to",
+        f"{IMAGES}schedule.py",
+        '        elif name in ("clip_sample_range", "sample_max_value") and value <= 0:',
+        "        elif False:",
+        f"{PIPELINE}what_is_not_understood_is_named",
+    ),
+    (
+        "numbers of a network's options",
+        f"{IMAGES}pipeline.py",
+        "name in NO_NUMBER) or is_number(value, float)):",
+        "name in NO_NUMBER) or True):",
+        f"{PIPELINE}what_is_not_understood_is_named",
+    ),
+    (
         "one image in a file",
         f"{IMAGES}files.py",
         "    if pictures > 1:",
