@@ -90,6 +90,13 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
         f"{PIPELINE}what_is_not_understood_is_named",
     ),
     (
+        "weights of files that are floats",
+        "hierlib/_finite.py",
+        "    if not x.is_floating_point() or x.dtype.itemsize < 2:",
+        "    if False:",
+        f"{FINITE}weights_of_files_are_floats",
+    ),
+    (
         "one image in a file",
         f"{IMAGES}files.py",
         "    if pictures > 1:",
