@@ -44,6 +44,21 @@ def all_finite(named: Mapping[str, Tensor], advice: str) -> None:
             finite(x, name, advice)
 
 
+def float32(x: Tensor, name: str) -> Tensor:
+    """A weight of a file in single precision.
+
+    Args:
+        x: any shape; floats of 16 bits or more.
+        name: of what it holds, for the error.
+
+    Raises:
+        ValueError: it has other numbers, which torch would cast: integers without their scale, complex ones in part.
+    """
+    if not x.is_floating_point() or x.dtype.itemsize < 2:
+        raise ValueError(f"{name}: expected floats of 16 bits or more, got {precision(x.dtype)}; save it anew")
+    return x.float()
+
+
 class Watch:
     """Looks at the state of a loop after each step: on the CPU at once, on a GPU at many steps together.
 

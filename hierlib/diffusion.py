@@ -39,7 +39,8 @@ def reverse_diffusion(
             are taken in its floating type, or float32 if that is half, in which early steps would add no noise.
         k: the step it starts from, 1 ≤ k < number of steps.
         generator: source of randomness.
-        scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample" and no clipping; `ddpm()` if not given.
+        scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample", no clipping and a variance that is not
+            learned; `ddpm()` if not given.
 
     Returns:
         (n, d) int64, the leaves that it ends in, of each the symbol with the largest component.
@@ -83,10 +84,12 @@ def reverse_process(
     check_type("x_k", x_k.dtype)
     scheduler = ddpm() if scheduler is None else scheduler
     config = scheduler.config
-    if config.prediction_type != "sample" or config.clip_sample or config.thresholding:
+    learned = config.variance_type.startswith("learned")  # which nothing here predicts
+    if config.prediction_type != "sample" or config.clip_sample or config.thresholding or learned:
         raise ValueError(
-            "scheduler: expected prediction_type='sample', clip_sample=False, thresholding=False, got "
-            f"{config.prediction_type!r}, {config.clip_sample}, {config.thresholding}"
+            "scheduler: expected prediction_type='sample', clip_sample=False, thresholding=False and a fixed "
+            f"variance_type, got {config.prediction_type!r}, {config.clip_sample}, {config.thresholding} and "
+            f"{config.variance_type!r}; make it with hierlib.diffusion.ddpm"
         )
     if not 1 <= k < config.num_train_timesteps:
         raise ValueError(f"k: expected a step in 1…{config.num_train_timesteps - 1}, got {k}")

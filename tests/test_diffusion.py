@@ -58,3 +58,7 @@ def test_a_scheduler_for_another_prediction_is_refused():
     g = hl.random_grammar(v=2, m=1, s=2, L=1, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="prediction_type='sample'"):
         reverse_diffusion(g, torch.zeros(1, 2, 2), 5, generator=torch.Generator(), scheduler=DDPMScheduler(1000))
+    for variance in ("learned", "learned_range"):
+        other = DDPMScheduler(1000, prediction_type="sample", clip_sample=False, variance_type=variance)
+        with pytest.raises(ValueError, match=f"and a fixed variance_type, got .* and '{variance}'; make it with"):
+            reverse_diffusion(g, torch.zeros(1, 2, 2), 5, generator=torch.Generator(), scheduler=other)

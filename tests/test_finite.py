@@ -8,6 +8,7 @@ import torch
 
 import hierlib as hl
 from hierlib import _finite, diffusion
+from hierlib._storage import read_tensors, write_tensors
 from hierlib.book.page import glue
 from hierlib.experiments import changes, controls, curves, spectrum
 from hierlib.images import classifier, inversion, patches, probe, quality
@@ -17,7 +18,8 @@ from hierlib.networks import denoiser, generation, learning
 from hierlib.networks import probe as layers
 from hierlib.networks.fit import Schedule, fit
 from hierlib.text import uturn as text
-from hierlib.text.corpus import MASK
+from hierlib.text.corpus import MASK, Vocabulary
+from hierlib.text.model import MaskedModel, Size, TextModel
 from hierlib.theory import meanfield, population
 
 NAN, INF = math.nan, math.inf
@@ -169,6 +171,30 @@ def test_weights_of_files_are_finite(g, tmp_path):
             ValueError, match=r"net\.safetensors: weight readout\.bias: expected finite numbers, got inf"
         ):
             type(thing).load(path)
+
+
+def test_weights_of_files_are_floats(g, tmp_path):
+    """torch would cast others: integers without the scale that they were quantised with, complex ones in part."""
+    path = tmp_path / "net.safetensors"
+    net = cnn.TreeCNN(4, 2, 2, 8, 4).reset_parameters(rng())
+    unet = denoiser.TreeUNet(4, 2, 2, 8).reset_parameters(rng())
+    short = denoiser.DenoiserTraining(v=4, m=2, L=2, width=8)
+    size = Size(vocabulary=4, length=4, width=8, heads=2, blocks=1)
+    for thing in (
+        cnn.Classifier(g, net, cnn.Training(width=8), []),
+        denoiser.TrainedDenoiser(short, unet, unet, [], 0.0),
+        TextModel(MaskedModel(size), Vocabulary.of(["a", "b"], 4), {}),
+    ):
+        thing.save(path)
+        tensors, about = read_tensors(path)
+        key = next(k for k in tensors if "bias" in k)
+        for change, got in (
+            (lambda w: (100 * w).to(torch.int8), "int8"),
+            (lambda w: w.to(torch.complex64), "complex64"),
+        ):
+            write_tensors(path, tensors | {key: change(tensors[key])}, about)
+            with pytest.raises(ValueError, match=rf"net\.safetensors: weight {key.removeprefix('net.')}: .* got {got}"):
+                type(thing).load(path)
 
 
 def maps(bad=None):

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,36 @@ def flip_bytes(path):
     path.write_bytes(content)
 
 
+def png_of_16_bits(path):
+    """As a camera's raw converter writes it; Pillow has no such mode and would keep the upper half of each number."""
+    head, rows = struct.pack(">IIBBBBB", 40, 48, 16, 2, 0, 0, 0), (b"\0" + b"\0\xff" * 3 * 40) * 48
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in parts]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+def tiff_of_16_bits(path, planes=1):
+    """The same as an uncompressed TIFF, the colours of a pixel side by side or in planes of their own."""
+    n, at = (40 * 48 * 2, 200) if planes == 3 else (40 * 48 * 6, 200)
+    lists = {258: (16, 16, 16), 273: [at + n * i for i in range(planes)], 279: [n] * planes}
+    plain = {256: 40, 257: 48, 259: 1, 262: 2, 277: 3, 278: 48, 284: 2 if planes == 3 else 1}
+    entries, more = [], b""
+    for tag, value in sorted((lists | plain).items()):
+        values = value if isinstance(value, list | tuple) else [value]
+        kind, code = (3, "H") if tag != 273 else (4, "I")
+        data = struct.pack(f"<{len(values)}{code}", *values)
+        if len(data) > 4:
+            more, data = more + data, struct.pack("<I", 8 + 2 + 12 * 10 + 4 + len(more))
+        entries.append(struct.pack("<HHI", tag, kind, len(values)) + data.ljust(4, b"\0"))
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(entries)) + b"".join(entries) + bytes(4) + more
+    path.write_bytes(head.ljust(at, b"\0") + b"\xff\0" * (40 * 48 * 3))
+
+
+def several(path, kind, **options):
+    picture().save(path, kind, save_all=True, append_images=[picture(seed=1)], **options)
+
+
+FLAT, ONE = "flatten it to 8-bit RGB first", "expected one image, got 2 in one file; keep the one"
 WRONG = {  # what is done to a good file, arguments, what is said
     "missing": (lambda p: p.unlink(), {}, "expected an image file, got nothing there; check the path"),
     "a folder": (lambda p: (p.unlink(), p.mkdir()), {}, "expected an image file, got a folder; check"),
@@ -62,9 +93,26 @@ WRONG = {  # what is done to a good file, arguments, what is said
     "palette": (lambda p: picture().convert("P").save(p), {}, "got mode P; pass convert=True"),
     "cmyk": (lambda p: picture(mode="CMYK").save(p, "JPEG"), {}, "got mode CMYK; pass convert=True"),
     "transparent": (lambda p: picture(mode="RGBA").save(p), dict(convert=True), "got mode RGBA; flatten it"),
-    "16 bits": (lambda p: Image.new("I;16", (40, 48)).save(p), dict(convert=True), "got mode I;16; flatten it"),
+    "16 bits": (
+        lambda p: Image.new("I;16", (40, 48)).save(p),
+        dict(convert=True),
+        "got mode I;16 of 16 bits a channel; flatten it",
+    ),
+    "16 bits of colour": (png_of_16_bits, dict(convert=True), f"got mode RGB of 16 bits a channel; {FLAT}"),
+    "16 bits, tiff": (tiff_of_16_bits, {}, f"got mode RGB of 16 bits a channel; {FLAT}"),
+    "16 bits, planes": (lambda p: tiff_of_16_bits(p, 3), {}, f"got mode RGB of 16 bits a channel; {FLAT}"),
+    "10 bits": (lambda p: p.write_bytes(b"P6 40 48 1023\n" + b"\2\0" * 5760), {}, f"RGB of 16 bits a channel; {FLAT}"),
+    "clear colour": (lambda p: picture().save(p, transparency=(1, 2, 3)), dict(convert=True), f"transparent .*{FLAT}"),
+    "pages": (lambda p: several(p, "TIFF"), {}, ONE),
+    "film": (lambda p: several(p, "PNG"), {}, ONE),
+    "gif film": (lambda p: several(p, "GIF"), dict(convert=True), ONE),
+    "webp film": (lambda p: several(p, "WEBP"), {}, ONE),
     "wrong size": (lambda p: None, dict(resize=False), "expected 32 × 32 pixels, got 40 × 48; pass resize=True"),
-    "tiny": (lambda p: picture((31, 90)).save(p), {}, "expected at least 32 pixels a side, got 31 × 90; remove it"),
+    "tiny": (
+        lambda p: picture((31, 90)).save(p),
+        {},
+        "at least 32 pixels .* of 32, got 31 × 90; remove it",
+    ),
 }
 
 
@@ -77,6 +125,21 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, case):
     spoil(path)
     with pytest.raises(ValueError, match=rf"bad\.png: .*{why}"):
         files.read_image(path, 32, **options)
+
+
+def test_a_small_file_is_enlarged_fourfold_at_most(tmp_path):
+    path = tmp_path / "small.png"
+    picture((64, 90)).save(path)
+    assert files.read_image(path, 256).shape == (3, 256, 256)
+    with pytest.raises(ValueError, match=r"small\.png: .*at least 65 pixels a side for images of 257, got 64 × 90"):
+        files.read_image(path, 257)
+
+
+def test_a_photograph_with_a_preview_is_one_image(tmp_path):
+    """Phones keep previews and maps of brightness behind a JPEG, which is what every program shows."""
+    several(tmp_path / "a.jpg", "MPO")
+    picture().save(tmp_path / "b.jpg")
+    assert torch.equal(files.read_image(tmp_path / "a.jpg", 32), files.read_image(tmp_path / "b.jpg", 32))
 
 
 def test_no_other_format_is_tried(tmp_path, monkeypatch):

@@ -127,6 +127,10 @@ def test_other_kinds_are_refused_by_their_names(tmp_path, kind):
         ("scheduler/scheduler_config.json", dict(predict_epsilon=False, prediction_type="epsilon"), "which differ"),
         ("unet/config.json", dict(_class_name="UNet2DConditionModel"), "UNet2DConditionModel: a model conditioned on"),
         ("unet/config.json", dict(scale_by_time=True), "scale_by_time = True in config.json, which UNet2DModel has no"),
+        ("unet/config.json", dict(norm_eps="1e-5"), "norm_eps = '1e-5' in config.json, where a number as 1e-05 is"),
+        ("unet/config.json", dict(norm_eps=-1e-5), "norm_eps = -1e-05 in config.json, where a number above 0 is"),
+        ("unet/config.json", dict(flip_sin_to_cos="no"), "flip_sin_to_cos = 'no' in config.json, where true or false"),
+        ("scheduler/scheduler_config.json", dict(clip_sample_range=-1.0), "clip_sample_range: expected a number above"),
         ("unet/config.json", dict(sample_size=[8, 16]), r"sample_size: expected one number, .* got \[8, 16\]"),
         ("unet/config.json", dict(sample_size=None), "sample_size: expected one number, .* got None"),
         ("unet/config.json", dict(sample_size=9), "a multiple of 2, got 9"),
@@ -229,6 +233,14 @@ def test_a_time_too_many_is_refused(tmp_path):
 
 
 CHANGED = {
+    "integers": (
+        lambda w: w | {"conv_in.bias": w["conv_in.bias"].to(torch.int8)},
+        r"unet: .* integers where floats are expected for conv_in\.bias",
+    ),
+    "complex": (
+        lambda w: w | {"conv_in.bias": w["conv_in.bias"].to(torch.complex64)},
+        r"unet: .* complex numbers where floats are expected for conv_in\.bias",
+    ),
     "one is missing": (lambda w: {k: x for k, x in w.items() if k != "conv_in.bias"}, r"got none for conv_in\.bias"),
     "all have a prefix": (
         lambda w: {f"module.{k}": x for k, x in w.items()},

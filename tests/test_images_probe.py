@@ -1,6 +1,7 @@
 """The probe on image networks: its nodes, its literal definition, the architectures of the paper end to end."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -220,7 +221,7 @@ def test_images_are_prepared_as_the_weights_want_it(name, weights, monkeypatch):
         x = pictures(1, 3, 300)
         torch.testing.assert_close(p.preprocess(x), wanted(x))
         sizes.append(p.resize)
-        assert probe.torchvision_probe(name, weights=weights, resize=99).resize == 99
+        assert probe.torchvision_probe(name, weights=weights, resize=299).resize == 299
     assert sizes[-1] == 232 and (name == "convnext_base" or sizes == [256, 232])
 
 
@@ -233,13 +234,47 @@ def test_images_of_unknown_weights_are_prepared_as_is_said(weights):
         ('{"resize": "236", "crop": 224}', "got ValueError.*236"),
         ("[3]", "mine.json: expected numbers of pixels like"),
         ("{", "mine.json: expected numbers of pixels like"),
+        ('{"resize": 224, "crop": 236}', "expected a crop of at most the 224 pixels .* got 236, .* black; are the two"),
+        ('{"resize": 236, "crop": 224, "std": [1, 1, 1]}', "mine.json: .*got .*std as well, which is not used"),
     ):
         beside.write_text(content)
         with pytest.raises(ValueError, match=why):
             probe.torchvision_probe("resnet50", weights=weights)
+    with pytest.raises(ValueError, match="std as well, which is not used"):
+        probe.torchvision_probe("resnet50", weights=weights, resize=236, crop=224)
     beside.write_text('{"resize": 236, "crop": 224}')
     p = probe.torchvision_probe("resnet50", weights=weights)
     assert (p.resize, p.crop) == (236, 224)
+
+
+def test_no_image_is_framed_in_black():
+    with pytest.raises(ValueError, match=r"expected a crop of at most the 32 pixels .* got 33"):
+        probe.torchvision_probe("resnet50", random_seed=0, resize=32, crop=33)
+    p = replace(probe.torchvision_probe("resnet50", random_seed=0, resize=32, crop=32), resize=None)
+    assert p.preprocess(pictures(1, 3, 33)).shape[-1] == 32
+    with pytest.raises(ValueError, match=r"at least the 32 pixels a side .* got 30 × 30; give it a size"):
+        p(pictures(1, 3, 30))
+
+
+ODD = {  # weights of other kinds of numbers, and what is said of them
+    "integers": (lambda w: (w * 100).to(torch.int8), "integers where floats"),
+    "truth values": (lambda w: w > 0, "truth values where floats"),
+    "complex": (lambda w: w.to(torch.complex64) * 1j, "complex numbers where floats"),
+    "sparse": (lambda w: w.to_sparse(), "sparse numbers where floats"),
+    "8 bits": (lambda w: w.to(torch.float8_e4m3fn), "floats of 8 bits where floats"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_weights_are_the_numbers_that_they_are_read_as(weights, kind):
+    change, got = ODD[kind]
+    good = torch.load(weights, weights_only=True)
+    torch.save(good | {"bn1.weight": change(good["bn1.weight"])}, weights)
+    with pytest.raises(ValueError, match=rf"mine\.pth: .* got {got} are expected for bn1\.weight; take its own file"):
+        probe.torchvision_probe("resnet50", weights=weights, resize=40, crop=32)
+    halves = {name: w.half() if w.is_floating_point() else w.int() for name, w in good.items()}
+    torch.save(halves, weights)
+    assert probe.torchvision_probe("resnet50", weights=weights, resize=40, crop=32).trained
 
 
 def test_any_network_by_its_nodes_and_what_is_refused():

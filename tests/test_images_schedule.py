@@ -71,6 +71,11 @@ def test_every_variance_is_finite(kind):
         (dict(sigma_min=0.1), "sigma_min: expected an option of diffusers' DDPMScheduler, got sigma_min = 0.1"),
         (dict(clip_sample="yes"), "clip_sample: expected true or false, got 'yes'"),
         (dict(clip_sample_range=math.nan), "clip_sample_range: expected a number as 1.0, got nan"),
+        (dict(clip_sample_range=0.0), "clip_sample_range: expected a number above 0, got 0.0, which makes every"),
+        (dict(clip_sample_range=-1.0), "clip_sample_range: expected a number above 0, got -1.0"),
+        (dict(sample_max_value=-1.0, thresholding=True), "sample_max_value: expected a number above 0, got -1.0"),
+        (dict(dynamic_thresholding_ratio=1.1), "dynamic_thresholding_ratio: expected a share .* from 0 to 1, got 1.1"),
+        (dict(dynamic_thresholding_ratio=-0.1), "expected a share of the pixels, from 0 to 1, got -0.1"),
         (dict(num_train_timesteps=10.5), "num_train_timesteps: expected a number as 1000, got 10.5"),
         (dict(num_train_timesteps=1), "num_train_timesteps: expected at least 2, got 1"),
         (

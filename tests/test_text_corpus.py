@@ -69,6 +69,23 @@ def test_passages_are_paragraphs_or_lines(tmp_path):
         assert read_passages(path) == [[["one", "two"], ["three"]], [["four"]]]
 
 
+def test_words_that_look_alike_are_the_same(tmp_path):
+    """Accents as signs of their own or not, with the marks that each file of several put together starts with."""
+    path = tmp_path / "a.txt"
+    path.write_text("\ufeff\ufeffé e\u0301.\n\n\ufeffÅ A\u030a\u212b\n\nend.\ufeffmore", encoding="utf-8")
+    assert read_passages(path) == [[["é", "é", "."]], [["Å", "ÅÅ"]], [["end", ".", "more"]]]
+    vocabulary = Vocabulary.of(["é", "Å"], 4)
+    assert vocabulary.decode(vocabulary.encode("e\u0301 \u212b")) == ["é", "Å"]
+
+
+def test_an_ellipsis_is_a_rare_word_and_no_erased_one(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\n\n".join(f"so … it is {i % 3}" for i in range(40)), encoding="utf-8")
+    corpus = Corpus.read(path, length=4, vocabulary=20, every=4)
+    for words in (*corpus.train, *corpus.held_out):
+        assert words[1] == RARE and (words != MASK).all()
+
+
 def test_shuffling_keeps_the_words_of_each_line(tmp_path):
     passages = read_passages(texts.write(tmp_path / "text.txt"))
     other = shuffled(passages, 1)
@@ -102,6 +119,11 @@ def test_nothing_held_out_is_trained_on(tmp_path):
         (b"a b c\n\nd\0", {}, "a binary file"),
         (b"a b c\n\nd e", {}, "at least 20 passages of 8 words, got 0 of 2; .*shorten"),
         (b"a b c", dict(length=1), "length and every of at least 2"),
+        (
+            "a ▒ b\n\nc d".encode(),
+            {},
+            "text without the sign ▒, .* erased word here, got it as a word",
+        ),
         (b"a b\n\nc d", dict(length=2, every=2, vocabulary=3), "size: expected at least 4"),
     ],
 )

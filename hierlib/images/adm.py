@@ -228,7 +228,7 @@ def load_adm(path: Path, config: Mapping | None = None, *, download: bool = Fals
     source = {name: w.float() if w.is_floating_point() else w for name, w in source.items()}
     try:
         network = adm_network(source, config)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:  # the latter of torch, where weights are sparse or of another kind
         raise ValueError(f"{path}: {error}") from error
     name = f"ADM {config['sample_size']}, unconditional"
     return DiffusionModel(network, scheduler, 3, config["sample_size"], name=name, digest=sha256_of(path))

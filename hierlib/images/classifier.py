@@ -61,7 +61,7 @@ def load_classifier(path: Path) -> tuple[ImageCNN, dict]:
     weights, about = load_weights(path, "classifier")
     try:
         network = ImageCNN(**about["network"])
-        check_weights({name: w.shape for name, w in network.state_dict().items()}, weights)
+        check_weights(network.state_dict(), weights)
         network.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ValueError(f"{path}: expected weights and a json that belong together, got {error}") from error

@@ -12,12 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from torch import Tensor
 
 from hierlib._files import write_bytes
 
 MAX_BYTES = 1 << 31  #: of an idx file, which is read whole
-MIN_SIDE = 32  #: pixels; a smaller file is no photograph and would be blown up
+MIN_SIDE = 32  #: pixels; a smaller file is no photograph
+MAX_GROWTH = 4  #: how many times a small file is enlarged at most; ImageNet has some
+BITS = 258  #: a TIFF's entry for the bits of each channel
 CONVERTIBLE = ("L", "P", "CMYK", "1")
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  #: others are not tried: some of them start programs
 
@@ -29,10 +32,12 @@ def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = Fa
         path: the file.
         size: pixels a side.
         resize: shrink and crop the middle as in the training of ADM (`centre_crop`); False: it must have the size.
-        convert: turn grey, palette and CMYK files into RGB; False: they are an error. Transparency always is.
+        convert: turn grey, palette and CMYK files into RGB; False: they are an error. Transparency, more than 8 bits a
+            channel and more than one image in the file always are.
 
     Raises:
-        ValueError: the file is missing, no image, damaged, not RGB, too small or of the wrong size.
+        ValueError: the file is missing, no image, damaged, not plain RGB, several images, of the wrong size or too
+            small: below 32 pixels or a quarter of `size`.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,6 +47,7 @@ def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = Fa
         raise ValueError(f"{path}: expected an image file, got an empty one; copy it again")
     try:
         with Image.open(path, formats=FORMATS) as file:
+            pictures, deep = _pictures(file), _deep(file)
             file.load()
             image: Image.Image = file
     except UnidentifiedImageError as error:
@@ -54,14 +60,17 @@ def read_image(path: Path, size: int, *, resize: bool = True, convert: bool = Fa
         raise
     except Exception as error:  # what the decoders raise on damaged files is not documented
         raise ValueError(f"{path}: expected a whole image, got a damaged file ({error}); copy it again") from error
-    image = _rgb(path, image, convert)
+    if pictures > 1:
+        raise ValueError(f"{path}: expected one image, got {pictures} in one file; keep the one that is meant")
+    image = _rgb(path, image, convert, deep)
     if not resize and image.size != (size, size):
         raise ValueError(
             f"{path}: expected {size} × {size} pixels, got {image.size[0]} × {image.size[1]}; pass resize=True"
         )
-    if resize and min(image.size) < MIN_SIDE:
+    if resize and min(image.size) < (least := max(MIN_SIDE, -(-size // MAX_GROWTH))):
         raise ValueError(
-            f"{path}: expected at least {MIN_SIDE} pixels a side, got {image.size[0]} × {image.size[1]}; remove it"
+            f"{path}: expected at least {least} pixels a side for images of {size}, got {image.size[0]} × "
+            f"{image.size[1]}; remove it"
         )
     pixels = np.asarray(centre_crop(image, size) if resize else image)
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
@@ -162,11 +171,27 @@ def write_idx(path: Path, x: Tensor) -> None:
     write_bytes(path.with_name(path.name + ".gz"), content)
 
 
-def _rgb(path: Path, image: Image.Image, convert: bool) -> Image.Image:
-    if image.mode == "RGB":
+def _pictures(file: ImageFile) -> int:
+    """Frames or pages; what cameras keep beside a JPEG, as a preview, is no picture of its own."""
+    return 1 if file.format in ("JPEG", "MPO") else getattr(file, "n_frames", 1)
+
+
+def _deep(file: ImageFile) -> bool:
+    """Whether the file, not yet loaded, has more than 8 bits a channel, of which Pillow would keep the upper ones."""
+    for tile in file.tile:
+        args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+        if ";16" in str(args[0]) or (file.format == "PPM" and isinstance(args[-1], int) and args[-1] > 255):
+            return True
+    return max(getattr(file, "tag_v2", {}).get(BITS, (8,))) > 8  # planes of a TIFF, which are read one by one
+
+
+def _rgb(path: Path, image: Image.Image, convert: bool, deep: bool) -> Image.Image:
+    clear = "transparency" in image.info
+    if image.mode == "RGB" and not clear and not deep:
         return image
-    plain = image.mode in CONVERTIBLE and "transparency" not in image.info
+    plain = image.mode in CONVERTIBLE and not clear and not deep
     if convert and plain:
         return image.convert("RGB")
+    what = " with a transparent colour" * clear + " of 16 bits a channel" * deep
     advice = "pass convert=True" if plain else "flatten it to 8-bit RGB first"
-    raise ValueError(f"{path}: expected an RGB image, got mode {image.mode}; {advice}")
+    raise ValueError(f"{path}: expected an RGB image, got mode {image.mode}{what}; {advice}")

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from hierlib.images.schedule import DEFAULTS, exact_scheduler
+from hierlib.images.schedule import DEFAULTS, exact_scheduler, is_number
 from hierlib.images.unet import unet
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ KINDS = {  # what names of pipelines, parts and schedulers tell, for people
 }
 ASIDE = ("set_alpha_to_one", "skip_prk_steps", "tensor_format")  # options of other samplers, of no DDPM
 BLOCKS = re.compile(r"(UNetRes)?(Attn|Resnet|Skip|AttnSkip)?(Down|Up)(sample)?Block2D")
+NO_NUMBER = ("attention_head_dim",)  # options of numbers that may be null
 STEM = "diffusion_pytorch_model"
 HALF = ("fp16", "bf16")  # variants that are the same weights in fewer digits
 OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # of attention, before 2023
@@ -161,6 +162,15 @@ def _network(config: Mapping) -> dict:
     if unknown := sorted(options.keys() - defaults.keys()):
         raise ValueError(f"{unknown[0]} = {options[unknown[0]]!r} in config.json, which UNet2DModel has no use for")
     whole = {name: value for name, value in defaults.items() if name != "self"} | options
+    for name, value in options.items():
+        usual = defaults[name]
+        if isinstance(usual, bool):
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} = {value!r} in config.json, where true or false is expected")
+        elif isinstance(usual, int | float) and not ((value is None and name in NO_NUMBER) or is_number(value, float)):
+            raise ValueError(f"{name} = {value!r} in config.json, where a number as {usual} is expected")
+    if not whole["norm_eps"] > 0:
+        raise ValueError(f"norm_eps = {whole['norm_eps']!r} in config.json, where a number above 0 is expected")
     if odd := [b for b in (*whole["down_block_types"], *whole["up_block_types"]) if not BLOCKS.fullmatch(b)]:
         raise ValueError(f"blocks {', '.join(odd)} in config.json, which are none of an unconditional UNet2DModel")
     return whole

@@ -28,33 +28,45 @@ def sizes_of(version: WeightsEnum) -> dict[str, int]:
     return dict(resize=wanted.resize_size[0], crop=wanted.crop_size[0])
 
 
-def sizes_for(name: str, path: Path, digest: str) -> dict[str, int]:
-    """The same for the weights of a file.
+def sizes_for(name: str, path: Path, digest: str, given: Mapping[str, int]) -> dict[str, int]:
+    """The same for the weights of a file: what is given, else what a json beside it says, else torchvision.
 
     Args:
         name: of a network of torchvision.
         path: of the file.
         digest: its sha256, of which torchvision's file names give the first eight digits.
+        given: resize and crop, as far as they are given.
 
     Raises:
-        ValueError: they are none that torchvision publishes for this network, and no json beside the file says it.
+        ValueError: they are none that torchvision publishes for this network, and no json beside the file says it; the
+            json says something else.
     """
     from torchvision.models import get_model_weights
 
+    sizes: dict[str, int] = {}
     for version in get_model_weights(name):
         if digest.startswith(Path(version.url).stem.rsplit("-", 1)[1]):
-            return sizes_of(version)
+            sizes = sizes_of(version)
     beside = Path(path).with_suffix(".json")
-    if not beside.is_file():
+    if beside.is_file():
+        sizes = _said(beside)
+    sizes |= given
+    if len(sizes) < 2:
         raise ValueError(
             f"{path}: expected weights that torchvision publishes for {name}, or to be told in pixels how their images "
             f"are prepared, got others; pass resize and crop, or write them into {beside.name}: {SIZES}"
         )
+    return sizes
+
+
+def _said(beside: Path) -> dict[str, int]:
     try:
         found = json.loads(beside.read_text("utf-8"))
         sizes = {key: found[key] for key in ("resize", "crop")}
         if odd := [size for size in sizes.values() if type(size) is not int or size < 1]:
             raise ValueError(f"{odd[0]!r}")
+        if more := sorted(found.keys() - sizes.keys()):
+            raise ValueError(f"{more[0]} as well, which is not used: make a Probe yourself for other preparations")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{beside}: expected numbers of pixels like {SIZES}, got {error!r}") from error
     return sizes
@@ -68,8 +80,8 @@ def read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
         network: what the weights are for.
 
     Raises:
-        ValueError: there is no such file, it is damaged or of another network, or a weight is not finite. Nothing in it
-            is executed.
+        ValueError: there is no such file, it is damaged or of another network, or a weight is not finite or of another
+            kind of numbers. Nothing in it is executed.
     """
     path = Path(path)
     if not path.is_file():
@@ -89,7 +101,7 @@ def read_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
     uncounted = {name: w for name, w in own.items() if name.endswith("num_batches_tracked")}  # not in files before 2018
     source = uncounted | dict(source)
     try:
-        check_weights({name: w.shape for name, w in own.items()}, source)
+        check_weights(own, source)
     except ValueError as error:
         raise ValueError(f"{path}: {error} (a {type(network).__name__}; is it the name of another?)") from error
     return source

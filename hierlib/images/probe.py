@@ -32,7 +32,8 @@ class Probe:
     Attributes:
         network: in evaluation mode, on its device.
         nodes: names for torchvision's `create_feature_extractor` → names for people, in order; the last are logits.
-        resize, crop: pixels of the shorter side and of the square in the middle; None leaves the images as they are.
+        resize, crop: pixels of the shorter side and of the square in the middle, which is not larger; None leaves the
+            images as they are.
         mean, std: of each channel, that images in [0, 1] are normalised with.
         name: of the network.
         trained: False for random weights, which no figure may show as a result.
@@ -55,6 +56,11 @@ class Probe:
     def __post_init__(self) -> None:
         from torchvision.models.feature_extraction import create_feature_extractor
 
+        if self.resize is not None and self.crop is not None and self.crop > self.resize:
+            raise ValueError(
+                f"{self.name}: expected a crop of at most the {self.resize} pixels that images are resized to, got "
+                f"{self.crop}, which would frame them in black; are the two swapped?"
+            )
         try:
             extract = create_feature_extractor(self.network.eval(), dict(self.nodes))
         except ValueError as error:
@@ -85,12 +91,21 @@ class Probe:
         return {name: out[name] for name in self.layers}
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """Resize, crop and normalise as torchvision's `ImageClassification` does for its weights."""
+        """Resize, crop and normalise as torchvision's `ImageClassification` does for its weights.
+
+        Raises:
+            ValueError: the images are smaller than the crop, which torchvision would fill up with black.
+        """
         from torchvision.transforms import functional as F
 
         if self.resize is not None:
             images = F.resize(images, self.resize, antialias=True)
         if self.crop is not None:
+            if min(images.shape[-2:]) < self.crop:
+                raise ValueError(
+                    f"images: expected at least the {self.crop} pixels a side that {self.name} looks at, got "
+                    f"{images.shape[-2]} × {images.shape[-1]}; give it a size to resize them to"
+                )
             images = F.center_crop(images, self.crop)
         return F.normalize(F.convert_image_dtype(images, torch.float32), self.mean, self.std)
 
@@ -115,11 +130,11 @@ def torchvision_probe(
         download: let torchvision fetch its default weights (98 to 338 MB), checked against its own digest.
         random_seed: draw random weights instead, for tests and as an untrained control.
         resize, crop: pixels, where it is not what the weights want; other weights than torchvision's need both, here or
-            in a json beside the file: {"resize": 232, "crop": 224}.
+            in a json beside the file: {"resize": 232, "crop": 224}, and are normalised as torchvision's are.
 
     Raises:
         ValueError: none or several of the three are given, the name is unknown, the file is of another network or not
-            finite, or nothing is known of how its images are prepared.
+            finite, nothing is known of how its images are prepared, or they cannot be prepared so.
     """
     from torchvision import models
 
@@ -142,7 +157,7 @@ def torchvision_probe(
     else:
         network.load_state_dict(read_weights(weights, network))
         digest = sha256_of(weights)
-        size = size if len(size) == 2 else sizes_for(name, weights, digest) | size
+        size = sizes_for(name, weights, digest, size)
     trained = random_seed is None
     title = name if trained else f"{name}, random weights"
     nodes = {node: node for node in node_list(network)}

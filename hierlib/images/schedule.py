@@ -87,7 +87,8 @@ def check_options(options: Mapping) -> dict:
     """All options of a schedule, those that are not given by `DEFAULTS`.
 
     Raises:
-        ValueError: one is none of DDPMScheduler, of a wrong type, or a choice that is not understood; it is named.
+        ValueError: one is none of DDPMScheduler, of a wrong type or out of range, or a choice that is not understood;
+            it is named.
     """
     given = DEFAULTS | dict(options)
     for name, value in options.items():
@@ -99,14 +100,21 @@ def check_options(options: Mapping) -> dict:
                 raise ValueError(f"{name}: expected one of {', '.join(CHOICES[name])}, got {value!r}{why}")
         elif name == "trained_betas":
             many = isinstance(value, list | tuple) and len(value) == given["num_train_timesteps"]
-            if value is not None and not (many and all(_number(b, float) for b in value)):
+            if value is not None and not (many and all(is_number(b, float) for b in value)):
                 got = f"{len(value)} entries" if isinstance(value, list | tuple) else repr(value)
                 raise ValueError(f"trained_betas: expected {given['num_train_timesteps']} numbers, got {got}")
         elif isinstance(DEFAULTS[name], bool):
             if not isinstance(value, bool):
                 raise ValueError(f"{name}: expected true or false, got {value!r}")
-        elif not _number(value, type(DEFAULTS[name])):
+        elif not is_number(value, type(DEFAULTS[name])):
             raise ValueError(f"{name}: expected a number as {DEFAULTS[name]}, got {value!r}")
+        elif name in ("clip_sample_range", "sample_max_value") and value <= 0:
+            raise ValueError(
+                f"{name}: expected a number above 0, got {value!r}, which makes every predicted image the same; see "
+                "how the model was trained"
+            )
+        elif name == "dynamic_thresholding_ratio" and not 0 <= value <= 1:
+            raise ValueError(f"{name}: expected a share of the pixels, from 0 to 1, got {value!r}")
     if given["num_train_timesteps"] < 2:
         raise ValueError(f"num_train_timesteps: expected at least 2, got {given['num_train_timesteps']}")
     return given
@@ -158,7 +166,8 @@ def _without_last_signal(betas: Tensor) -> Tensor:
     return 1 - torch.cat([bar[:1], bar[1:] / bar[:-1]])
 
 
-def _number(value: object, kind: type) -> bool:
+def is_number(value: object, kind: type) -> bool:
+    """Whether a value of a json is a finite number: a whole one for int, any for float."""
     return (
         isinstance(value, int | float)
         and isinstance(value, kind | int)

@@ -46,7 +46,8 @@ def unet(config: Mapping, weights: Mapping[str, Tensor] | None = None) -> UNet2D
         weights: a state dict of exactly this network.
 
     Raises:
-        ValueError: a weight is missing, has another shape, has no place in the network, or is not finite; it is named.
+        ValueError: a weight is missing, has another shape, has no place in the network, is of another kind of numbers
+            (quantised, complex …) or not finite; it is named.
     """
     from diffusers import UNet2DModel
 
@@ -55,26 +56,29 @@ def unet(config: Mapping, weights: Mapping[str, Tensor] | None = None) -> UNet2D
             return UNet2DModel(**config)
     with torch.device("meta"):
         network = UNet2DModel(**config)
-    check_weights({name: w.shape for name, w in network.state_dict().items()}, weights)
+    check_weights(network.state_dict(), weights)
     network.load_state_dict(dict(weights), strict=True, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def check_weights(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor]) -> None:
+def check_weights(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
     """Whether these are all weights of a network and nothing else, finite all of them.
 
     Args:
-        shapes: of the network's state dict.
-        weights: a state dict.
+        own: the network's state dict; of its values only shapes and kinds count.
+        weights: a state dict, of any precision, but of the same kinds of numbers.
 
     Raises:
         ValueError: they are not; the first weight of each kind is named.
     """
     wrong = {
-        "none for": [name for name in shapes if name not in weights],
-        "no place for": [name for name in weights if name not in shapes],
-        "another shape for": [n for n, w in weights.items() if n in shapes and w.shape != shapes[n]],
+        "none for": [name for name in own if name not in weights],
+        "no place for": [name for name in weights if name not in own],
+        "another shape for": [n for n, w in weights.items() if n in own and w.shape != own[n].shape],
     }
+    for name, w in weights.items():  # torch would cast them, integers without the scale that they are to be read with
+        if name in own and (kind := _kind(w)) != (wanted := _kind(own[name])):
+            wrong.setdefault(f"{kind} where {wanted} are expected for", []).append(name)
     said = [
         f"{what} {names[0]}" + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
         for what, names in wrong.items()
@@ -84,3 +88,15 @@ def check_weights(shapes: Mapping[str, torch.Size], weights: Mapping[str, Tensor
         raise ValueError(f"weights: expected those of the configured network, got {', '.join(said)}; take its own file")
     named = {f"weight {name}": w for name, w in weights.items()}
     all_finite(named, "take another copy of the file, or an earlier checkpoint of its training")
+
+
+def _kind(w: Tensor) -> str:
+    if w.layout != torch.strided:
+        return "sparse numbers"
+    if w.is_quantized:
+        return "quantised numbers"
+    if w.is_complex():
+        return "complex numbers"
+    if w.is_floating_point() and w.dtype.itemsize < 2:
+        return "floats of 8 bits"
+    return "floats" if w.is_floating_point() else "truth values" if w.dtype == torch.bool else "integers"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hierlib._finite import all_finite
+from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked
 from hierlib._storage import on_cpu, read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
@@ -123,7 +123,7 @@ class Classifier:
         """Read a file written by `save`.
 
         Raises:
-            ValueError: the file is not of this kind, or a weight is not finite.
+            ValueError: the file is not of this kind, or a weight is no float or not finite.
         """
         tensors, about = read_tensors(path)
         try:
@@ -133,7 +133,8 @@ class Classifier:
             g = Grammar(v, m, s, len(rules), about["num_classes"], rules)
             training = Training(**about["training"])
             net = TreeCNN(v, s, g.L, training.width, g.num_classes)
-            net.load_state_dict({k[4:]: x.float() for k, x in tensors.items() if k.startswith("net.")})
+            weights = {k[4:]: float32(x, f"{path}: weight {k[4:]}") for k, x in tensors.items() if k.startswith("net.")}
+            net.load_state_dict(weights)
         except (KeyError, IndexError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a classifier written by Classifier.save, got {error}") from error
         all_finite({f"{path}: weight {k}": x for k, x in net.state_dict().items()}, "train it again")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hierlib._finite import all_finite
+from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked, derived
 from hierlib._storage import on_cpu, read_tensors, write_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
@@ -152,14 +152,15 @@ class TrainedDenoiser:
         """Read a file written by `save`: the training, the grammar and the network.
 
         Raises:
-            ValueError: the file is not of this kind, or a weight is not finite.
+            ValueError: the file is not of this kind, or a weight is no float or not finite.
         """
         tensors, about = read_tensors(path)
         try:
             t = DenoiserTraining(**about["training"])
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(t.L))
             net = TreeUNet(t.v, t.s, t.L, t.width)
-            net.load_state_dict({k[4:]: x.float() for k, x in tensors.items() if k.startswith("net.")})
+            weights = {k[4:]: float32(x, f"{path}: weight {k[4:]}") for k, x in tensors.items() if k.startswith("net.")}
+            net.load_state_dict(weights)
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a denoiser written by TrainedDenoiser.save, got {error}") from error
         all_finite({f"{path}: weight {k}": x for k, x in net.state_dict().items()}, "train it again")

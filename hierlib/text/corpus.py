@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 import regex as re
 import torch
@@ -23,6 +24,7 @@ SPECIAL = ("▒", "…")  #: how these two are written
 _LETTER, _ON = r"\p{L}\p{N}_", r"\p{M}\u00ad\u200c-\u200f\u2060\ufeff"
 _WORD = f"[{_LETTER}][{_LETTER}{_ON}]*"
 _TOKEN = re.compile(rf"{_WORD}(?:['’-]{_WORD})*|[^{_LETTER}\s][{_ON}]*")
+_ORDER_MARK = re.compile(rf"(?<![{_LETTER}{_ON}])\ufeff+")
 _NO_SPACE_BEFORE, _NO_SPACE_AFTER = set(",.;:!?)]}،؛؟।॥۔"), set("([{")
 
 
@@ -94,9 +96,14 @@ class Vocabulary:
         return cls((*SPECIAL, *ranked[: size - 2]))
 
     def encode(self, words: str | Iterable[str]) -> Tensor:
-        """Tokens (n,), int64; a word that is not known becomes `RARE`, the erased sign `MASK`."""
+        """Tokens (n,), int64; a word that is not known becomes `RARE`, the erased sign ▒ `MASK`.
+
+        No word of a text that `read_passages` read is that sign. The ellipsis …, by which `decode` writes rare words,
+        is a rare word itself. A word that is known in Unicode's NFC only, to which files are brought, is that word.
+        """
         words = split(words) if isinstance(words, str) else words
-        return torch.tensor([self._token.get(word, RARE) for word in words], dtype=torch.int64, device="cpu")
+        tokens = [self._token.get(word, self._token.get(normalize("NFC", word), RARE)) for word in words]
+        return torch.tensor(tokens, dtype=torch.int64, device="cpu")
 
     def decode(self, tokens: Tensor | Sequence[int]) -> list[str]:
         """The words of tokens (n,).
@@ -113,10 +120,12 @@ class Vocabulary:
 def read_passages(path: Path) -> list[list[list[str]]]:
     """Passages of a UTF-8 text file, each a list of its lines, each a list of words.
 
-    Paragraphs, which empty lines part, are the passages; where no line is empty every line is one.
+    Paragraphs, which empty lines part, are the passages; where no line is empty every line is one. Accented letters
+    are brought to one form, Unicode's NFC, so that words that look alike are the same; ASCII stays as it is. Byte order
+    marks, of which files put together have several, are left out where they join no letters.
 
     Raises:
-        ValueError: the file is missing, no UTF-8 text, or without a word.
+        ValueError: the file is missing, no UTF-8 text, without a word, or has the sign of an erased word as a word.
     """
     path = Path(path)
     if not path.is_file():
@@ -131,6 +140,7 @@ def read_passages(path: Path) -> list[list[list[str]]]:
         wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # those of UTF-32 start so, too
         got = f"{'UTF-16 or UTF-32' if wide else 'other bytes'} ({error})"
         raise ValueError(f"{path}: expected UTF-8 text, got {got}; convert it, as with iconv") from None
+    text = _ORDER_MARK.sub("", normalize("NFC", text))
     paragraphs = [part for part in re.split(r"\n[^\S\n]*\n", text) if part.strip()]
     if len(paragraphs) == 1:
         paragraphs = paragraphs[0].splitlines()
@@ -139,6 +149,11 @@ def read_passages(path: Path) -> list[list[list[str]]]:
     if not passages or "\0" in text:
         got = "none" if not passages else "a binary file"
         raise ValueError(f"{path}: expected words, got {got}; choose another file")
+    if any(SPECIAL[MASK] in line for lines in passages for line in lines):
+        raise ValueError(
+            f"{path}: expected a text without the sign {SPECIAL[MASK]}, which stands for an erased word here, got it "
+            "as a word; write another sign for it"
+        )
     return passages
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hierlib._finite import all_finite
+from hierlib._finite import all_finite, float32
 from hierlib._storage import read_tensors, write_tensors
 from hierlib.text.corpus import MASK, Vocabulary
 
@@ -130,7 +130,7 @@ class TextModel:
         """Read it again, in float32.
 
         Raises:
-            ValueError: it is no such file, or a weight is not finite.
+            ValueError: it is no such file, or a weight is no float or not finite.
         """
         path = Path(path)
         if not path.is_file():
@@ -139,7 +139,7 @@ class TextModel:
         try:
             size, words = Size(**about.pop("size")), Vocabulary(tuple(about.pop("words")))
             network = MaskedModel(size)
-            network.load_state_dict({k: w.float() for k, w in tensors.items()})
+            network.load_state_dict({k: float32(w, f"{path}: weight {k}") for k, w in tensors.items()})
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(
                 f"{path}: expected a masked-diffusion language model, got another file ({error})"
