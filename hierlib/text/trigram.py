@@ -50,7 +50,7 @@ class Trigrams:
 
     def draw(self, n: int, length: int, *, generator: torch.Generator) -> Tensor:
         """n texts of that many words, at least 2, each from a random place of the endless text: (n, length) int64."""
-        u = torch.rand(n, length - 1, dtype=torch.float64, generator=generator).numpy()
+        u = torch.rand(n, length - 1, dtype=torch.float64, generator=generator, device="cpu").numpy()
         out = np.empty((n, length), np.int64)
         for row, chance in zip(out, u, strict=True):
             s = _pick(self.frequency, chance[0])
