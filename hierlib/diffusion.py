@@ -77,8 +77,8 @@ def reverse_process(
         (n, d) int64, of each leaf the symbol with the largest component.
 
     Raises:
-        ValueError: k or the scheduler is not of this kind; the denoiser's mean or the state is not finite, and the step
-            is named.
+        ValueError: k or the scheduler is not of this kind; the denoiser's mean is of another shape; it or the state is
+            not finite, and the step is named.
     """
     check_type("x_k", x_k.dtype)
     scheduler = ddpm() if scheduler is None else scheduler
@@ -98,6 +98,10 @@ def reverse_process(
     x = x_k.to(noise.dtype)
     for step in steps:
         mean = denoise(noise.evidence(x, step))
+        if mean.shape != x.shape:  # which would be broadcast
+            raise ValueError(
+                f"denoise: expected marginals of shape {tuple(x.shape)}, as the evidence, got {tuple(mean.shape)}"
+            )
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
         watch(step, mean, x)
     return x.argmax(-1)

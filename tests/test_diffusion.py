@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion, reverse_process
 
 N = 20_000
 
@@ -58,3 +58,13 @@ def test_a_scheduler_for_another_prediction_is_refused():
     g = hl.random_grammar(v=2, m=1, s=2, L=1, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="prediction_type='sample'"):
         reverse_diffusion(g, torch.zeros(1, 2, 2), 5, generator=torch.Generator(), scheduler=DDPMScheduler(1000))
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (4, 5, 1), (4, 1, 3), (5, 3), (4, 3, 5)], ids=str)
+def test_a_mean_that_would_be_broadcast_is_refused(shape):
+    x_k = torch.zeros(4, 5, 3)
+    with pytest.raises(ValueError, match=r"denoise: expected marginals of shape \(4, 5, 3\)"):
+        reverse_process(lambda evidence: torch.full(shape, 1 / 3), x_k, 2, generator=torch.Generator())
+    with pytest.raises(ValueError, match="way back from step 2, step 1: expected finite numbers"):
+        means = iter([torch.full((4, 5, 3), 1 / 3), torch.full((4, 5, 3), torch.nan)])
+        reverse_process(lambda evidence: next(means), x_k, 2, generator=torch.Generator())
