@@ -136,6 +136,7 @@ def class_curves(
         ValueError: as `random_grammar`, `sample` and `infer` do; the noise is for another v, or what it returns is not
             what `hierlib.Noise` says.
 
+    >>> from hierlib import EpsilonNoise
     >>> size = dict(v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
     >>> class_curves(EpsilonNoise(v=8), [0.0, 1.0], **size)
     tensor([[1.0000, 0.1250]], dtype=torch.float64)

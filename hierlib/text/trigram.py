@@ -136,8 +136,8 @@ def study(
         report: told how many starts are done.
 
     Returns:
-        A float32 dataset on (t, window, …): `pairs` as of `hierlib.text.measure.covariance` and `kept`, where each
-        U-turn erases words of its own; `pairs_given`, where those of one start all erase the words of the first.
+        A float32 dataset on (t, window, …) that holds `pairs` as of `hierlib.text.measure.covariance` and `kept`, where
+        each U-turn erases words of its own; `pairs_given`, where those of one start all erase the words of the first.
     """
     d, rows = x0.shape[1], []
     for k, (start, u) in enumerate(zip(x0, uniform, strict=True)):
