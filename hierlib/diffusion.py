@@ -78,8 +78,8 @@ def reverse_process(
         (n, d) int64, of each leaf the symbol with the largest component.
 
     Raises:
-        ValueError: k or the scheduler is not of this kind; the denoiser's mean or the state is not finite, and the step
-            is named.
+        ValueError: k or the scheduler is not of this kind; the denoiser's mean is of another shape; it or the state is
+            not finite, and the step is named.
     """
     check_type("x_k", x_k.dtype)
     scheduler = ddpm() if scheduler is None else scheduler
@@ -100,7 +100,20 @@ def reverse_process(
     watch = Watch(f"way back from step {k}", "look at the denoiser and the scheduler, or use float64", patience=1)
     x = x_k.to(noise.dtype)
     for step in steps:
-        mean = denoise(noise.evidence(x, step))
+        mean = said_by(denoise, noise.evidence(x, step))
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
         watch(step, mean, x)
     return x.argmax(-1)
+
+
+def said_by(denoise: Callable[[Tensor], Tensor], evidence: Tensor) -> Tensor:
+    """The marginals that a denoiser makes of evidence, both (n, d, v).
+
+    Raises:
+        ValueError: it returns another shape, which would be broadcast, or no tensor.
+    """
+    said = denoise(evidence)
+    if not isinstance(said, Tensor) or said.shape != evidence.shape:
+        got = tuple(said.shape) if isinstance(said, Tensor) else type(said)
+        raise ValueError(f"denoise: expected marginals of shape {tuple(evidence.shape)}, as the evidence, got {got}")
+    return said

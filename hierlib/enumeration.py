@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hierlib._kernels.precision import computed_in, least
 from hierlib.grammar import Grammar
-from hierlib.noise import check_type
+from hierlib.inference import check_evidence, normalised_prior, refuse_numbers
 
 LIMIT = 2**20  # derivations; above this, enumeration is refused
 
@@ -88,7 +88,7 @@ def brute_force(
     Args:
         g: the grammar.
         evidence: (batch, s^L, v), as for `infer`.
-        class_prior: (num_classes,), non-negative; uniform if not given.
+        class_prior: (num_classes,) or (batch, num_classes), non-negative; uniform if not given.
         limit: the largest number of derivations that is listed.
 
     Returns:
@@ -97,7 +97,7 @@ def brute_force(
         summed in float64.
 
     Raises:
-        ValueError: there are more than ``limit`` derivations, or none is possible.
+        ValueError: there are more than ``limit`` derivations, none is possible, or what `infer` refuses.
     """
     x = all_data(g, limit=limit)
     weight = derivation_weights(g, evidence, class_prior=class_prior, x=x)
@@ -105,7 +105,7 @@ def brute_force(
     posterior, log_evidence = weight / total[:, None], total.log()
     far = ((total < 2.0**30 * least(total.dtype)) | (total == torch.inf)).nonzero()[:, 0]
     if len(far):
-        log_weight = _log_weights(g, evidence[far], class_prior, x)
+        log_weight = _log_weights(g, evidence, class_prior, x)[far]
         log_total = log_weight.logsumexp(1)
         if torch.isneginf(log_total).any():
             raise ValueError("evidence: expected at least one possible derivation of each datum, got none")
@@ -125,10 +125,15 @@ def derivation_weights(
     class_prior: Sequence[float] | Tensor | None = None,
     x: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """p(x) Π_i evidence_i(x_i) of each derivation x of `all_data`, as (batch, N), of float32 at least."""
-    check_type("evidence", evidence.dtype)
+    """p(x) Π_i evidence_i(x_i) of each derivation x of `all_data`, as (batch, N), of float32 at least.
+
+    Raises:
+        ValueError: evidence or class_prior are what `infer` refuses.
+    """
+    check_evidence(g, evidence)
+    refuse_numbers(~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1))
     x, evidence = all_data(g) if x is None else x, evidence.to(computed_in(evidence.dtype))
-    weight = _prior(g, evidence, class_prior)[x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
+    weight = _prior(g, evidence, class_prior)[:, x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
     for i in range(g.d):  # leaf by leaf: the table of all of them need not be held
         weight = weight * evidence[:, i, x[0][:, i]]
     return weight
@@ -139,15 +144,12 @@ def _log_weights(
 ) -> Tensor:
     """The logarithms of `derivation_weights` in float64, -inf where these are 0."""
     evidence = evidence.double()
-    weight = _prior(g, evidence, class_prior).log()[x[g.L][:, 0]] - math.log(data_per_class(g.m, g.s, g.L))
+    weight = _prior(g, evidence, class_prior).log()[:, x[g.L][:, 0]] - math.log(data_per_class(g.m, g.s, g.L))
     for i in range(g.d):
         weight = weight + evidence[:, i, x[0][:, i]].log()
     return weight
 
 
 def _prior(g: Grammar, evidence: Tensor, class_prior: Sequence[float] | Tensor | None) -> Tensor:
-    """The class prior, (num_classes,), normalised, in the evidence's type and place."""
-    if class_prior is None:
-        class_prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=evidence.dtype, device=evidence.device)
-    prior = torch.as_tensor(class_prior, dtype=evidence.dtype, device=evidence.device)
-    return prior / prior.sum()
+    """The class prior, (batch, num_classes), normalised, in the evidence's type and place."""
+    return normalised_prior(g, len(evidence), evidence.dtype, evidence.device, class_prior).T

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,6 +41,8 @@ class Grammar:
             raise ValueError(f"expected one rule tensor per level, L = {self.L}, got {len(self.rules)}")
         for level, rule in enumerate(self.rules):
             shape = (self.num_symbols(level + 1), self.m, self.s)
+            if rule.is_meta:
+                raise ValueError(f"rules[{level}]: expected rules on a device that holds numbers, as cpu, got meta")
             if tuple(rule.shape) != shape or rule.dtype != torch.int64:
                 raise ValueError(
                     f"rules[{level}]: expected int64 of shape {shape}, got {rule.dtype} of shape {tuple(rule.shape)}"
@@ -114,8 +117,35 @@ def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
         raise ValueError(f"expected fewer than 2^40 leaves, got s^L = {s}^{L}: lower L")
 
 
+def whole(name: str, value: int, least: int) -> int:
+    """A whole number of any type, as an int.
+
+    Raises:
+        ValueError: it is no whole number (2.0 is none), or below the least.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ValueError(f"{name}: expected a whole number, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name}: expected at least {least}, got {number}")
+    return number
+
+
+def check_generator(generator: torch.Generator) -> None:
+    """Raise a ValueError unless this is a source of randomness."""
+    if not isinstance(generator, torch.Generator):
+        raise ValueError(
+            f"generator: expected a torch.Generator, as torch.Generator().manual_seed(0), got {generator!r}"
+        )
+
+
 def check_device(name: str, device: torch.device, g: Grammar) -> None:
     """Raise a ValueError unless something is on the device of the grammar."""
+    if device.type == "meta":
+        raise ValueError(f"{name}: expected the grammar's device, {g.device}, got meta, which holds no numbers")
     if device.type != g.device.type:
         raise ValueError(f"{name}: expected the grammar's device, {g.device}, got {device}: use g.to({str(device)!r})")
 
@@ -141,13 +171,14 @@ def random_grammar(
         A `Grammar`. The cost grows with v·m·L, not with v^s.
 
     Raises:
-        ValueError: no such grammar exists.
+        ValueError: no such grammar exists, or the generator is none.
 
     >>> g = random_grammar(v=32, m=8, s=2, L=10, generator=torch.Generator().manual_seed(0))
     >>> g, g.d, g.rules[0].shape
     (Grammar(v=32, m=8, s=2, L=10, num_classes=32, device='cpu'), 1024, torch.Size([32, 8, 2]))
     """
     num_classes = v if num_classes is None else num_classes
+    check_generator(generator)
     check_parameters(v, m, s, L, num_classes)
     rules = []
     for level in range(L):
@@ -190,17 +221,18 @@ def sample(
         One int64 tensor a level, ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
 
     Raises:
-        ValueError: n or the classes are out of range, or the generator is on another device.
+        ValueError: n or the classes are out of range or no whole numbers, or the generator is on another device.
     """
-    if n < 1:
-        raise ValueError(f"n: expected at least one datum, got {n}")
+    n = whole("n", n, 1)
+    check_generator(generator)
     check_device("generator", generator.device, g)
     if classes is None:
         root = torch.randint(g.num_classes, (n, 1), generator=generator, device=g.device)
     else:
-        root = torch.as_tensor(classes, dtype=torch.int64, device=g.device).reshape(-1, 1)
-        if len(root) != n or root.min() < 0 or root.max() >= g.num_classes:
-            raise ValueError(f"classes: expected {n} numbers in 0…{g.num_classes - 1}, got {classes!r}")
+        root = torch.as_tensor(classes, device=g.device).reshape(-1, 1)
+        if not _of_integers(root) or len(root) != n or root.min() < 0 or root.max() >= g.num_classes:
+            raise ValueError(f"classes: expected {n} whole numbers in 0…{g.num_classes - 1}, got {classes!r}")
+        root = root.to(torch.int64)
     x = [root]
     for rule in reversed(g.rules):
         which = torch.randint(g.m, x[-1].shape, generator=generator, device=g.device)
@@ -213,7 +245,7 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
 
     Args:
         g: the grammar.
-        leaves: (n, s^L) symbols 0…v-1.
+        leaves: (n, s^L) symbols 0…v-1; n may be 0.
 
     Returns:
         All levels as from `sample`, ``x[l]`` of shape (n, s^(L-l)), int64.
@@ -224,7 +256,7 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
     leaves = torch.as_tensor(leaves, device=g.device)
     if leaves.ndim != 2 or leaves.shape[1] != g.d:
         raise ValueError(f"leaves: expected shape (n, {g.d}), got {tuple(leaves.shape)}")
-    if leaves.dtype.is_floating_point or leaves.dtype == torch.bool:
+    if not _of_integers(leaves):
         raise ValueError(f"leaves: expected integer symbols, got {leaves.dtype}")
     x = [leaves.to(torch.int64)]
     bad = ((x[0] < 0) | (x[0] >= g.v)).any(1)
@@ -232,7 +264,7 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
         raise ValueError(f"leaves: expected symbols in 0…{g.v - 1}; {_name(bad)} has others")
     for level, rule in enumerate(g.rules):
         codes, order = encode(rule.reshape(-1, g.s), g.v).sort()
-        seen = encode(x[-1].reshape(len(leaves), -1, g.s), g.v)
+        seen = encode(x[-1].unflatten(1, (-1, g.s)), g.v)
         place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
         bad = (codes[place] != seen).any(1)
         if bad.any():
@@ -242,6 +274,10 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
             )
         x.append(order[place] // g.m)
     return tuple(x)
+
+
+def _of_integers(x: Tensor) -> bool:
+    return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
 
 
 def _name(bad: Tensor) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor
 from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
 from hierlib._kernels.precision import computed_in
-from hierlib.grammar import Grammar, check_device
+from hierlib.grammar import Grammar, check_device, check_generator, whole
 from hierlib.noise import check_type, epsilon_evidence, per_datum
 
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
@@ -116,10 +116,10 @@ def posterior_sample(
         One int64 tensor a level, ``y[l]`` of shape (batch, num_samples, s^(L-l)).
 
     Raises:
-        ValueError: as for `infer`, or num_samples below 1.
+        ValueError: as for `infer`, or num_samples is below 1 or no whole number.
     """
-    if num_samples < 1:
-        raise ValueError(f"num_samples: expected at least 1, got {num_samples}")
+    num_samples = whole("num_samples", num_samples, 1)
+    check_generator(generator)
     check_device("generator", generator.device, g)
 
     def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
@@ -206,13 +206,13 @@ def epsilon_overlap(
             raise ValueError(f"x[{level}]: expected symbols in 0…{g.num_symbols(level) - 1}")
     check_type("dtype", dtype)
     kind, device = computed_in(dtype), x[0].device
-    noise, prior = per_datum("eps", eps, x[0], kind, 0.0, 1.0), _class_prior(g, n, kind, device, class_prior)
+    noise, prior = per_datum("eps", eps, x[0], kind, 0.0, 1.0), normalised_prior(g, n, kind, device, class_prior)
     kernel = _backend(backend, device, _needs_gradient(eps, class_prior))
     if hasattr(kernel, "epsilon_overlap"):
 
         def run(kind: torch.dtype, rows: Rows) -> list[Tensor]:
             part, noise = x, per_datum("eps", eps, x[0], kind, 0.0, 1.0)
-            prior = _class_prior(g, n, kind, device, class_prior)
+            prior = normalised_prior(g, n, kind, device, class_prior)
             if rows is not None:
                 part, noise, prior = [level[rows] for level in x], noise[rows], prior[:, rows]
             total, log_evidence = kernel.epsilon_overlap(g, part, noise, prior)
@@ -262,7 +262,7 @@ def _solve(
 
     What run returns has the batch first and the log evidence last; beliefs come back in the evidence's type.
     """
-    _check_evidence(g, evidence)
+    check_evidence(g, evidence)
     batch, device = len(evidence), evidence.device
     seen = evidence.permute(1, 2, 0)
     kind = computed_in(evidence.dtype)
@@ -270,7 +270,7 @@ def _solve(
     kernel = _backend(backend, device, gradient)
 
     def typed(kind: torch.dtype, rows: Rows) -> list[Tensor]:
-        prior = _class_prior(g, batch, kind, device, class_prior)
+        prior = normalised_prior(g, batch, kind, device, class_prior)
         if rows is None:
             return run(kernel, seen if seen.dtype == kind else seen.to(kind), prior)
         return run(kernel, seen[..., rows].to(kind), prior[:, rows])
@@ -292,7 +292,7 @@ def _in_range(
     log_evidence = found[-1].detach()
     if math.isfinite(log_evidence.sum()):
         return found
-    _refuse(torch.isnan(log_evidence), "expected finite non-negative numbers; datum {} has others")
+    refuse_numbers(torch.isnan(log_evidence))
     outside = torch.isneginf(log_evidence)
     if outside.any() and kind != torch.float64:
         if apart and len(found) > 1:
@@ -309,6 +309,11 @@ def _in_range(
         "evidence within the range of float64",
     )
     return found
+
+
+def refuse_numbers(bad: Tensor) -> None:
+    """Raise a ValueError if there are data, (batch,), whose evidence is known to be negative or not finite."""
+    _refuse(bad, "expected finite non-negative numbers; datum {} has others")
 
 
 def _refuse(bad: Tensor, message: str) -> None:
@@ -338,7 +343,8 @@ def _backend(name: str, device: torch.device, gradient: bool) -> ModuleType:
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second
 
 
-def _check_evidence(g: Grammar, evidence: Tensor) -> None:
+def check_evidence(g: Grammar, evidence: Tensor) -> None:
+    """Raise a ValueError unless this is evidence of leaves of the grammar; what it holds is not looked at."""
     if not isinstance(evidence, Tensor):
         raise ValueError(f"evidence: expected a floating-point tensor, got {type(evidence)}")
     check_type("evidence", evidence.dtype)
@@ -349,7 +355,7 @@ def _check_evidence(g: Grammar, evidence: Tensor) -> None:
     check_device("evidence", evidence.device, g)
 
 
-def _class_prior(
+def normalised_prior(
     g: Grammar, batch: int, dtype: torch.dtype, device: torch.device, prior: Tensor | Sequence[float] | None
 ) -> Tensor:
     """The class prior as (num_classes, batch), normalised."""

@@ -6,7 +6,7 @@ layout in which the kernels read it. Half precision is what it is stored in: all
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.precision import TYPES, computed_in
+from hierlib.grammar import check_generator, whole
 
 
 @runtime_checkable
@@ -64,7 +65,8 @@ def corrupted(noise: Noise, x0: Tensor, t: float | Tensor, *, generator: torch.G
     """The first half of `evidence_of`: what is seen, (n, …)."""
     if not isinstance(noise, Noise) or isinstance(noise, type):
         raise ValueError(f"noise: expected a noise process as EpsilonNoise(v), see hierlib.Noise, got {noise!r}")
-    x_t = noise.corrupt(x0, t, generator=generator)
+    start = x0 if type(noise).__module__ == __name__ else x0.clone()  # one's own may work in place, on the truth
+    x_t = noise.corrupt(start, t, generator=generator)
     if not isinstance(x_t, Tensor) or x_t.shape[:1] != x0.shape[:1]:
         raise ValueError(
             f"noise: expected {type(noise).__name__}.corrupt to return a tensor ({len(x0)}, …) for leaves "
@@ -150,7 +152,7 @@ class EpsilonNoise:
     symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_type("dtype", self.dtype)
+        check_noise(self.v, self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """The leaves as they are, (n, d), at any t in [0, 1], a number or (n,); the generator is not used."""
@@ -180,7 +182,7 @@ class GaussianNoise:
     symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_type("dtype", self.dtype)
+        check_noise(self.v, self.dtype)
 
     def alpha_bar(self, t: float | Tensor) -> Tensor:
         """The cumulative signal ᾱ_t, float64, of the shape of t.
@@ -188,7 +190,7 @@ class GaussianNoise:
         Raises:
             ValueError: t is negative or not finite, or the schedule leaves (0, 1].
         """
-        t = torch.as_tensor(t, dtype=torch.float64, device=t.device if isinstance(t, Tensor) else "cpu")
+        t = _numbers("t", t, torch.float64, t.device if isinstance(t, Tensor) else torch.device("cpu"))
         if not torch.isfinite(t).all() or (t < 0).any():
             raise ValueError(f"t: expected a finite time t ≥ 0, got {t.tolist()}")
         alpha_bar = torch.exp(-2 * t) if self.schedule is None else self.schedule(t)
@@ -267,7 +269,7 @@ class MaskNoise:
     symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_type("dtype", self.dtype)
+        check_noise(self.v, self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
@@ -300,7 +302,7 @@ class UniformNoise:
     symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_type("dtype", self.dtype)
+        check_noise(self.v, self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
@@ -342,6 +344,33 @@ def check_type(name: str, dtype: torch.dtype) -> None:
         raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}")
 
 
+def check_noise(v: int, dtype: torch.dtype) -> None:
+    """Raise a ValueError unless there is a noise of this alphabet size and floating type."""
+    whole("v", v, 1)
+    check_type("dtype", dtype)
+
+
+def noise_levels(t: Sequence[float] | Tensor | float, name: str = "t") -> Tensor:
+    """Noise levels, one or many, as (T,) float64 on the CPU.
+
+    Raises:
+        ValueError: they are no numbers, or there is none.
+    """
+    t = _numbers(name, t, torch.float64, torch.device("cpu")).reshape(-1)
+    if not len(t):
+        raise ValueError(f"{name}: expected one noise level or more, got none")
+    return t
+
+
+def _numbers(name: str, value: float | Sequence[float] | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    try:
+        return torch.as_tensor(value, dtype=dtype, device=device)
+    except (TypeError, ValueError, RuntimeError):
+        if isinstance(value, Tensor):  # it is its device that fails
+            raise
+        raise ValueError(f"{name}: expected a number or a sequence of numbers, got {value!r}") from None
+
+
 def _check_symbols(x: Tensor, v: int) -> None:
     if x.ndim != 2 or x.dtype != torch.int64:
         raise ValueError(f"expected int64 symbols of shape (n, d), got {x.dtype} of shape {tuple(x.shape)}")
@@ -350,13 +379,14 @@ def _check_symbols(x: Tensor, v: int) -> None:
 
 
 def _check_generator(generator: torch.Generator, x: Tensor) -> None:
+    check_generator(generator)
     if generator.device.type != x.device.type:
         raise ValueError(f"generator: expected one on the data's device, {x.device}, got {generator.device}")
 
 
 def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
     """A number, or one a datum, as an (n,) tensor with x's device, checked to lie in [low, high]."""
-    value = torch.as_tensor(value, dtype=dtype, device=x.device)
+    value = _numbers(name, value, dtype, x.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
         raise ValueError(f"{name}: expected a number or shape ({len(x)},), got shape {tuple(value.shape)}")
     if not ((value >= low) & (value <= high)).all():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from hierlib.book.runs.quantities import phase_diagram
 from hierlib.experiments.curves import (
     Interval,
     between,
@@ -143,3 +144,41 @@ def test_bad_curves_are_refused():
 def test_width_in_the_noise_itself():
     t = np.linspace(0.1, 1, 10)
     assert width(t, np.linspace(1, 0, 10), chance=0, log=False) == pytest.approx(0.8 * 0.9)
+
+
+@pytest.mark.parametrize("read", [lambda t, y: last_above(t, y, 0.5), peak], ids=["last_above", "peak"])
+def test_curves_out_of_order_or_with_gaps_are_refused(read):
+    t, y = np.array([0.0, 0.1, 0.3, 0.9]), np.array([0.9, 0.8, 0.4, 0.1])
+    read(t, y)
+    for bad in (t[::-1], t[[1, 0, 2, 3]], np.array([0, 0.1, 0.1, 0.9]), np.array([0, 0.1, 0.3, np.nan])):
+        with pytest.raises(ValueError, match="finite and increasing"):
+            read(bad, y)
+    with pytest.raises(ValueError, match="y of its shape"):
+        read(t, y[:3])
+    for hole in (np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"expected finite heights, got .* at t = 0\.3"):
+            read(t, np.where(t == 0.3, hole, y))
+
+
+def test_a_height_that_is_missing_and_a_peak_of_two_points_are_refused():
+    with pytest.raises(ValueError, match=r"expected finite heights, got nan at t = 2"):
+        last_above([1, 2, 3], [1, 1, 0], [0.5, np.nan, 0.5])
+    with pytest.raises(ValueError, match="expected 3 or more t"):
+        peak([1, 2], [0, 1])
+
+
+def test_one_draw_has_no_interval():
+    for found in (mean_interval([0.3]), estimate(lambda a, b: a - b, [0.5], [0.1, 0.3])):
+        assert found.value == pytest.approx(0.3) and np.isnan(found.bounds).all()
+    found = mean_interval([[1.0, 2.0, 3.0]])
+    assert found.value.tolist() == [1, 2, 3] and found.lo.shape == (3,) and np.isnan(found.bounds).all()
+    for read in (mean_interval, lambda rows: bootstrap(float, rows)):
+        with pytest.raises(ValueError, match="two draws or more, got none"):
+            read([])
+
+
+def test_a_phase_diagram_of_one_grammar_gives_no_interval():
+    size = dict(v=6, m=2, s=2, L=3, data=8, reach=0.5, seed=2, device="cpu")
+    one, two = (phase_diagram(draws=draws, **size) for draws in (1, 3))
+    assert np.isfinite(one.threshold).any() and np.isnan([one.low, one.high]).all()
+    assert (two.low < two.high).any()

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion, reverse_process
+from hierlib.networks import generation
 
 N = 20_000
 
@@ -62,3 +63,22 @@ def test_a_scheduler_for_another_prediction_is_refused():
         other = DDPMScheduler(1000, prediction_type="sample", clip_sample=False, variance_type=variance)
         with pytest.raises(ValueError, match=f"and a fixed variance_type, got .* and '{variance}'; make it with"):
             reverse_diffusion(g, torch.zeros(1, 2, 2), 5, generator=torch.Generator(), scheduler=other)
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 3), (4, 5, 1), (4, 1, 3), (5, 3), (4, 3, 5)], ids=str)
+def test_a_mean_that_would_be_broadcast_is_refused(shape):
+    x_k = torch.zeros(4, 5, 3)
+    with pytest.raises(ValueError, match=r"denoise: expected marginals of shape \(4, 5, 3\)"):
+        reverse_process(lambda evidence: torch.full(shape, 1 / 3), x_k, 2, generator=torch.Generator())
+    g = hl.random_grammar(v=3, m=1, s=5, L=1, generator=torch.Generator().manual_seed(0))
+    leaves = hl.sample(g, 4, generator=torch.Generator())[0]
+    masks = generation.Masking(3)
+    with pytest.raises(ValueError, match=r"denoise: expected marginals of shape \(4, 5, 3\)"):
+        masks.back(lambda evidence: torch.ones(shape), torch.full((4, 5), 3), 1.0, generator=torch.Generator())
+    with pytest.raises(ValueError, match=r"denoise: expected marginals of shape \(4, 5, 3\)"):
+        generation.gap_to_exact(
+            g, lambda evidence: torch.full(shape, 1 / 3), masks, leaves, 0.5, generator=torch.Generator()
+        )
+    with pytest.raises(ValueError, match="way back from step 2, step 1: expected finite numbers"):
+        means = iter([torch.full((4, 5, 3), 1 / 3), torch.full((4, 5, 3), torch.nan)])
+        reverse_process(lambda evidence: next(means), x_k, 2, generator=torch.Generator())

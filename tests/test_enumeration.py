@@ -75,3 +75,35 @@ def test_another_rule_changes_one_node_and_what_is_below_it(g):
     assert int(moved[0].sum()) == found.changed and not any(level.any() for level in moved[found.level :])
     for level in range(found.level):
         assert not moved[level][g.s ** (found.level - level) :].any()  # nothing but what is below the first node
+
+
+@pytest.mark.parametrize("judge", [brute_force, derivation_weights, hl.infer], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    ("value", "prior", "message"),
+    [
+        (float("nan"), None, "finite non-negative numbers; datum 1 has others"),
+        (float("inf"), None, "finite non-negative numbers; datum 1 has others"),
+        (-0.25, None, "finite non-negative numbers; datum 1 has others"),
+        (1.0, [0.0, 0, 0], "class_prior: expected finite non-negative numbers, not all zero; row 0"),
+        (1.0, [1.0, -0.5, 1], "class_prior: expected finite non-negative numbers, not all zero; row 0"),
+        (1.0, [1.0, 1, 1, 1], r"class_prior: expected shape \(3,\) or \(2, 3\), got \(4,\)"),
+    ],
+)
+def test_the_judge_refuses_what_inference_refuses(judge, value, prior, message):
+    g = hl.random_grammar(v=4, m=1, s=3, L=2, num_classes=3, generator=torch.Generator().manual_seed(2))
+    evidence = torch.ones(2, 9, 4, dtype=torch.float64)
+    evidence[1, 5, :2] = value
+    with pytest.raises(ValueError, match=message):
+        judge(g, evidence, class_prior=prior)
+
+
+def test_a_prior_of_each_datum_is_its_own():
+    g = hl.random_grammar(v=4, m=2, s=2, L=2, generator=torch.Generator().manual_seed(3))
+    evidence = torch.rand(3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    evidence[2] *= 1e-90  # out of the range of the weights: its logarithms are summed
+    prior = torch.tensor([[1.0, 2, 3, 4], [0, 0, 1, 0], [5, 1, 1, 0]], dtype=torch.float64)
+    marginals, log_evidence = brute_force(g, evidence, class_prior=prior)
+    b = hl.infer(g, evidence, class_prior=prior)
+    torch.testing.assert_close(log_evidence, b.log_evidence, rtol=1e-12, atol=0)
+    for mine, other in zip(marginals, b.marginals, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)

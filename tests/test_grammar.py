@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -145,8 +146,51 @@ def test_parse_names_the_datum():
 
 def test_sample_refuses_bad_input():
     g = hl.random_grammar(v=4, m=2, s=2, L=2, generator=rng())
-    with pytest.raises(ValueError, match="at least one datum"):
+    with pytest.raises(ValueError, match="n: expected at least 1, got 0"):
         hl.sample(g, 0, generator=rng())
     for classes in ([4], [0, 1], [-1]):
-        with pytest.raises(ValueError, match="classes: expected 1 numbers in 0…3"):
+        with pytest.raises(ValueError, match="classes: expected 1 whole numbers in 0…3"):
             hl.sample(g, 1, generator=rng(), classes=classes)
+
+
+def test_numbers_that_are_not_whole_are_refused():
+    g = hl.random_grammar(v=4, m=2, s=2, L=2, generator=rng())
+    for classes in ([1.9, 0.99], torch.tensor([1.0, 2.0]), [True, False], torch.tensor([1 + 0j, 2])):
+        with pytest.raises(ValueError, match="classes: expected 2 whole numbers in 0…3, got"):
+            hl.sample(g, 2, generator=rng(), classes=classes)
+    assert hl.sample(g, 2, generator=rng(), classes=torch.tensor([3, 1], dtype=torch.uint8))[2].tolist() == [[3], [1]]
+    for n in (2.0, "2", None, True):
+        with pytest.raises(ValueError, match="n: expected a whole number, got"):
+            hl.sample(g, n, generator=rng())
+    assert len(hl.sample(g, np.int64(2), generator=rng())[0]) == 2
+    for num_samples in (1.5, 2.0, None):
+        with pytest.raises(ValueError, match="num_samples: expected a whole number, got"):
+            hl.posterior_sample(g, torch.ones(1, 4, 4), num_samples=num_samples, generator=rng())
+    with pytest.raises(ValueError, match=r"expected integer symbols, got torch\.complex64"):
+        hl.parse(g, torch.zeros(1, 4, dtype=torch.complex64))
+
+
+def test_without_a_generator():
+    g = hl.random_grammar(v=4, m=2, s=2, L=2, generator=rng())
+    x = torch.zeros(2, 4, dtype=torch.int64)
+    for call in (
+        lambda: hl.random_grammar(v=4, m=2, s=2, L=2, generator=None),
+        lambda: hl.sample(g, 2, generator=None),
+        lambda: hl.posterior_sample(g, torch.ones(1, 4, 4), generator=0),
+        lambda: hl.UniformNoise(4).corrupt(x, 0.1, generator=np.random.default_rng()),
+    ):
+        with pytest.raises(ValueError, match=r"generator: expected a torch\.Generator"):
+            call()
+
+
+def test_no_data_have_no_symbols():
+    g = hl.random_grammar(v=4, m=2, s=3, L=2, generator=rng())
+    assert [tuple(x.shape) for x in hl.parse(g, torch.zeros(0, 9, dtype=torch.int64))] == [(0, 9), (0, 3), (0, 1)]
+
+
+def test_a_device_without_numbers():
+    g = hl.random_grammar(v=4, m=2, s=2, L=2, generator=rng())
+    with pytest.raises(ValueError, match=r"the grammar's device, cpu, got meta, which holds no numbers$"):
+        hl.infer(g, torch.ones(1, 4, 4, device="meta"))
+    with pytest.raises(ValueError, match="a device that holds numbers, as cpu, got meta"):
+        g.to("meta")

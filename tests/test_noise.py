@@ -4,6 +4,9 @@ import pytest
 import torch
 
 import hierlib as hl
+from hierlib.experiments.messages import message_curves
+from hierlib.experiments.redrawn import FewerRedrawn
+from hierlib.experiments.uturns import class_curves, level_curves
 
 X = torch.tensor([[0, 1, 2, 0], [2, 2, 1, 0]])
 
@@ -168,3 +171,32 @@ def test_gaussian_noise_draws_the_same_numbers_with_and_without_the_kernel(monke
     fast = hl.GaussianNoise(v=3).corrupt(x0, 0.4, generator=rng())
     monkeypatch.setattr(evidence, "_kernel", lambda x: None)
     torch.testing.assert_close(fast, hl.GaussianNoise(v=3).corrupt(x0, 0.4, generator=rng()), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [hl.EpsilonNoise, hl.GaussianNoise, hl.MaskNoise, hl.UniformNoise, FewerRedrawn])
+def test_an_alphabet_that_is_none_is_refused(kind):
+    for v, message in (
+        ("4", "a whole number, got '4'"),
+        (4.0, "a whole number"),
+        (None, "a whole"),
+        (-1, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=f"v: expected {message}"):
+            kind(v=v)
+    with pytest.raises(ValueError, match="dtype: expected one of the floating types"):
+        kind(v=4, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("t", ["0.5", None, ["0.5"], [0.1, None]], ids=str)
+def test_times_that_are_no_numbers_are_refused(t):
+    size = dict(v=3, m=2, s=2, L=2, draws=1, data=2)
+    for call in (
+        *(lambda n=n: n(v=3).corrupt(X, t, generator=rng()) for n in (hl.EpsilonNoise, hl.GaussianNoise, hl.MaskNoise)),
+        lambda: hl.UniformNoise(v=3).evidence(X, t),
+        lambda: FewerRedrawn(v=3).corrupt(X, t, generator=rng()),
+        lambda: level_curves(hl.MaskNoise(v=3), t, **size, generator=rng()),
+        lambda: class_curves(hl.MaskNoise(v=3), t, **size, generator=rng()),
+        lambda: message_curves(t, **size, generator=rng()),
+    ):
+        with pytest.raises(ValueError, match=r"(t|eps): expected a number or a sequence of numbers, got"):
+            call()

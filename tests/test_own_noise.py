@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -155,3 +156,28 @@ def test_what_looks_at_one_symbol_refuses_noises_that_treat_them_otherwise():
             call(Fading(4))
     with pytest.raises(ValueError, match="MaskNoise or UniformNoise, whose Z is known, got EpsilonNoise"):
         channels.bhattacharyya(hl.EpsilonNoise(4), 0.3)
+
+
+class InPlace(Fading):
+    def corrupt(self, x0, t, *, generator):
+        return x0.copy_(super().corrupt(x0, t, generator=generator))
+
+
+class InPlaceOfOurs(hl.MaskNoise):
+    """One's own too, though it is made from one of the library."""
+
+    def corrupt(self, x0, t, *, generator):
+        return x0.copy_(super().corrupt(x0, t, generator=generator))
+
+
+@pytest.mark.parametrize(("working", "apart"), [(InPlace(4), Fading(4)), (InPlaceOfOurs(4), hl.MaskNoise(4))], ids=str)
+def test_a_noise_that_works_in_place_does_not_touch_the_truth(working, apart):
+    t = [0.4, 0.8]
+    for measure in (
+        lambda noise: level_curves(noise, t, **SIZE, generator=rng()).truth,
+        lambda noise: class_curves(noise, t, **SIZE, generator=rng()),
+        lambda noise: survivors(noise, 0.5, **SIZE, generator=rng()).kept,
+        lambda noise: changes.curves(noise, t, **SIZE, generator=rng()).exact.C,
+        lambda noise: spectrum.forgetting(noise, t, **SIZE, generator=rng()).known,
+    ):
+        assert np.array_equal(measure(working), measure(apart), equal_nan=True)

@@ -21,7 +21,7 @@ def test_the_ends_are_the_eps_process_and_the_channel():
     t = [0.3, 0.7]
     none = level_curves(FewerRedrawn(V, share=0.0), t, **size, generator=rng())
     all_ = level_curves(FewerRedrawn(V), t, **size, generator=rng())
-    for found, noise in ((none, None), (all_, hl.UniformNoise(V))):
+    for found, noise in ((none, hl.EpsilonNoise(V)), (all_, hl.UniformNoise(V))):
         torch.testing.assert_close(found.truth, level_curves(noise, t, **size, generator=rng()).truth)
 
 

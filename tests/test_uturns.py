@@ -121,3 +121,19 @@ def test_class_curves_are_the_top_level(noise, t, monkeypatch):
     monkeypatch.setattr(experiments, "CHUNK", 2 * 5 * 16 * 6)  # two noise levels at a time
     top = class_curves(noise, t, **size, generator=torch.Generator().manual_seed(1))
     assert top.shape == (3, len(t)) and torch.allclose(top, every, atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", [level_curves, class_curves, survivors], ids=lambda f: f.__name__)
+def test_nothing_to_measure_is_refused(measure):
+    asked = dict(draws=2, data=2, generator=rng()) | SMALL
+    for change, message in (
+        (dict(draws=0), "draws: expected at least 1, got 0"),
+        (dict(data=0), "data: expected at least"),
+        (dict(draws=1.5), r"draws: expected a whole number, got 1\.5"),
+        (dict(generator=None), "generator: expected a torch.Generator, .* got None"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure(hl.MaskNoise(6), 0.3, **asked | change)
+    if measure is not survivors:
+        with pytest.raises(ValueError, match="t: expected one noise level or more, got none"):
+            measure(hl.MaskNoise(6), [], **asked)

@@ -139,13 +139,23 @@ def bootstrap(
         level: coverage.
 
     Returns:
-        (lo, hi), percentiles; resamplings in which the statistic is nan are left out, all nan gives nan.
+        (lo, hi), percentiles; resamplings in which the statistic is nan are left out, all nan gives nan. One draw
+        alone does not tell how far draws differ: nan.
+
+    Raises:
+        ValueError: an array has no draws.
 
     >>> lo, hi = bootstrap(float, np.arange(100.0))
     >>> bool(lo < 49.5 < hi)
     True
     """
     arrays = [np.asarray(a, float) for a in per_draw]
+    fewest = min(map(len, arrays))
+    if not fewest:
+        raise ValueError("an interval takes two draws or more, got none")
+    if fewest == 1:
+        nothing = np.full(np.shape(statistic(*(a.mean(0) for a in arrays))), np.nan)
+        return nothing, nothing.copy()
     rng = np.random.default_rng(seed)
     weights = {n: rng.multinomial(n, np.full(n, 1 / n), size=num) / n for n in sorted({len(a) for a in arrays})}
     means = [np.tensordot(weights[len(a)], a, 1) for a in arrays]  # (num, …): all resamplings in one product
@@ -163,8 +173,8 @@ def estimate(statistic: Callable, *per_draw: ArrayLike, seed: int = 0, num: int 
     >>> float(found.value), float(found.lo), float(found.hi)
     (0.5, 0.5, 0.5)
     """
-    value = statistic(*(np.asarray(a, float).mean(0) for a in per_draw))
-    return Interval(value, *bootstrap(statistic, *per_draw, seed=seed, num=num))
+    interval = bootstrap(statistic, *per_draw, seed=seed, num=num)
+    return Interval(statistic(*(np.asarray(a, float).mean(0) for a in per_draw)), *interval)
 
 
 def mean_interval(rows: ArrayLike, *, seed: int = 0, num: int = 1000) -> Interval:
@@ -242,10 +252,15 @@ def last_above(t: ArrayLike, y: ArrayLike, other: ArrayLike) -> float:
         t: (T,) increasing.
         y: (T,) the curve. other: a number or (T,).
 
+    Raises:
+        ValueError: t is not increasing, a height is not finite, or the shapes differ.
+
     >>> last_above([0.0, 0.5, 1.0], [1.0, 0.8, 0.0], 0.4)
     0.75
     """
-    t, gap = np.asarray(t, float), np.asarray(y, float) - np.asarray(other, float)
+    t, y = _increasing(t, y)
+    _, other = _increasing(t, np.broadcast_to(other, y.shape) if np.ndim(other) == 0 else other)
+    gap = y - other
     above = np.flatnonzero(gap > 0)
     if not len(above):
         return 0.0
@@ -280,10 +295,13 @@ def between(t: ArrayLike, y: ArrayLike, at: float) -> np.ndarray:
 def peak(x: ArrayLike, y: ArrayLike) -> tuple[float, float]:
     """Place and height of a peak: a parabola through the largest point and its neighbours, (T,) and (T,), T ≥ 3.
 
+    Raises:
+        ValueError: x is not increasing, a height is not finite, the shapes differ, or there are fewer points.
+
     >>> [round(z, 3) for z in peak([0, 1, 2, 3], [0.0, 3.0, 4.0, 3.0])]
     [2.0, 4.0]
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
+    x, y = _increasing(x, y, least=3)
     k = int(np.clip(np.argmax(y), 1, len(y) - 2))
     a, b, c = np.polyfit(x[k - 1 : k + 2], y[k - 1 : k + 2], 2)
     if not a < 0:
@@ -301,12 +319,22 @@ def _falls_below(x: np.ndarray, h: np.ndarray, height: float) -> float:
 
 
 def _checked(t: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """ln t and y of a curve whose noise levels are positive and increasing."""
+    t, y = _increasing(t, y)
+    if not t[0] > 0:
+        raise ValueError(f"expected t positive and increasing, got t = {t[0]:g}")
+    return np.log(t), y
+
+
+def _increasing(t: ArrayLike, y: ArrayLike, least: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """t and y of a curve, as arrays: two points or more, in order, none of them missing."""
     t, y = np.asarray(t, float), np.asarray(y, float)
-    if t.ndim != 1 or t.shape != y.shape or len(t) < 2 or not (t > 0).all() or not (np.diff(t) > 0).all():
+    if t.ndim != 1 or t.shape != y.shape or len(t) < least or not (np.diff(t) > 0).all() or not np.isfinite(t).all():
         raise ValueError(
-            f"expected t positive and increasing and y of its shape, got t of shape {t.shape}, y of shape {y.shape}"
+            f"expected {least} or more t, finite and increasing, and y of its shape, got t of shape {t.shape}, y of "
+            f"shape {y.shape}"
         )
     if not np.isfinite(y).all():
         i = int(np.flatnonzero(~np.isfinite(y))[0])
         raise ValueError(f"y: expected finite heights, got {y[i]} at t = {t[i]:g}; leave out what is not measured")
-    return np.log(t), y
+    return t, y

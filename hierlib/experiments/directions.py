@@ -40,7 +40,7 @@ def shares(g: Grammar, u: Tensor) -> np.ndarray:
         u: (s^L, v) float64, as `top_direction` gives it.
 
     Returns:
-        (L+1,) Var E[S | all symbols of level l] / Var S, which is 1 for the leaves and of the class last.
+        (L+1,) Var E[S | all symbols of level l] / Var S, which is 1 for the leaves, and the class's share last.
     """
     score, found = u, []  # score: E[S | symbol] - what the other nodes add, for each node of the level
     for level in range(g.L + 1):

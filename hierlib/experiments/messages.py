@@ -16,7 +16,7 @@ from torch import Tensor
 from hierlib.experiments.curves import Interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
-from hierlib.noise import epsilon_evidence
+from hierlib.noise import epsilon_evidence, noise_levels
 
 Array = NDArray[np.float64]
 
@@ -63,12 +63,10 @@ def message_curves(
     >>> c.up.shape, bool((c.up[:, 0] == 1).all())
     (torch.Size([2, 2, 4]), True)
     """
-    eps = torch.as_tensor(eps, dtype=torch.float64, device="cpu").reshape(-1)
-    step = max(1, CHUNK // (data * s**L * v))
-    first, second = [], []
+    eps, first, second = noise_levels(eps, "eps"), [], []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         rows = []
-        for part in eps.split(step):
+        for part in eps.split(max(1, CHUNK // (x[0].numel() * v))):
             again = [y.repeat(len(part), 1) for y in x]
             noise = part.to(g.device).repeat_interleave(data)
             b = infer(g, epsilon_evidence(again[0], eps=noise, v=v), backend=backend)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hierlib.noise import UniformNoise
+from hierlib.noise import UniformNoise, per_datum
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,19 @@ class FewerRedrawn(UniformNoise):
         share: part of the redrawings that take place, in [0, 1].
 
     Raises:
-        ValueError: share is out of range.
+        ValueError: share is out of range, or as of `UniformNoise`.
     """
 
     share: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.share <= 1:
             raise ValueError(f"share: expected in [0, 1], got {self.share}")
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability share·t; returns (n, d) int64 symbols."""
-        return super().corrupt(x0, torch.as_tensor(t, dtype=torch.float64) * self.share, generator=generator)
+        return super().corrupt(x0, per_datum("t", t, x0, torch.float64, 0.0, 1.0) * self.share, generator=generator)
 
     def log10_probability(self, t: float, leaves: int) -> float:
         """Log to base 10 of the probability that the channel changes so few of the leaves, to leading order in them.

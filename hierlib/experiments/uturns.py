@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels.precision import computed_in
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, check_generator, random_grammar, sample, whole
 from hierlib.inference import class_posterior, infer, posterior_sample
-from hierlib.noise import Noise, corrupted, evidence_of, told
+from hierlib.noise import Noise, corrupted, evidence_of, noise_levels, told
 
 CHUNK = 2**22  # numbers of evidence at once; 16 MiB in float32
 
@@ -33,7 +33,12 @@ def drawn_data(
 
     Yields:
         A grammar and its data, as `sample` gives them.
+
+    Raises:
+        ValueError: there are none of either to draw, or as `random_grammar` and `sample` do.
     """
+    draws, data = whole("draws", draws, 1), whole("data", data, 1)
+    check_generator(generator)
     for _ in range(draws):
         g = random_grammar(**size, generator=generator)
         yield g, sample(g, data, generator=generator)
@@ -83,15 +88,13 @@ def level_curves(
         ValueError: as `random_grammar`, `sample` and `infer` do; the noise is for another v, or what it returns is not
             what `hierlib.Noise` says.
     """
-    t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
-    step = max(1, CHUNK // (data * s**L * v))
-    out = []
+    t, out = noise_levels(t), []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator):
         prior = torch.nn.functional.one_hot(x[-1][:, 0], g.num_classes).float() if conditional else None
         blank = torch.ones(data if conditional else 1, g.d, v, dtype=torch.float32, device=g.device)
         chance = [_squares(b) for b in infer(g, blank, class_prior=prior, messages=False, backend=backend).marginals]
         rows = []
-        for part, evidence in _evidence_of(noise, t, x[0], v, step, generator):
+        for part, evidence in _evidence_of(noise, t, x[0], v, generator):
             again = [y.repeat(part, 1) for y in x]
             with_class = None if prior is None else prior.repeat(part, 1)
             b = infer(g, evidence, class_prior=with_class, messages=False, backend=backend).marginals
@@ -133,16 +136,15 @@ def class_curves(
         ValueError: as `random_grammar`, `sample` and `infer` do; the noise is for another v, or what it returns is not
             what `hierlib.Noise` says.
 
+    >>> from hierlib import EpsilonNoise
     >>> size = dict(v=8, m=2, s=2, L=3, draws=1, data=4, generator=torch.Generator().manual_seed(0))
     >>> class_curves(EpsilonNoise(v=8), [0.0, 1.0], **size)
     tensor([[1.0000, 0.1250]], dtype=torch.float64)
     """
-    t = torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1)
-    step = max(1, CHUNK // (data * s**L * v))
-    out = []
+    t, out = noise_levels(t), []
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         rows = []
-        for part, evidence in _evidence_of(noise, t, x[0], v, step, generator):
+        for part, evidence in _evidence_of(noise, t, x[0], v, generator):
             belief, _ = class_posterior(g, evidence, backend=backend)
             rows.append(belief.gather(1, x[L].repeat(part, 1)).reshape(part, data).double().mean(1))
         out.append(torch.cat(rows))
@@ -176,7 +178,7 @@ def uturn(
         ValueError: as `infer` does.
     """
     state, runs = generator.get_state(), []
-    for time in torch.as_tensor(t, dtype=torch.float64, device="cpu").reshape(-1).tolist():
+    for time in noise_levels(t).tolist():
         generator.set_state(state)
         evidence = evidence_of(noise, leaves, time, generator=generator)
         y = posterior_sample(g, evidence, generator=generator, class_prior=class_prior, backend=backend)
@@ -249,13 +251,13 @@ def survivors(
 
 
 def _evidence_of(
-    noise: Noise, t: Tensor, leaves: Tensor, v: int, step: int, generator: torch.Generator
+    noise: Noise, t: Tensor, leaves: Tensor, v: int, generator: torch.Generator
 ) -> Iterator[tuple[int, Tensor]]:
-    """Evidence of the same data at `step` noise levels at a time, the level slowest: (k, (k·n, d, v))."""
+    """Evidence of the same data at as many noise levels as fit at a time, the level slowest: (k, (k·n, d, v))."""
     if getattr(noise, "v", v) != v:
         raise ValueError(f"noise: expected one of the {v} symbols of the grammars, got {noise}")
     state = generator.get_state()
-    for part in t.split(step):
+    for part in t.split(max(1, CHUNK // (leaves.numel() * v))):
         seen = []
         for time in part.tolist():
             generator.set_state(state)

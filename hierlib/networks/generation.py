@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import Watch, finite
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_process
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_process, said_by
 from hierlib.grammar import Grammar, encode
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, MaskNoise, epsilon_evidence
@@ -94,7 +94,7 @@ class Masking:
             (n, d) int64, leaves 0…v-1.
 
         Raises:
-            ValueError: the denoiser says what is not finite; the step is named.
+            ValueError: the denoiser says what is not finite; the step is named. Or it is of another shape.
         """
         x, revealed = x_t.clone(), 0
         watch = Watch("way back from masks", "look at the denoiser's weights, or run it in float32", patience=1)
@@ -102,7 +102,7 @@ class Masking:
             seen = x[rows]
             order = torch.rand(seen.shape, dtype=torch.float32, generator=generator, device=x.device)
             leaf = order.masked_fill_(seen != self.v, -1).argmax(1)
-            belief = denoise(self.noise.evidence(seen))[torch.arange(len(rows), device=x.device), leaf]
+            belief = said_by(denoise, self.noise.evidence(seen))[torch.arange(len(rows), device=x.device), leaf]
             watch(revealed := revealed + 1, belief)
             x[rows, leaf] = torch.multinomial(belief, 1, generator=generator)[:, 0]
         return x
@@ -288,11 +288,11 @@ def gap_to_exact(
     Over data of the grammar the mean of loss - exact_loss is that of kl: the truth is a draw from the exact posterior.
 
     Raises:
-        ValueError: the denoiser's marginals are not finite.
+        ValueError: the denoiser's marginals are not finite, or of another shape than the evidence.
     """
     evidence = how.noise.evidence(how.noise.corrupt(leaves, t, generator=generator), t)
     with torch.no_grad():
-        said = finite(denoise(evidence), f"the denoiser's marginals at t = {t:g}", "look at its weights")
+        said = finite(said_by(denoise, evidence), f"the denoiser's marginals at t = {t:g}", "look at its weights")
     q = said.double().clamp_min(1e-30)
     b = infer(g, evidence.double(), messages=False).marginals[0]
     kl = torch.xlogy(b, b / q).sum(-1).mean(1)

@@ -50,7 +50,7 @@ class Trigrams:
 
     def draw(self, n: int, length: int, *, generator: torch.Generator) -> Tensor:
         """n texts of that many words, at least 2, each from a random place of the endless text: (n, length) int64."""
-        u = torch.rand(n, length - 1, dtype=torch.float64, generator=generator).numpy()
+        u = torch.rand(n, length - 1, dtype=torch.float64, generator=generator, device="cpu").numpy()
         out = np.empty((n, length), np.int64)
         for row, chance in zip(out, u, strict=True):
             s = _pick(self.frequency, chance[0])
@@ -136,8 +136,8 @@ def study(
         report: told how many starts are done.
 
     Returns:
-        A float32 dataset on (t, window, …) with `pairs` as of `hierlib.text.measure.covariance` and `kept`, where each
-        U-turn erases words of its own; `pairs_given`, where those of one start all erase the words of the first.
+        A float32 dataset on (t, window, …) that holds `pairs` as of `hierlib.text.measure.covariance` and `kept`, where
+        each U-turn erases words of its own; `pairs_given`, where those of one start all erase the words of the first.
     """
     d, rows = x0.shape[1], []
     for k, (start, u) in enumerate(zip(x0, uniform, strict=True)):

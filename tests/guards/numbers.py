@@ -1,6 +1,6 @@
-"""Guards of precision, devices and distances in memory, for mutations.py; each row as in results.py."""
+"""Guards of numbers, precision, devices and distances in memory, for mutations.py; each row as in results.py."""
 
-PRECISION = "hierlib/_kernels/precision.py"
+PRECISION, CURVES = "hierlib/_kernels/precision.py", "hierlib/experiments/curves.py"
 PRECISE, DEVICES = "tests/test_precision.py::test_", "tests/test_devices.py::test_"
 
 NUMBERS = [
@@ -52,5 +52,47 @@ NUMBERS = [
         "        if max(g.s * (g.v + 1), len(rule) + 1) * LANE_BYTES > 2**32:",
         "        if False:",
         "tests/test_offsets.py::test_tables_that_32_bits_cannot_hold_are_refused",
+    ),
+    (
+        "noises that work in place",
+        "hierlib/noise.py",
+        " if type(noise).__module__ == __name__ else x0.clone()  #",
+        "  #",
+        "tests/test_own_noise.py::test_a_noise_that_works_in_place_does_not_touch_the_truth",
+    ),
+    (
+        "means that would be broadcast",
+        "hierlib/diffusion.py",
+        " or said.shape != evidence.shape:",
+        ":",
+        "tests/test_diffusion.py::test_a_mean_that_would_be_broadcast_is_refused",
+    ),
+    (
+        "numbers that the judge cannot weigh",
+        "hierlib/enumeration.py",
+        "    refuse_numbers(~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1))\n",
+        "",
+        "tests/test_enumeration.py::test_the_judge_refuses_what_inference_refuses",
+    ),
+    (
+        "one draw",
+        CURVES,
+        "    if fewest == 1:",
+        "    if False:",
+        "tests/test_curves.py::test_one_draw_has_no_interval",
+    ),
+    (
+        "curves with gaps",
+        CURVES,
+        "    if not np.isfinite(y).all():",
+        "    if False:",
+        "tests/test_curves.py::test_curves_out_of_order_or_with_gaps_are_refused",
+    ),
+    (
+        "classes that are not whole",
+        "hierlib/grammar.py",
+        "        if not _of_integers(root) or",
+        "        if",
+        "tests/test_grammar.py::test_numbers_that_are_not_whole_are_refused",
     ),
 ]

@@ -38,8 +38,9 @@ def phase_diagram(
     Two criteria: the paper's, that the class is believed as much as a leaf before inference, and half height.
 
     Returns:
-        threshold, low, high: of exact inference with a 95 % interval over grammars, nan where the curve does not
-        cross within reach; mean_field: its value for the same size, 0 or 1 where the class is never or always kept.
+        threshold, low, high: of exact inference with a 95 % interval over grammars (nan for one grammar), nan where the
+        curve does not cross within reach; mean_field: its value for the same size, 0 or 1 where the class is never or
+        always kept.
     """
     fine = np.linspace(0.001, 0.999, 999)
     half = (1 + 1 / v) / 2
