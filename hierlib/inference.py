@@ -16,7 +16,7 @@ from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_device, check_generator, whole
-from hierlib.noise import check_type, epsilon_evidence, per_datum
+from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
 
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
@@ -361,7 +361,7 @@ def normalised_prior(
     """The class prior as (num_classes, batch), normalised."""
     if prior is None:
         return torch.full((g.num_classes, batch), 1 / g.num_classes, dtype=dtype, device=device)
-    prior = torch.as_tensor(prior, dtype=torch.float64, device=device)
+    prior = as_numbers("class_prior", prior, torch.float64, device)
     if prior.shape not in ((g.num_classes,), (batch, g.num_classes)):
         raise ValueError(
             f"class_prior: expected shape ({g.num_classes},) or ({batch}, {g.num_classes}), got {tuple(prior.shape)}"

@@ -63,8 +63,7 @@ def evidence_of(noise: Noise, x0: Tensor, t: float | Tensor, *, generator: torch
 
 def corrupted(noise: Noise, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
     """The first half of `evidence_of`: what is seen, (n, …)."""
-    if not isinstance(noise, Noise) or isinstance(noise, type):
-        raise ValueError(f"noise: expected a noise process as EpsilonNoise(v), see hierlib.Noise, got {noise!r}")
+    check_process(noise)
     start = x0 if type(noise).__module__ == __name__ else x0.clone()  # one's own may work in place, on the truth
     x_t = noise.corrupt(start, t, generator=generator)
     if not isinstance(x_t, Tensor) or x_t.shape[:1] != x0.shape[:1]:
@@ -101,7 +100,14 @@ def told(noise: Noise, x_t: Tensor, t: float | Tensor, d: int) -> Tensor:
 
 def treats_symbols_alike(noise: Noise) -> bool:
     """Whether a noise says so; see `Noise`."""
+    check_process(noise)
     return getattr(noise, "symmetric", False) is True
+
+
+def check_process(noise: Noise) -> None:
+    """Raise a ValueError unless this is a noise process."""
+    if not isinstance(noise, Noise) or isinstance(noise, type):
+        raise ValueError(f"noise: expected a noise process as EpsilonNoise(v), see hierlib.Noise, got {noise!r}")
 
 
 def _described(x: object) -> str:
@@ -133,7 +139,7 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
     Raises:
         ValueError: ε or a symbol is out of range.
     """
-    check_type("dtype", dtype)
+    check_noise(v, dtype)
     _check_symbols(x0, v)
     return _blurred(x0, per_datum("eps", eps, x0, computed_in(dtype), 0.0, 1.0), v).to(dtype)
 
@@ -190,7 +196,7 @@ class GaussianNoise:
         Raises:
             ValueError: t is negative or not finite, or the schedule leaves (0, 1].
         """
-        t = _numbers("t", t, torch.float64, t.device if isinstance(t, Tensor) else torch.device("cpu"))
+        t = as_numbers("t", t, torch.float64, t.device if isinstance(t, Tensor) else torch.device("cpu"))
         if not torch.isfinite(t).all() or (t < 0).any():
             raise ValueError(f"t: expected a finite time t ≥ 0, got {t.tolist()}")
         alpha_bar = torch.exp(-2 * t) if self.schedule is None else self.schedule(t)
@@ -351,18 +357,15 @@ def check_noise(v: int, dtype: torch.dtype) -> None:
 
 
 def noise_levels(t: Sequence[float] | Tensor | float, name: str = "t") -> Tensor:
-    """Noise levels, one or many, as (T,) float64 on the CPU.
-
-    Raises:
-        ValueError: they are no numbers, or there is none.
-    """
-    t = _numbers(name, t, torch.float64, torch.device("cpu")).reshape(-1)
+    """Noise levels, one or many, as (T,) float64 on the CPU; a ValueError of what is no number, or of none."""
+    t = as_numbers(name, t, torch.float64, torch.device("cpu")).reshape(-1)
     if not len(t):
         raise ValueError(f"{name}: expected one noise level or more, got none")
     return t
 
 
-def _numbers(name: str, value: float | Sequence[float] | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+def as_numbers(name: str, value: float | Sequence[float] | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of what is a number or numbers; a ValueError that calls it by its name, of what is not."""
     try:
         return torch.as_tensor(value, dtype=dtype, device=device)
     except (TypeError, ValueError, RuntimeError):
@@ -386,7 +389,7 @@ def _check_generator(generator: torch.Generator, x: Tensor) -> None:
 
 def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
     """A number, or one a datum, as an (n,) tensor with x's device, checked to lie in [low, high]."""
-    value = _numbers(name, value, dtype, x.device)
+    value = as_numbers(name, value, dtype, x.device)
     if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
         raise ValueError(f"{name}: expected a number or shape ({len(x)},), got shape {tuple(value.shape)}")
     if not ((value >= low) & (value <= high)).all():

@@ -11,6 +11,9 @@ from scipy import stats
 
 import hierlib as hl
 from hierlib.enumeration import all_data, data_per_class
+from hierlib.experiments.heard import heard
+from hierlib.experiments.uturns import uturn
+from hierlib.theory.population import density_evolution, leaf_sampler
 from tests.grammars import grammars
 
 
@@ -178,6 +181,9 @@ def test_without_a_generator():
         lambda: hl.sample(g, 2, generator=None),
         lambda: hl.posterior_sample(g, torch.ones(1, 4, 4), generator=0),
         lambda: hl.UniformNoise(4).corrupt(x, 0.1, generator=np.random.default_rng()),
+        lambda: uturn(g, x, hl.MaskNoise(4), 0.1, generator=None),
+        lambda: heard(hl.MaskNoise(4), [0.1], 0.5, v=4, m=2, s=2, L=2, draws=1, generator=None),
+        lambda: density_evolution(leaf_sampler(hl.MaskNoise(4), 0.1), m=2, s=2, L=2, size=9, pools=1, generator=None),
     ):
         with pytest.raises(ValueError, match=r"generator: expected a torch\.Generator"):
             call()

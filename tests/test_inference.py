@@ -208,7 +208,14 @@ def test_bad_evidence_is_refused():
         bad[1, 2, 3] = value
         with pytest.raises(ValueError, match="finite non-negative numbers; datum 1 "):
             hl.infer(g, bad)
-    for prior in (torch.ones(3), torch.zeros(4), torch.tensor([1, 1, -1.0, 1]), torch.full((4,), torch.nan)):
+    for prior in (
+        torch.ones(3),
+        torch.zeros(4),
+        torch.tensor([1, 1, -1.0, 1]),
+        torch.full((4,), torch.nan),
+        "flat",
+        [None] * 4,
+    ):
         with pytest.raises(ValueError, match="class_prior"):
             hl.infer(g, good, class_prior=prior)
     with pytest.raises(ValueError, match="backend"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import hierlib as hl
+from hierlib.experiments import changes, heard, spectrum
 from hierlib.experiments.messages import message_curves
 from hierlib.experiments.redrawn import FewerRedrawn
 from hierlib.experiments.uturns import class_curves, level_curves
@@ -181,8 +182,9 @@ def test_an_alphabet_that_is_none_is_refused(kind):
         (None, "a whole"),
         (-1, "at least 1"),
     ):
-        with pytest.raises(ValueError, match=f"v: expected {message}"):
-            kind(v=v)
+        for call in (kind, lambda v: hl.epsilon_evidence(X, eps=0.1, v=v)):
+            with pytest.raises(ValueError, match=f"v: expected {message}"):
+                call(v=v)
     with pytest.raises(ValueError, match="dtype: expected one of the floating types"):
         kind(v=4, dtype=torch.int64)
 
@@ -197,6 +199,9 @@ def test_times_that_are_no_numbers_are_refused(t):
         lambda: level_curves(hl.MaskNoise(v=3), t, **size, generator=rng()),
         lambda: class_curves(hl.MaskNoise(v=3), t, **size, generator=rng()),
         lambda: message_curves(t, **size, generator=rng()),
+        lambda: changes.curves(hl.MaskNoise(v=3), t, **size, generator=rng()),
+        lambda: spectrum.forgetting(hl.MaskNoise(v=3), t, **size, generator=rng()),
+        lambda: heard.heard(hl.MaskNoise(v=3), t, 0.5, v=3, m=2, s=2, L=2, draws=1, generator=rng()),
     ):
         with pytest.raises(ValueError, match=r"(t|eps): expected a number or a sequence of numbers, got"):
             call()

@@ -17,7 +17,7 @@ from hierlib._finite import all_finite, finite
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior, posterior_sample
-from hierlib.noise import Noise, evidence_of
+from hierlib.noise import Noise, evidence_of, noise_levels
 from hierlib.theory.changes import RARE, partners
 
 
@@ -194,7 +194,7 @@ def curves(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         leaf = torch.randint(g.d, (data,), generator=generator, device=generator.device)
         state, rows = generator.get_state(), []
-        for time in np.ravel(t).tolist():
+        for time in noise_levels(t).tolist():
             generator.set_state(state)
             evidence = evidence_of(noise, x[0], time, generator=generator)
             kept = kept_moments(g, evidence, x[0], leaf)

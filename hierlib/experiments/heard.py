@@ -10,9 +10,9 @@ from torch import Tensor
 
 from hierlib.experiments.messages import belief_in
 from hierlib.experiments.uturns import drawn_data
-from hierlib.grammar import Grammar
+from hierlib.grammar import Grammar, check_generator
 from hierlib.inference import infer
-from hierlib.noise import Noise, epsilon_evidence, evidence_of
+from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
 
 
 class Corrected(NamedTuple):
@@ -90,7 +90,9 @@ def heard(
         at: the level of noise of `halves`, with `several` data.
         v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
     """
-    points, times = len(t), torch.tensor([*t, *[at] * several], dtype=torch.float32, device=generator.device)
+    check_generator(generator)
+    times = noise_levels(t).tolist()
+    points, times = len(times), torch.tensor([*times, *[at] * several], dtype=torch.float32, device=generator.device)
     alone, together, halves, prior, no_noise, all_noise = [], [], [], [], 0.0, 0.0
     for g, x in drawn_data(draws, len(times), v=v, m=m, s=s, L=L, generator=generator):
         evidence = evidence_of(noise, x[0], times, generator=generator)

@@ -17,7 +17,7 @@ from hierlib.experiments.curves import Interval, estimate, half_height
 from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
-from hierlib.noise import Noise, epsilon_evidence, evidence_of
+from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
 
 
 class Marginals(NamedTuple):
@@ -245,7 +245,7 @@ def forgetting(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         state, rows, wrong = generator.get_state(), [], []
         whole = information(g, epsilon_evidence(x[0], eps=0.0, v=v)).mean(0)
-        for time in t:
+        for time in noise_levels(t).tolist():
             generator.set_state(state)
             evidence = evidence_of(noise, x[0], time, generator=generator)
             rows.append(information(g, evidence).mean(0) / whole)

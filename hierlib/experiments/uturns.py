@@ -177,6 +177,7 @@ def uturn(
     Raises:
         ValueError: as `infer` does.
     """
+    check_generator(generator)
     state, runs = generator.get_state(), []
     for time in noise_levels(t).tolist():
         generator.set_state(state)

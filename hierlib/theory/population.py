@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hierlib._finite import finite
 from hierlib._kernels.precision import least
-from hierlib.grammar import check_parameters
+from hierlib.grammar import check_generator, check_parameters
 from hierlib.noise import EpsilonNoise, Noise, evidence_of, treats_symbols_alike
 
 Sampler = Callable[[int, torch.Generator], Tensor]
@@ -117,6 +117,7 @@ def density_evolution(
     >>> run.marginal.shape, bool((run.up.mean(0).diff() > 0).all())
     (torch.Size([4, 4]), True)
     """
+    check_generator(generator)
     if min(L, size, pools) < 1:
         raise ValueError(f"expected L, size and pools ≥ 1, got {L}, {size} and {pools}")
     v = leaves(1, generator).shape[-1]
