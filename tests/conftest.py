@@ -59,6 +59,15 @@ def pytest_unconfigure(config):
         print(reason[0].upper() + reason[1:])
 
 
+@pytest.fixture(autouse=True)
+def style():
+    """No test leaves the style of its figures, as a chapter's `book.setup` sets it, to the next one."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     with b.chromium() as chromium:

@@ -157,8 +157,8 @@ def uturns(
 @app.command()
 def trigrams(
     ctx: typer.Context,
-    data: Annotated[Path, typer.Option(help="The text file whose trigrams are counted.")],
-    out: Annotated[Path, typer.Option(help="The netCDF file to write.")],
+    data: Annotated[Path, _paths.option(help="The text file whose trigrams are counted.")],
+    out: Annotated[Path, _paths.option(help="The netCDF file to write.")],
     length: Annotated[int, typer.Option(min=3, help="Words of a window.")] = 64,
     vocabulary: Annotated[int, typer.Option(min=4, help="Words that are told apart, the most frequent ones.")] = 4096,
     windows: Annotated[int, typer.Option(min=2, help="Starts, drawn from the trigrams.")] = 48,
