@@ -145,13 +145,8 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
 
 
 @dataclass(frozen=True)
-class EpsilonNoise:
-    """The ε-process of `epsilon_evidence`, with t = ε: nothing is corrupted, beliefs about the data are assigned.
-
-    Args:
-        v: alphabet size.
-        dtype: floating type of the evidence.
-    """
+class _OfSymbols:
+    """What the noises share whose evidence is told by symbols alone."""
 
     v: int
     dtype: torch.dtype = torch.float32
@@ -159,6 +154,16 @@ class EpsilonNoise:
 
     def __post_init__(self) -> None:
         check_noise(self.v, self.dtype)
+
+
+@dataclass(frozen=True)
+class EpsilonNoise(_OfSymbols):
+    """The ε-process of `epsilon_evidence`, with t = ε: nothing is corrupted, beliefs about the data are assigned.
+
+    Args:
+        v: alphabet size.
+        dtype: floating type of the evidence.
+    """
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """The leaves as they are, (n, d), at any t in [0, 1], a number or (n,); the generator is not used."""
@@ -262,20 +267,13 @@ class GaussianNoise:
 
 
 @dataclass(frozen=True)
-class MaskNoise:
+class MaskNoise(_OfSymbols):
     """Erasure: each leaf is replaced by the mask, written v, with probability t, independently.
 
     Args:
         v: alphabet size.
         dtype: floating type of the evidence.
     """
-
-    v: int
-    dtype: torch.dtype = torch.float32
-    symmetric: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_noise(self.v, self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
@@ -295,20 +293,13 @@ class MaskNoise:
 
 
 @dataclass(frozen=True)
-class UniformNoise:
+class UniformNoise(_OfSymbols):
     """Substitution: each leaf is redrawn uniformly among the v symbols with probability t, independently.
 
     Args:
         v: alphabet size.
         dtype: floating type of the evidence.
     """
-
-    v: int
-    dtype: torch.dtype = torch.float32
-    symmetric: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_noise(self.v, self.dtype)
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
