@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.run import checksums
 from hierlib.book.site import longer
 from tests import tiny
 
@@ -29,8 +30,8 @@ def run(tmp_path):
         folder.mkdir(exist_ok=True)
         facts = {"chapter": "one", "parameters": {"m": 8, "draws": 4} | parameters, "started": 0.0, "seconds": 9.5}
         facts |= {"commit": "0123456789", "code": "abc", "versions": {"torch": "2"}}
-        (folder / "run.json").write_text(json.dumps(facts))
         (folder / "records.json").write_text(json.dumps(records))
+        (folder / "run.json").write_text(json.dumps(facts | {"files": checksums(folder)}))
         return folder
 
     return run
@@ -59,6 +60,18 @@ def test_what_is_kept_says_how_to_make_it_again(root, run):
 def test_runs_that_answer_something_else_are_not_kept(root, run, records, parameters, why):
     with pytest.raises(BadRequest, match=why):
         longer.keep(root, run(records, **parameters))
+    assert longer.read(root) == {}
+
+
+def test_a_run_that_failed_or_was_edited_is_not_kept(root, run):
+    folder = run([answer(0.5, 0.01)], draws=400)
+    (folder / "records.json").write_text(json.dumps([answer(0.7, 0.01)]))
+    with pytest.raises(BadRequest, match="got one that failed or whose files have changed"):
+        longer.keep(root, folder)
+    facts = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({k: v for k, v in facts.items() if k != "files"}))
+    with pytest.raises(BadRequest, match="got one that failed"):
+        longer.keep(root, folder)
     assert longer.read(root) == {}
 
 

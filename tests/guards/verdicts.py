@@ -58,6 +58,13 @@ OF_VERDICTS = [
         f"{KEPT}::test_runs_that_answer_something_else_are_not_kept",
     ),
     Guard(
+        "longer runs that failed",
+        LONGER,
+        '    if facts.get("files") != checksums(folder):\n',
+        "    if False:\n",
+        f"{KEPT}::test_a_run_that_failed_or_was_edited_is_not_kept",
+    ),
+    Guard(
         "longer runs that are blunter",
         LONGER,
         '    if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):\n',

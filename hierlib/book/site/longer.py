@@ -13,6 +13,8 @@ from typing import Any
 from hierlib._files import write_text
 from hierlib.book.runs.checkout import chapter
 from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.run import checksums
+from hierlib.book.site.ledger import Z95
 
 FOLDER = "book/longer"
 SIZES = frozenset({"profile", "draws", "data", "runs", "tables", "pool", "seed"})  # how much is drawn, not of what
@@ -39,6 +41,10 @@ def keep(root: Path, folder: Path) -> list[str]:
         rows = json.loads((folder / "records.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise BadRequest(f"{folder}: expected a finished run of a chapter that answers claims, got {error}") from None
+    if facts.get("files") != checksums(folder):
+        raise BadRequest(
+            f"{folder}: expected a finished run, got one that failed or whose files have changed; run it again"
+        )
     usual = {name: p.default for name, p in chapter(root, facts["chapter"]).parameters.items()}
     given = {name: value for name, value in facts["parameters"].items() if value != usual.get(name)}
     if other := sorted(given.keys() - SIZES):
@@ -77,7 +83,7 @@ def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
     """
     if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):
         return answer
-    error = (_width(longer) ** 2 + _width(answer) ** 2) ** 0.5 / (2 * 1.959963984540054)
+    error = (_width(longer) ** 2 + _width(answer) ** 2) ** 0.5 / (2 * Z95)
     if abs(longer["value"] - answer["value"]) > APART * error:
         raise BadRequest(
             f"{answer['id']}: this build has {answer['value']:.4g} {answer['interval']}, but {FOLDER} has "
