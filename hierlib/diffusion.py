@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +14,7 @@ from hierlib._finite import Watch
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
-from hierlib.noise import GaussianNoise, check_type
+from hierlib.noise import GaussianNoise, MaskNoise, check_type
 
 from diffusers import DDPMScheduler  # isort: skip
 
@@ -117,3 +119,39 @@ def said_by(denoise: Callable[[Tensor], Tensor], evidence: Tensor) -> Tensor:
         got = tuple(said.shape) if isinstance(said, Tensor) else type(said)
         raise ValueError(f"denoise: expected marginals of shape {tuple(evidence.shape)}, as the evidence, got {got}")
     return said
+
+
+class Revealed(NamedTuple):
+    """ln p(masked leaves | seen ones), two ways; the same by the chain rule."""
+
+    by_steps: float  #: one leaf after the other, each from its marginal given all that is seen by then
+    at_once: float  #: from the evidence of the whole datum and that of the seen leaves
+
+
+def reveal(g: Grammar, x0: Tensor, x_t: Tensor) -> Revealed:
+    """The reverse process of masks, which reveals one symbol at a time, along the way that ends in a given datum.
+
+    Args:
+        g: the grammar.
+        x0: (1, d) the leaves of a datum of it.
+        x_t: (1, d) the same with some leaves masked, as from `MaskNoise.corrupt`. The last of them is revealed first.
+
+    Returns:
+        `Revealed`, in float64.
+
+    Raises:
+        ValueError: x_t is not one datum x0 with masks.
+    """
+    if x0.shape != (1, g.d) or x_t.shape != x0.shape or not ((x_t == x0) | (x_t == g.v)).all():
+        raise ValueError(
+            f"x_t: expected one datum, (1, {g.d}), whose leaves are those of x0 or the mask, {g.v}, got {x_t.tolist()} "
+            f"for {x0.tolist()}; make it with hierlib.MaskNoise.corrupt"
+        )
+    noise, seen, by_steps = MaskNoise(v=g.v, dtype=torch.float64), x_t, 0.0
+    masked = (x_t[0] == g.v).nonzero()[:, 0].tolist()
+    for i in reversed(masked):
+        belief = infer(g, noise.evidence(seen)).marginals[0]
+        by_steps += float(belief[0, i, x0[0, i]].log())
+        seen = seen.index_fill(1, torch.tensor([i], device=seen.device), int(x0[0, i]))
+    whole, part = (float(infer(g, noise.evidence(x)).log_evidence[0]) for x in (x0, x_t))
+    return Revealed(by_steps, whole - part - len(masked) * math.log(g.v))  # a mask's evidence is 1/v

@@ -1,4 +1,4 @@
-"""Noises compared: numbers of one leaf, the loss of the class and its surroundings, on known cases."""
+"""Noises compared: the loss of the class and its surroundings, on known cases."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,9 @@ import torch
 import hierlib as hl
 from hierlib.experiments import channels
 from hierlib.experiments.curves import Interval
+from hierlib.experiments.leaf_noise import LeafNumbers
 from hierlib.experiments.uturns import LevelCurves
+from hierlib.theory.population import density_evolution, leaf_sampler
 
 V = 8
 CHANNELS = {"mask": hl.MaskNoise(v=V), "uniform": hl.UniformNoise(v=V), "Gaussian": hl.GaussianNoise(v=V)}
@@ -31,33 +33,6 @@ def falls(t, at, steep=4):
     return 1 / V + (1 - 1 / V) / (1 + (np.asarray(t) / at) ** steep)
 
 
-def test_doubt_of_masks_is_the_share_of_masks():
-    eps, error = channels.mean_doubt(CHANNELS["mask"], [0.1, 0.6, 1.0], leaves=40_000, generator=rng())
-    assert (np.abs(eps - [0.1, 0.6, 1]) <= 5 * error + 1e-12).all() and (error < 0.01).all() and error[0] > 0
-    assert channels.doubt(1 - 0.3 + 0.3 / V, V) == pytest.approx(0.3)
-
-
-def test_relaxation_rate_of_an_exponential():
-    t = np.linspace(1, 2, 6)
-    found = channels.relaxation_rate(t, 1 - 0.3 * np.exp(-2 * t), np.full(6, 1e-4))
-    assert found.value == pytest.approx(-2) and -2.1 < found.lo < -2 < found.hi < -1.9
-
-
-@pytest.mark.parametrize("name", CHANNELS)
-def test_numbers_of_a_leaf(name):
-    found = channels.leaf_numbers(CHANNELS[name], [0.05, 0.3, 0.9], leaves=20_000, generator=rng())
-    assert (np.abs(found.counted - found.bhattacharyya) < 6 * found.error + 1e-9).all()
-    for each in found[:3]:
-        assert (np.diff(each) > 0).all() and (each > 0).all() and (each <= 1).all()
-    if name == "mask":
-        assert found.lost == pytest.approx(found.doubt) and found.bhattacharyya.tolist() == [0.05, 0.3, 0.9]
-
-
-def test_read_off_keeps_the_order_of_the_ends():
-    assert channels.read_off(Interval(1.0, 0.5, 2.0), [0, 2], [4.0, 0.0]) == Interval(2.0, 0.0, 3.0)
-    assert np.isnan(channels.read_off(Interval(*[np.nan] * 3), [0, 2], [4.0, 0.0])).all()
-
-
 @pytest.mark.parametrize("name", ["mask", "epsilon"])
 def test_curves_are_densest_around_the_loss(name):
     how = dict(**SIZE, draws=6, data=3, top=0.98, generator=rng())
@@ -76,6 +51,18 @@ def test_without_a_loss_the_curves_are_everywhere():
     assert np.isnan(channels.class_loss(found, V).t.value)
 
 
+def test_a_survey_measures_every_noise_at_its_depths():
+    noises = {"mask": CHANNELS["mask"], "Gaussian": CHANNELS["Gaussian"]}
+    size = dict(v=V, m=3, s=2, draws=4, data=2)
+    found = channels.survey(noises, {"mask": (2, 3), "Gaussian": (3,)}, **size, generator=rng())
+    assert [*found] == [("mask", 2), ("mask", 3), ("Gaussian", 3)]
+    assert [each.curves.truth.shape[-1] - 1 for each in found.values()] == [2, 3, 3]
+    first = channels.curves_around_loss(noises["mask"], **size, L=2, everywhere=False, generator=rng())
+    assert torch.equal(found["mask", 2].curves.truth, first.curves.truth)
+    kept = channels.summary(first.curves)
+    assert torch.equal(kept["truth"], first.curves.truth.mean(0)) and kept["sd_over_draws"].shape == kept["truth"].shape
+
+
 def test_sharpening_is_per_level():
     t = np.geomspace(0.05, 2, 60)
     low = curves(t, np.stack([falls(t, 0.4, 3)] * 3, -1))
@@ -91,12 +78,47 @@ def test_the_order_of_levels_turns_at_the_loss():
     found = curves(t, np.stack([0.5 - lead, np.full(30, 0.5), np.full(30, 0.5)], -1))
     mean, error = channels.class_lead(found)
     assert mean == pytest.approx(lead) and (error < 1e-6).all()
+    t_lead, surest = channels.surest_lead(found)
+    assert t_lead < 0.4 and surest.value == pytest.approx(0.02)
     assert channels.order_turns(found, 0.4) == (True, True)
     assert channels.order_turns(found, 0.05) == (False, True) and channels.order_turns(found, np.nan) == (False, False)
     turn = channels.turn(CHANNELS["mask"], found, 0.7, v=V, m=3, s=2, data=2, generator=rng())
     assert turn.before.value == pytest.approx(0.02) and turn.after.value == pytest.approx(0.3)
     assert abs(turn.beyond) < 0.1  # chance
-    assert channels.turn(CHANNELS["mask"], found, np.nan, v=V, m=3, s=2, data=2, generator=rng()) is None
+    none = channels.turn(CHANNELS["mask"], found, np.nan, v=V, m=3, s=2, data=2, generator=rng())
+    assert np.isnan([*none.before, *none.after, none.beyond]).all()
+
+
+def test_numbers_of_a_leaf_where_the_class_is_lost():
+    t = np.geomspace(0.05, 0.9, 60)
+    found = curves(t, np.stack([falls(t, 0.4, 6)] * 3, -1))
+    numbers = LeafNumbers(t, 2 * t, t**2, t, t)
+    at = channels.at_loss(
+        numbers={"mask": numbers}, curves={"mask": found}, losses={"mask": channels.class_loss(found, V)}
+    )
+    half = at["doubt"]["mask"].value
+    assert half == pytest.approx(0.4, rel=0.02) and at["lost"]["mask"].value == pytest.approx(2 * half)
+    assert at["bhattacharyya"]["mask"].value == pytest.approx(half**2, rel=0.01)
+    one, two = Interval(0.2, 0.1, 0.3), Interval(0.5, 0.4, 0.6)
+    assert channels.factor({"a": two, "b": one}) == 2.5
+    assert np.isnan(channels.factor({"a": one, "b": Interval(np.nan, np.nan, np.nan), "c": two}))
+
+
+def test_strengths_stand_on_both_sides_of_the_half_height():
+    weak, below, above, strong = channels.strengths_near(CHANNELS["mask"], 0.9)
+    assert weak < below < 0.9 < above == strong == 0.99
+    assert channels.strengths_near(CHANNELS["Gaussian"], 0.9)[-1] == pytest.approx(1.17)
+    assert channels.strengths_near(CHANNELS["mask"], np.nan) == channels.strengths_near(CHANNELS["mask"], 0.3)
+
+
+def test_pools_and_the_mean_field_beside_exact_inference():
+    found = hl.experiments.uturns.level_curves(CHANNELS["mask"], [0.2, 0.4], **SIZE, draws=40, data=4, generator=rng())
+    how = dict(m=3, s=2, L=3, size=400, pools=6, generator=rng())
+    pools = density_evolution(leaf_sampler(CHANNELS["mask"], 0.4), **how)
+    each = channels.compared(found, 1, pools, np.full(4, 0.5))
+    assert each.t == pytest.approx(0.4) and each.mean_field.tolist() == [0.5] * 4
+    assert each.exact.value == pytest.approx(found.truth[:, 1].mean(0).numpy())
+    assert each.population == pytest.approx(each.exact.value, abs=0.1) and (each.z < 6).all() and each.z.shape == (4,)
 
 
 def test_nishimori_holds_for_channels_and_not_for_the_epsilon_process():
@@ -118,7 +140,7 @@ def test_a_climb_has_a_threshold_between_what_is_kept_and_lost():
     how = dict(m=3, s=2, levels=12, size=300, pools=2, generator=rng())
     found = channels.climb(CHANNELS["mask"], (0.01, 0.05, 0.9, 0.99), **how)
     assert found.up.shape == (4, 2, 13) and found.threshold == (0.05, 0.9)
-    assert channels.climb(CHANNELS["mask"], (0.9,), **how).threshold is None
+    assert np.isnan(channels.climb(CHANNELS["mask"], (0.9,), **how).threshold).all()
 
 
 def test_fates_share_their_random_numbers():

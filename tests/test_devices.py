@@ -64,7 +64,7 @@ import numpy, torch
 import hierlib as hl
 from hierlib import diffusion
 from hierlib.enumeration import brute_force
-from hierlib.experiments import channels, controls, heard, messages, observables, spectrum, tables, uturns
+from hierlib.experiments import controls, heard, leaf_noise, messages, observables, spectrum, tables, uturns
 from hierlib.images import classifier, mixture, schedule as schedules, unet
 from hierlib.networks import classifier as networks, denoiser
 from hierlib.text import model as text
@@ -114,7 +114,7 @@ def everything():
     yield spectrum.census(g, e)
     yield observables.pair_information(g, n=20, generator=rng())
     yield heard.heard(hl.UniformNoise(8), [0.2], 0.3, **size, draws=1, several=2, generator=rng())
-    yield channels.leaf_numbers(hl.UniformNoise(8), [0.2, 0.4], leaves=50, generator=rng())
+    yield leaf_noise.leaf_numbers(hl.UniformNoise(8), [0.2, 0.4], leaves=50, generator=rng())
     counts = tables.shell_counts(5, v=8, m=3, s=2, generator=rng())
     yield counts, tables.messages(counts.double(), 0.3)
     pair = torch.full((8, 8), 1 / 64, dtype=torch.float64, device="cpu")

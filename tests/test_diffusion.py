@@ -1,10 +1,12 @@
 """Running the reverse diffusion step by step is the same as drawing from the posterior (section 4)."""
 
+import math
+
 import pytest
 import torch
 
 import hierlib as hl
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_diffusion, reverse_process
+from hierlib.diffusion import ddpm, ddpm_noise, reveal, reverse_diffusion, reverse_process
 from hierlib.networks import generation
 
 N = 20_000
@@ -82,3 +84,23 @@ def test_a_mean_that_would_be_broadcast_is_refused(shape):
     with pytest.raises(ValueError, match="way back from step 2, step 1: expected finite numbers"):
         means = iter([torch.full((4, 5, 3), 1 / 3), torch.full((4, 5, 3), torch.nan)])
         reverse_process(lambda evidence: next(means), x_k, 2, generator=torch.Generator())
+
+
+def test_masks_revealed_one_by_one_are_a_draw_from_the_posterior():
+    rng = torch.Generator().manual_seed(3)
+    g = hl.random_grammar(v=5, m=2, s=2, L=3, generator=rng)
+    x0 = hl.sample(g, 1, generator=rng)[0]
+    way = reveal(g, x0, hl.MaskNoise(v=5).corrupt(x0, 0.8, generator=rng))
+    assert way.by_steps == pytest.approx(way.at_once, abs=1e-9) and way.by_steps < 0
+    assert reveal(g, x0, x0) == (0, pytest.approx(0, abs=1e-12))
+    every = reveal(g, x0, torch.full_like(x0, 5))  # nothing seen: one of v·m^7 data
+    assert every.by_steps == pytest.approx(-math.log(5 * 2**7))
+
+
+def test_revealing_refuses_what_is_not_the_datum_masked():
+    rng = torch.Generator().manual_seed(3)
+    g = hl.random_grammar(v=5, m=2, s=2, L=2, generator=rng)
+    x0 = hl.sample(g, 2, generator=rng)[0]
+    for x_t in ((x0[:1] + 1) % 5, x0, x0[:1, :3]):
+        with pytest.raises(ValueError, match="x_t: expected one datum"):
+            reveal(g, x0[: len(x_t)], x_t)

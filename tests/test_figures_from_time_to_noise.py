@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hierlib.book.figures import from_time_to_noise as figures
-from hierlib.experiments.channels import Climb, Fate, LeafNumbers
+from hierlib.experiments.channels import Climb, Compared, Fate
 from hierlib.experiments.curves import Interval
+from hierlib.experiments.leaf_noise import LeafNumbers
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +68,8 @@ def test_calibrated_has_the_diagonal_and_a_mark_a_noise():
 
 
 def test_all_levels_has_a_panel_a_noise():
-    row = (0.25, interval([0.9, 0.8, 0.7]), np.ones(3), np.ones(3))
-    drawing = figures.all_levels({"mask": [row, (0.5, *row[1:])]}, chance=0.1)
+    row = Compared(0.25, interval([0.9, 0.8, 0.7]), np.ones(3), np.ones(3), np.zeros(3))
+    drawing = figures.all_levels({"mask": [row, row._replace(t=0.5)]}, chance=0.1)
     (ax,) = drawing.fig.axes
     assert ax.get_title() == "masks: 0.250, 0.500" and len(ax.containers) == 6 and drawing.alt
 

@@ -8,7 +8,7 @@ import torch
 import hierlib as hl
 from hierlib.book.figures import levels, small_grammar, uturns
 from hierlib.experiments.curves import Interval
-from hierlib.experiments.levels import GivenChanged
+from hierlib.experiments.levels import Depth, GivenChanged
 from hierlib.experiments.observables import Calibration
 from hierlib.experiments.uturns import seen_turn
 
@@ -124,3 +124,11 @@ def test_a_turn_is_linked_to_the_curves():
     same = [np.ones((20, 2 ** (L - l)), bool) for l in range(L + 1)]
     drawing = levels.linked(same, stops, T, MEAN, turn=8)
     assert len(drawn(drawing, 'data-live="level-curves"')) == 6 and 'value="9"' in drawing.live
+
+
+def test_a_table_of_depths_leaves_its_first_lines_empty():
+    found = uturns.depth_rows(
+        [Depth(8, HALF, NONE, HALF, "the leaves"), Depth(10, NONE, HALF, HALF, "level 3")], lines=3
+    )
+    assert len(found) == 15 and found["row0_L"] == found["row0_best"] == "–"
+    assert found["row1_L"] == 8 and found["row1_t"] == (HALF, ".4f") and found["row2_best"] == "level 3"

@@ -4,8 +4,16 @@ import numpy as np
 import torch
 
 import hierlib as hl
-from hierlib.experiments.leads import depth_needed, lead_elsewhere, leads
+from hierlib.experiments.leads import depth_needed, lead_at, lead_elsewhere, leads
+from hierlib.experiments.uturns import level_curves
 from hierlib.theory import meanfield
+
+
+def test_the_lead_at_one_noise_is_that_of_the_curves():
+    run = dict(v=8, m=2, s=2, L=3, draws=8, data=4)
+    found = lead_at(hl.GaussianNoise(8), 0.2, **run, generator=torch.Generator().manual_seed(0))
+    curves = level_curves(hl.GaussianNoise(8), [0.2], **run, generator=torch.Generator().manual_seed(0)).truth[:, 0]
+    assert found.value == (curves[:, 3] - curves[:, 0]).numpy().mean() and found.lo < found.value < found.hi
 
 
 def test_depth_needed_is_the_first_that_leads_and_grows_with_the_rules():

@@ -7,7 +7,7 @@ import torch
 import hierlib as hl
 from hierlib.experiments import levels
 from hierlib.experiments.curves import Interval, estimate, half_height
-from hierlib.experiments.uturns import Survivors, kept, level_curves, seen_turn
+from hierlib.experiments.uturns import Survivors, kept, level_curves, seen_turn, two_ways
 
 T = np.geomspace(0.01, 1, 80)
 
@@ -66,6 +66,14 @@ def test_the_slope_of_the_leaves_grows_by_a_factor_a_level():
     assert np.isnan(levels.leaf_slope_growth(T, slow, fast, 0.1, levels=0)).all()
 
 
+def test_widths_of_levels_of_known_steepness():
+    found = levels.widths(T, curves(), np.zeros(4))  # ln t from .9 to .1 is 2 ln 9 / steepness
+    assert found.sudden.value == pytest.approx(1 / 4, rel=0.05) and found.gentle.value == pytest.approx(4 / 3, rel=0.05)
+    five = levels.widths(T, curves(L=4), np.zeros(5))
+    assert five.gentle.value == pytest.approx(5 / 4, rel=0.05) and five.gentle.lo <= five.gentle.value
+    assert np.isnan(levels.widths(T, np.ones((8, 80, 4)), np.zeros(4)).sudden).all()
+
+
 def test_depths_are_compared_one_by_one():
     found = {L: curves(L) for L in (1, 3)}
     falls = {L: estimate(lambda y: half_height(T, y[:, -1], chance=0), y) for L, y in found.items()}
@@ -89,6 +97,14 @@ def test_what_is_left_when_the_class_has_changed():
     assert np.isnan(nothing.kept).all() and np.isnan(nothing.accident).all() and np.isnan(nothing.gain).all()
 
 
+def test_told_the_class_the_top_survives_and_the_rest_is_the_same_run():
+    run = {"v": 6, "m": 3, "s": 2, "L": 3, "draws": 6, "data": 4}
+    found = levels.told_the_class(hl.GaussianNoise(6), 0.4, seed=3, **run)
+    alone = level_curves(hl.GaussianNoise(6), [0.4], **run, generator=rng(3)).truth[:, 0].numpy()
+    assert (found.untold == alone).all() and (found.told[:, 3] == 1).all()
+    assert (found.told.mean(0) > found.untold.mean(0)).all()
+
+
 def test_bayesian_beliefs_pass_and_those_of_the_epsilon_process_fail():
     run = {"v": 6, "m": 3, "s": 2, "L": 3, "draws": 60, "data": 6}
     for noise, t, right in ((hl.GaussianNoise(6), [0.1, 0.3], True), (hl.EpsilonNoise(6), [0.4, 0.6], False)):
@@ -109,6 +125,21 @@ def test_the_first_datum_that_goes_in_stages():
 
 def test_a_typical_run_keeps_its_class_as_long_as_most():
     assert levels.typical_run(np.array([[1, 1, 1], [0, 1, 1], [0, 0, 1]], bool), 2) == 1
+
+
+def test_a_typical_turn_is_one_of_the_runs():
+    size = {"v": 6, "m": 2, "s": 2, "L": 3}
+    same = levels.typical_turn(hl.GaussianNoise(6), [0.01, 0.3, 5.0], 2, **size, generator=rng())
+    assert [level.shape for level in same] == [(3, 8), (3, 4), (3, 2), (3, 1)] and all(level[0].all() for level in same)
+    assert same[3][:, 0].tolist() == [True, True, False]
+
+
+def test_two_ways_back_are_compared_datum_by_datum():
+    start = [torch.zeros(4, 2, dtype=torch.long), torch.zeros(4, 1, dtype=torch.long)]
+    half = [torch.tensor([[0, 1]] * 4), torch.tensor([[0], [0], [1], [1]])]
+    found = two_ways(start, {7: start}, {7: half})
+    assert found.one.tolist() == [[[1, 1]] * 4] and found.gap.tolist() == [[0.5, 0.5]]
+    assert found.error.tolist() == [[0, 0.25]]
 
 
 def test_a_turn_is_seen_with_the_beliefs_it_is_drawn_from():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.experiments.redrawn import FewerRedrawn
+from hierlib.experiments.redrawn import FewerRedrawn, misled
 from hierlib.experiments.uturns import level_curves
 
 V = 6
@@ -43,6 +43,16 @@ def test_probability_of_so_few_changes():
     exact += k * math.log(changed) + (n - k) * math.log(1 - changed)
     found = FewerRedrawn(V, share=k / n / changed).log10_probability(0.4, n)
     assert abs(found - exact / math.log(10)) < 3
+
+
+def test_the_more_mislead_the_sooner_the_class_is_lost():
+    size = dict(v=8, m=3, s=2, L=4, draws=12, data=3)
+    none, all_ = misled([0.0, 1.0], **size, generator=rng())
+    assert none.half > all_.half and none.changed == 0 and all_.changed == pytest.approx(all_.half * 7 / 8)
+    assert none.log10_probability < -1 and all_.log10_probability == 0
+    assert none.gap > 0.05 > abs(all_.gap)  # Nishimori's identity holds for the channel only
+    kept = misled([0.0], **size | {"m": 1}, generator=rng())[0]
+    assert kept.half > none.half or math.isnan(kept.half)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

@@ -1,11 +1,10 @@
-"""Noises compared: what each leaves of one leaf, and what it takes to lose the class, the order of levels included.
+"""Noises compared: where each loses the class of a tree, how sharply, and what becomes of the order of levels.
 
 A noise is one of `hierlib.noise` or any other `hierlib.Noise`; that of the ε-process has ε for its t.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,127 +13,24 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hierlib.experiments.curves import Interval, estimate, half_height, plus_minus, standard_error
+from hierlib.experiments.curves import (
+    NOTHING,
+    Interval,
+    estimate,
+    half_height,
+    mean_interval,
+    plus_minus,
+    standard_error,
+)
+from hierlib.experiments.leaf_noise import LeafNumbers, read_off
 from hierlib.experiments.uturns import LevelCurves, class_curves, level_curves
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
-from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, evidence_of, treats_symbols_alike
+from hierlib.noise import EpsilonNoise, GaussianNoise, Noise, evidence_of
 from hierlib.theory import meanfield
-from hierlib.theory.population import density_evolution, leaf_sampler
+from hierlib.theory.population import Levels, density_evolution, leaf_sampler
 
 Array = NDArray[np.float64]
-
-
-def doubt(belief: ArrayLike, v: int) -> ArrayLike:
-    """ε at which the ε-process leaves this mean belief in the truth (eq. 63): v/(v-1) (1 - belief)."""
-    return v / (v - 1) * (1 - belief)
-
-
-def mean_doubt(
-    noise: Noise, t: Sequence[float], *, leaves: int, generator: torch.Generator, blocks: int = 8
-) -> tuple[Array, Array]:
-    """The doubt ε(t) that a channel leaves, and its standard error, from leaves of their own at each time.
-
-    Args:
-        noise: a channel with v symbols.
-        t: (T,) its strengths.
-        leaves: number of leaves at each, in blocks from whose means the error is taken.
-        generator: source of randomness.
-
-    Returns:
-        ε and its standard error, both (T,).
-
-    Raises:
-        ValueError: the noise does not treat all symbols alike.
-    """
-    _check_alike(noise)
-    rows = []
-    for time in t:
-        truth = torch.zeros(blocks, leaves // blocks, dtype=torch.int64, device=generator.device)
-        e = evidence_of(noise, truth, time, generator=generator)[..., 0].double()
-        rows.append(e.mean(1).cpu().numpy())
-    belief = np.array(rows)
-    error = noise.v / (noise.v - 1) * belief.std(1, ddof=1) / math.sqrt(blocks)
-    return doubt(belief.mean(1), noise.v), error
-
-
-def _check_alike(noise: Noise) -> None:
-    if not treats_symbols_alike(noise):  # only leaves whose true symbol is 0 are looked at
-        raise ValueError(f"noise: expected one that treats all symbols alike (symmetric = True), got {noise!r}")
-
-
-def linear_share(x: ArrayLike, y: ArrayLike) -> float:
-    """The share of the variance of y that a straight line in x explains.
-
-    >>> round(linear_share([1, 2, 3], [2, 4, 6]), 6), round(linear_share([1, 2, 3], [1, 2, 1]), 6)
-    (1.0, 0.0)
-    """
-    return float(1 - np.var(y - np.polyval(np.polyfit(x, y, 1), x)) / np.var(y))
-
-
-def relaxation_rate(t: ArrayLike, eps: ArrayLike, error: ArrayLike, *, seed: int = 0) -> Interval:
-    """The slope of ln(1 - ε) in t, with the interval that the standard errors of ε leave.
-
-    Args:
-        t, eps, error: (T,) times, doubt and its standard error.
-        seed: of 500 drawings of the errors.
-    """
-    left, t = 1 - np.asarray(eps, float), np.asarray(t, float)
-    noisy = np.log(left + error * np.random.default_rng(seed).standard_normal((500, len(t))))
-    rate = np.polyfit(t, np.log(left), 1)[0]
-    return plus_minus(float(rate), float(np.std([np.polyfit(t, y, 1)[0] for y in noisy])))
-
-
-class LeafNumbers(NamedTuple):
-    """Three numbers that measure the noise of one leaf, (T,) each; 0 without noise, 1 if nothing is left."""
-
-    doubt: Array  #: ε of eq. 63
-    lost: Array  #: share of the information that is lost, 1 - I / ln v
-    bhattacharyya: Array  #: Z = Σ_y √(p(y|a) p(y|b)), in closed form
-    counted: Array  #: the same Z counted in the leaves that were drawn
-    error: Array  #: and its standard error
-
-
-def leaf_numbers(noise: Noise, t: Sequence[float], *, leaves: int = 20_000, generator: torch.Generator) -> LeafNumbers:
-    """`LeafNumbers` of a channel with v symbols at its strengths t, (T,), from leaves drawn for each; Z exactly.
-
-    Raises:
-        ValueError: as `bhattacharyya` and `mean_doubt` do.
-    """
-    _check_alike(noise)
-    v, rows = noise.v, []
-    for time in np.asarray(t, float).tolist():
-        truth = torch.zeros(1, leaves, dtype=torch.int64, device=generator.device)
-        b = evidence_of(noise, truth, time, generator=generator)[0].double()
-        b = b / b.sum(1, keepdim=True)
-        lost = torch.special.entr(b).sum(1).mean() / math.log(v)
-        drawn = ((b[:, 1:] / b[:, :1].clamp_min(1e-30)).sqrt().mean(1)).clamp_max(1e3)
-        counted, error = drawn.mean(), drawn.std() / math.sqrt(leaves)
-        rows.append([*map(float, (doubt(b[:, 0].mean(), v), lost, bhattacharyya(noise, time), counted, error))])
-    return LeafNumbers(*np.array(rows).T)
-
-
-def read_off(at: Interval, t: ArrayLike, y: ArrayLike) -> Interval:
-    """What a curve (T,) over increasing t is at a place known with an interval; nan where the place is."""
-    value, *ends = (float(np.interp(x, t, y)) for x in at)
-    return Interval(value, min(ends), max(ends))
-
-
-def bhattacharyya(noise: Noise, t: float) -> float:
-    """Z = Σ_y √(p(y|a) p(y|b)) of two symbols a ≠ b, y being what is seen of a leaf.
-
-    Raises:
-        ValueError: the noise is none of the three channels whose Z is known.
-    """
-    if isinstance(noise, MaskNoise):
-        return t
-    if isinstance(noise, GaussianNoise):
-        alpha = float(noise.alpha_bar(t))
-        return math.exp(-alpha / (1 - alpha) / 4) if alpha < 1 else 0.0
-    if not isinstance(noise, UniformNoise):
-        raise ValueError(f"noise: expected GaussianNoise, MaskNoise or UniformNoise, whose Z is known, got {noise!r}")
-    q = t / noise.v
-    return 2 * math.sqrt((1 - t + q) * q) + (noise.v - 2) * q
 
 
 class AroundLoss(NamedTuple):
@@ -153,8 +49,8 @@ def curves_around_loss(
     L: int,
     draws: int,
     data: int,
-    top: float,
     generator: torch.Generator,
+    top: float | None = None,
     everywhere: bool = True,
 ) -> AroundLoss:
     """`level_curves` at noises around the class's half height, which six data, or the mean field, have told.
@@ -162,10 +58,11 @@ def curves_around_loss(
     Args:
         noise: a noise process.
         v, m, s, L, draws, data, generator: as for `level_curves`.
-        top: the strongest noise.
+        top: the strongest noise; by default 1.5 for Gaussian diffusion, 0.98 for others.
         everywhere: whether there are noises far from the half height as well.
     """
     size = dict(v=v, m=m, s=s, L=L, generator=generator)
+    top = top or (1.5 if isinstance(noise, GaussianNoise) else 0.98)
     coarse = np.geomspace(0.02, top, 25)
     if isinstance(noise, EpsilonNoise):
         fine = np.geomspace(0.02, 0.995, 2000)
@@ -184,6 +81,30 @@ def curves_around_loss(
     return AroundLoss(found, tuple(int(np.abs(t - x).argmin()) for x in sides))
 
 
+def survey(
+    noises: Mapping[str, Noise], depths: Mapping[str, Sequence[int]], **run
+) -> dict[tuple[str, int], AroundLoss]:
+    """`curves_around_loss` of several noises in trees of several depths; far from the half height in the deepest only.
+
+    Args:
+        noises: by name. depths: by the same names, each L to measure.
+        run: v, m, s, draws, data, generator as of `curves_around_loss`.
+
+    Returns:
+        By name and L.
+    """
+    deepest, found = max(L for each in depths.values() for L in each), {}
+    for name, noise in noises.items():
+        for L in depths[name]:
+            found[name, L] = curves_around_loss(noise, **run, L=L, everywhere=deepest == L)
+    return found
+
+
+def summary(curves: LevelCurves) -> dict[str, Tensor]:
+    """What is kept of curves: noises (T,), mean belief in the truth and its deviation over rule draws, (T, L+1)."""
+    return {"t": curves.t, "truth": curves.truth.mean(0), "sd_over_draws": curves.truth.std(0)}
+
+
 class Loss(NamedTuple):
     """Where the class is at half height and how steeply it falls there; nan where it is not lost."""
 
@@ -198,6 +119,20 @@ def class_loss(curves: LevelCurves, v: int, *, seed: int = 0) -> Loss:
         lambda y: np.array(half_height(t, y, chance=1 / v)), curves.truth.numpy()[:, :, -1], seed=seed, num=300
     )
     return Loss(found.at(0), found.at(1))
+
+
+def at_loss(
+    numbers: Mapping[str, LeafNumbers], curves: Mapping[str, LevelCurves], losses: Mapping[str, Loss]
+) -> dict[str, dict[str, Interval]]:
+    """The first three of `LeafNumbers` where the class is at half height: by number, by channel.
+
+    Args:
+        numbers: by channel, those at the noises of its `curves`. losses: by channel, as of `class_loss`.
+    """
+    return {
+        key: {name: read_off(losses[name].t, curves[name].t, getattr(each, key)) for name, each in numbers.items()}
+        for key in LeafNumbers._fields[:3]
+    }
 
 
 def sharpening(shallow: LevelCurves, deep: LevelCurves, v: int, *, seed: int = 0) -> Interval:
@@ -218,6 +153,20 @@ def class_lead(curves: LevelCurves) -> tuple[Array, Array]:
     return lead.mean(0), standard_error(lead)
 
 
+class Lead(NamedTuple):
+    """Where the class is most surely ahead of the leaves."""
+
+    t: float
+    lead: Interval  #: by how much
+
+
+def surest_lead(curves: LevelCurves) -> Lead:
+    """The noise at which the lead of the class less two of its standard errors is largest."""
+    lead, error = class_lead(curves)
+    best = int((lead - 2 * error).argmax())
+    return Lead(float(curves.t[best]), plus_minus(lead[best], error[best]))
+
+
 def order_turns(curves: LevelCurves, half: float) -> tuple[bool, bool]:
     """Whether the class may lead before its half height, and the leaves beyond it, within two standard errors."""
     (lead, error), t = class_lead(curves), curves.t.numpy()
@@ -230,6 +179,12 @@ def order_turns(curves: LevelCurves, half: float) -> tuple[bool, bool]:
     )
 
 
+def factor(found: Mapping[str, Interval]) -> float:
+    """The largest of several positive numbers over the smallest; nan if one of them is."""
+    values = [each.value for each in found.values()]
+    return float(np.max(values) / np.min(values))
+
+
 class Turn(NamedTuple):
     """The order of class and leaves on each side of the class's half height, where it is clearest."""
 
@@ -240,10 +195,10 @@ class Turn(NamedTuple):
 
 def turn(
     noise: Noise, curves: LevelCurves, half: float, *, v: int, m: int, s: int, data: int, generator: torch.Generator
-) -> Turn | None:
-    """`Turn` from the curves of a channel, and fresh grammars for what is beyond; None where the class is not lost."""
+) -> Turn:
+    """`Turn` from the curves of a channel, and fresh grammars for what is beyond; nan where the class is not lost."""
     if not np.isfinite(half):
-        return None
+        return Turn(NOTHING, NOTHING, np.nan)
     (lead, error), t = class_lead(curves), curves.t.numpy()
     z = lead / np.maximum(error, 1e-4)
     i, j = (np.where(side, sign * z, -np.inf).argmax() for side, sign in ((t < half, 1), (t > half, -1)))
@@ -275,6 +230,29 @@ def standard_scores(a: ArrayLike, b: ArrayLike) -> Array:
     return np.abs(a.mean(0) - b.mean(0)) / np.maximum(error, 1e-6)
 
 
+class Compared(NamedTuple):
+    """Survival of each level at one strength of a noise, by three methods: (L+1,)."""
+
+    t: float  #: the strength
+    exact: Interval
+    population: Array
+    mean_field: Array
+    z: Array  #: difference of the first two in standard errors
+
+
+def compared(curves: LevelCurves, i: int, pools: Levels, mean_field: ArrayLike, *, seed: int = 0) -> Compared:
+    """Exact inference at the i-th strength of its curves beside pools of beliefs and the mean field there.
+
+    Args:
+        curves: of one noise. i: which of its strengths.
+        pools: two or more, of `density_evolution` at that strength.
+        mean_field: (L+1,) at the same mean belief of a leaf. seed: of the bootstrap over grammars.
+    """
+    exact, population = curves.truth[:, i].numpy(), pools.marginal.numpy()
+    z = standard_scores(exact, population)
+    return Compared(float(curves.t[i]), mean_interval(exact, seed=seed), population.mean(0), np.asarray(mean_field), z)
+
+
 class Climb(NamedTuple):
     """Pools of beliefs that climb a deep tree, at several strengths of a channel."""
 
@@ -283,11 +261,11 @@ class Climb(NamedTuple):
     chance: float  #: what is left of it when nothing is known, 1/v
 
     @property
-    def threshold(self) -> tuple[float, float] | None:
-        """The last noise at which all pools keep the class and the first at which all lose it; None unless both are."""
+    def threshold(self) -> tuple[float, float]:
+        """The last noise at which all pools keep the class and the first at which all lose it; nan unless both are."""
         top = (self.up[:, :, -1] - self.chance) / (1 - self.chance)
         kept, lost = (np.flatnonzero(side.all(1)) for side in (top > 0.9, top < 0.1))
-        return (self.t[kept[-1]], self.t[lost[0]]) if len(kept) and len(lost) else None
+        return (self.t[kept[-1]], self.t[lost[0]]) if len(kept) and len(lost) else (np.nan, np.nan)
 
 
 def climb(
@@ -297,6 +275,12 @@ def climb(
     how = dict(m=m, s=s, L=levels, size=size, pools=pools, downward=False, generator=generator)
     up = [density_evolution(leaf_sampler(noise, time), **how).up.numpy() for time in t]
     return Climb(tuple(t), np.stack(up), 1 / noise.v)
+
+
+def strengths_near(noise: Noise, half: float) -> tuple[float, ...]:
+    """Four strengths of a channel for `climb`, two on each side of the class's half height; of 0.3 if that is nan."""
+    near = (0.3 if np.isnan(half) else half) * np.array([0.7, 0.85, 1.1, 1.3])
+    return tuple(np.minimum(near, 3 if isinstance(noise, GaussianNoise) else 0.99))
 
 
 class Fate(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hierlib.experiments.curves import Interval, normal_interval
+from hierlib.experiments.curves import Interval, mean_interval, normal_interval
 from hierlib.experiments.levels import about_half_height
 from hierlib.experiments.uturns import Noise, level_curves
 from hierlib.theory import meanfield
@@ -23,6 +23,12 @@ def depth_needed(v: int, m: int, s: int, *, lead: float = 1e-3, deepest: int = 3
     (4, 7, None)
     """
     return next((L for L in range(1, deepest + 1) if meanfield.best_kept(v, m, s, L).lead > lead), None)
+
+
+def lead_at(noise: Noise, t: float, **run) -> Interval:
+    """The lead of the class over the leaves at one noise level; `run` as of `level_curves`."""
+    curves = level_curves(noise, [t], **run).truth[:, 0].numpy()
+    return mean_interval(curves[:, -1] - curves[:, 0])
 
 
 def lead_elsewhere(curves: np.ndarray) -> Interval:

@@ -24,8 +24,10 @@ from hierlib.experiments.curves import (
     mean_interval,
     normal_interval,
     slope_at,
+    width,
 )
-from hierlib.experiments.uturns import LevelCurves, Survivors, level_curves
+from hierlib.experiments.uturns import LevelCurves, Survivors, level_curves, uturn
+from hierlib.grammar import random_grammar, sample
 from hierlib.noise import Noise
 
 
@@ -112,6 +114,28 @@ def leaf_slope_growth(t: np.ndarray, first: np.ndarray, last: np.ndarray, at: fl
     return estimate(growth, first, last, num=400)
 
 
+class Widths(NamedTuple):
+    """Over which ranges of ln t levels fall from nine tenths to one tenth of their height above chance, compared."""
+
+    sudden: Interval  #: that of the class over that of the leaves
+    gentle: Interval  #: the narrowest of the four lowest levels over that of the class
+
+
+def widths(t: np.ndarray, curves: np.ndarray, chance: np.ndarray) -> Widths:
+    """How suddenly the class falls, with intervals bootstrapped over rule draws; nan where a level falls less far.
+
+    Args:
+        t: (T,) noise levels. curves: (draws, T, L+1). chance: (L+1,) of each level.
+    """
+    L = curves.shape[-1] - 1
+
+    def wide(y, l):
+        return width(t, y[:, l], chance=chance[l])
+
+    sudden = estimate(lambda y: wide(y, L) / wide(y, 0), curves)
+    return Widths(sudden, estimate(lambda y: min(wide(y, l) for l in range(min(4, L))) / wide(y, L), curves))
+
+
 def largest_lead(t: np.ndarray, curves: np.ndarray, window: tuple[float, float]) -> Interval:
     """By how much the class is ahead of the leaves where it is most, at a noise level inside a window."""
     ahead = curves[:, :, -1] - curves[:, :, 0]
@@ -179,6 +203,27 @@ def given_changed(found: Survivors) -> GivenChanged:
     return GivenChanged(kept, accident, Interval(kept.value - accident, *gain))
 
 
+class Told(NamedTuple):
+    """The probability that each level survives, (draws, L+1), if the way back is told the class and if not."""
+
+    told: np.ndarray
+    untold: np.ndarray
+
+
+def told_the_class(noise: Noise, t: float, *, seed: int, **run: int) -> Told:
+    """Both for the same grammars, data and noise, at one noise level.
+
+    Args:
+        noise: a noise process. t: its level.
+        seed: of all random numbers. run: v, m, s, L, draws and data of `level_curves`.
+    """
+    found = [
+        level_curves(noise, [t], conditional=given, **run, generator=torch.Generator().manual_seed(seed))
+        for given in (True, False)
+    ]
+    return Told(*(each.truth[:, 0].numpy() for each in found))
+
+
 def nishimori_gap(found: LevelCurves) -> Interval:
     """Belief in the truth less the sum of squared beliefs, (T, L+1): zero on average for a Bayesian's beliefs."""
     return mean_interval((found.truth - found.squared).numpy(), num=400)
@@ -233,3 +278,33 @@ def first_in_stages(start: Sequence[Tensor], after: Sequence[Tensor]) -> Stages 
 def typical_run(class_kept: np.ndarray, at: int) -> int:
     """Of many runs of one datum, (T, runs) bool, the one that keeps its class at about `at` of the noise levels."""
     return int(np.abs(class_kept.sum(0) - at).argmin())
+
+
+def typical_turn(
+    noise: Noise,
+    t: Sequence[float],
+    at: int,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    generator: torch.Generator,
+    runs: int = 24,
+) -> list[np.ndarray]:
+    """Which symbols of one datum survive U-turns, in the run of `typical_run`.
+
+    Args:
+        noise: a noise process. t: (T,) its levels, increasing.
+        at: at how many of them the class should be kept.
+        v, m, s, L: of the grammar that is drawn. generator: source of randomness. runs: to choose from.
+
+    Returns:
+        (T, s^(L-l)) bool a level, the leaves first.
+    """
+    g = random_grammar(v=v, m=m, s=s, L=L, generator=generator)
+    start = [level.repeat(runs, 1) for level in sample(g, 1, generator=generator)]
+    end = uturn(g, start[0], noise, t, generator=generator)
+    same = [(y == x).cpu().numpy() for y, x in zip(end, start, strict=True)]
+    run = typical_run(same[L][..., 0], at)
+    return [level[:, run] for level in same]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from hierlib.experiments.channels import class_loss, curves_around_loss
 from hierlib.noise import UniformNoise, per_datum
 
 
@@ -46,3 +50,41 @@ class FewerRedrawn(UniformNoise):
         a = t * (1 - 1 / self.v)
         terms = ((self.share * a, a), (1 - self.share * a, 1 - a))
         return -leaves * sum(p * math.log10(p / q) for p, q in terms if p > 0)
+
+
+class Misled(NamedTuple):
+    """Where exact inference loses the class if only a share of the redrawings takes place; nan if it does not."""
+
+    half: float  #: ε at which the class is at half height
+    changed: float  #: share of the leaves that have changed there
+    log10_probability: float  #: that the channel changes so few
+    gap: float  #: belief in the true symbol of a leaf there, less the sum of its squared beliefs
+
+
+def misled(
+    shares: Sequence[float],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+    seed: int = 0,
+) -> list[Misled]:
+    """`Misled` for each share, from 0, the ε-process, to 1, the channel of redrawn symbols.
+
+    Args:
+        shares: of `FewerRedrawn`.
+        v, m, s, L, draws, data, generator: as of `curves_around_loss`. seed: of the bootstrap over grammars.
+    """
+    size, found = dict(v=v, m=m, s=s, L=L, draws=draws, data=data), []
+    for share in shares:
+        noise = FewerRedrawn(v, share=share)
+        curves = curves_around_loss(noise, **size, everywhere=False, generator=generator).curves
+        half = class_loss(curves, v, seed=seed).t.value
+        gap = np.interp(half, curves.t.numpy(), (curves.truth - curves.squared)[..., 0].mean(0).numpy())
+        log10 = noise.log10_probability(half, s**L) if np.isfinite(half) else np.nan
+        found.append(Misled(half, share * half * (1 - 1 / v), log10, float(gap)))
+    return found

@@ -6,9 +6,10 @@ rarely comes back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -214,6 +215,28 @@ def seen_turn(g: Grammar, x: Sequence[Tensor], noise: Noise, t: float, *, seed: 
 def kept(start: Sequence[Tensor], end: Sequence[Tensor]) -> Tensor:
     """The fraction of nodes of each level that have the same symbol in two data: (n, s^(L-l)) each, to (n, L+1)."""
     return torch.stack([(a == b).double().mean(1) for a, b in zip(start, end, strict=True)], -1)
+
+
+class TwoWays(NamedTuple):
+    """What two ways back keep of the same data, at each of K noise levels."""
+
+    one: np.ndarray  #: (K, n, L+1) fraction of nodes that kept their symbol
+    other: np.ndarray  #: (K, n, L+1)
+    gap: np.ndarray  #: (K, L+1) difference of the means, without its sign
+    error: np.ndarray  #: (K, L+1) its standard error, paired over data
+
+
+def two_ways(
+    start: Sequence[Tensor], one: Mapping[int, Sequence[Tensor]], other: Mapping[int, Sequence[Tensor]]
+) -> TwoWays:
+    """Compare where two ways back end.
+
+    Args:
+        start: data, (n, s^(L-l)) a level.
+        one, other: by noise level, where each way ends, as `start`.
+    """
+    a, b = (torch.stack([kept(start, ends[k]) for k in one]).cpu().numpy() for ends in (one, other))
+    return TwoWays(a, b, np.abs((a - b).mean(1)), (a - b).std(1) / len(start[0]) ** 0.5)
 
 
 class Survivors(NamedTuple):

@@ -68,6 +68,13 @@ NUMBERS = [
         "tests/test_diffusion.py::test_a_mean_that_would_be_broadcast_is_refused",
     ),
     (
+        "a way of masks that does not end in the datum",
+        "hierlib/diffusion.py",
+        " or not ((x_t == x0) | (x_t == g.v)).all()",
+        "",
+        "tests/test_diffusion.py::test_revealing_refuses_what_is_not_the_datum_masked",
+    ),
+    (
         "numbers that the judge cannot weigh",
         "hierlib/enumeration.py",
         "    refuse_numbers(~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1))\n",

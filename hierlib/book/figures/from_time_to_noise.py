@@ -19,8 +19,9 @@ from hierlib.book.page.style import (
     theory,
     widths,
 )
-from hierlib.experiments.channels import Climb, Fate, LeafNumbers
+from hierlib.experiments.channels import Climb, Compared, Fate
 from hierlib.experiments.curves import Interval
+from hierlib.experiments.leaf_noise import LeafNumbers
 
 NAMES = {"epsilon": "ε-process", "Gaussian": "Gaussian", "mask": "masks", "uniform": "redrawn"}
 MEASURES = {"doubt": "doubt ε", "lost": "information lost", "bhattacharyya": "Bhattacharyya $Z$"}
@@ -164,20 +165,17 @@ def calibrated(found: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Drawing:
     )
 
 
-def all_levels(
-    found: Mapping[str, Sequence[tuple[float, Interval, ArrayLike, ArrayLike]]], *, chance: float
-) -> Drawing:
+def all_levels(found: Mapping[str, Sequence[Compared]], *, chance: float) -> Drawing:
     """Survival of each level by exact inference, population dynamics and the mean field, a panel a noise.
 
     Args:
-        found: by noise, for each of its strengths: the strength, and (L+1,) of exact inference, of population
-            dynamics, and of the mean field at the same mean belief.
+        found: by noise, at each of its strengths.
         chance: level of chance.
     """
     fig, axes = plt.subplots(1, len(found), figsize=(6, 2.9), sharey=True, squeeze=False)
     for ax, (name, rows) in zip(axes.flat, found.items(), strict=True):
-        for _, exact, population, mean_field in rows:
-            L = len(np.asarray(exact.value)) - 1
+        for _, exact, population, mean_field, _ in rows:
+            L = len(population) - 1
             theory(ax, range(L + 1), population, "population", color=INK, linewidth=1.3)
             for l, colour in enumerate(palette(L)):
                 data(ax, [l], exact.at([l]), color=colour)

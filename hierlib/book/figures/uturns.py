@@ -10,9 +10,9 @@ from matplotlib.ticker import NullLocator
 
 from hierlib.book.figures.trees import tree
 from hierlib.book.page import style
-from hierlib.book.page.glue import Drawing
+from hierlib.book.page.glue import Drawing, Shown
 from hierlib.experiments.curves import Interval, mean_interval, normal_interval
-from hierlib.experiments.levels import GivenChanged
+from hierlib.experiments.levels import Depth, GivenChanged
 from hierlib.experiments.observables import Calibration
 
 
@@ -178,6 +178,22 @@ def depths(leads: Mapping[int, Mapping[int, Interval]], needed: Mapping[int, int
         "slowly at first and steeply near a dotted upright line."
     )
     return Drawing(fig, alt)
+
+
+def depth_rows(found: Sequence[Depth], lines: int = 4) -> dict[str, Shown]:
+    """The cells of a table of depths, for `hierlib.book.numbers`: row0_L, row0_t, row0_slope, row0_lead, row0_best, ….
+
+    Args:
+        found: of each depth, the shallowest first.
+        lines: of the table; the first ones stay empty if there are fewer depths.
+    """
+    cells: dict[str, Shown] = {
+        f"row{i}_{name}": "–" for i in range(lines) for name in ("L", "t", "slope", "lead", "best")
+    }
+    for i, each in enumerate(found, lines - len(found)):
+        cells |= {f"row{i}_L": each.L, f"row{i}_t": (each.at, ".4f"), f"row{i}_slope": (each.slope, ".2f")}
+        cells |= {f"row{i}_lead": (each.lead, ".4f"), f"row{i}_best": each.best}
+    return cells
 
 
 def sharpening(
