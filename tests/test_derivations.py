@@ -23,6 +23,7 @@ DERIVED = {
             lambda eps, v, m, s: v / (v - 1) * (1 - mf.upward_map(1 - eps + eps / v, v, m, s)),
             "epsilon v m s",
         ),
+        "excess": (mf.upward_excess, "p v m s"),
         "fraction": (lambda v, m, s: (m * v - 1) / (v**s - 1), "v m s"),
     },
     "05_lost-all-at-once": {

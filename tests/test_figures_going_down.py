@@ -10,7 +10,7 @@ import torch
 
 from hierlib.book.figures import going_down as figures
 from hierlib.experiments.curves import Interval
-from hierlib.experiments.messages import Averaged, NodeBeliefs
+from hierlib.experiments.messages import Averaged, Compared, NodeBeliefs
 from hierlib.theory import meanfield
 
 EPS, L = np.array([0.1, 0.5, 0.9]), 3
@@ -64,6 +64,20 @@ def test_levels_and_what_the_theory_misses(figure, star):
     assert len(gaps) == L + 1 and gaps[0].get_ydata() == pytest.approx([0.02] * 3)
     assert len(right.texts) == (star < 1)  # no threshold, no mark
     assert len(right.patches) == (figure is figures.marginals)
+
+
+def test_levels_of_each_kind_have_their_own_line():
+    theory = meanfield.solve(EPS, 8, 3, 2, L)
+    found = {
+        kind: Compared(interval(rows + 0.1), rows, rows, rows)
+        for kind, rows in zip(("up", "down", "marginal"), theory, strict=True)
+    }
+    drawn = figures.levels_of(EPS, found, v=8, m=3, s=2, L=L)
+    assert list(drawn) == list(found)
+    for each, rows in zip(drawn.values(), theory, strict=True):
+        at = np.array([np.interp(EPS, each.fine, each.line[:, level]) for level in range(L + 1)]).T
+        assert at == pytest.approx(rows, abs=2e-3) and (each.expected == rows).all()
+        assert each.found.value == pytest.approx(rows + 0.1)
 
 
 def test_synonyms_counts_the_nodes_next_to_each_mark():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hierlib.book.figures import phases
-from hierlib.experiments.curves import Interval
-from hierlib.experiments.thresholds import Thresholds
+from hierlib.experiments.curves import NOTHING, Interval
+from hierlib.experiments.spectrum import KeptDeeper
+from hierlib.experiments.thresholds import Doubt, Thresholds, WeakNoise
 from hierlib.theory import meanfield
 
 ROWS = np.random.default_rng(0).random((12, 6))
@@ -63,7 +64,7 @@ def test_phase_diagrams_stand_side_by_side():
 
 @pytest.mark.parametrize("kinds", [(4,), (4, 8, 12)])
 def test_a_doubt_has_a_line_and_points_a_number_of_rules(kinds):
-    [ax] = drawn(phases.doubt(dict.fromkeys(kinds, ROWS / 10), 0.02, 16, 2))
+    [ax] = drawn(phases.doubt(dict.fromkeys(kinds, Doubt(ROWS / 10, NOTHING)), 0.02, 16, 2))
     assert ax.get_yscale() == "log" and len(ax.containers) == len(kinds)
     assert [text.get_text() for text in ax.texts] == [f"$m={m}$" for m in kinds]
 
@@ -86,7 +87,7 @@ def test_scaling_stretches_where_there_is_a_threshold(m):
 
 
 def test_a_kind_of_noise_has_its_theories():
-    run = phases.WeakNoise(np.linspace(0.2, 0.9, 8), range(1, 7), ROWS)
+    run = WeakNoise(np.linspace(0.2, 0.9, 8), range(1, 7), ROWS)
     found = {(name, m): run for name in ("ε-process", "masks") for m in (2, 6)}
     left, right = drawn(phases.outvoted(found, 8, 4, eps={"ε-process": 0.98}))
     assert (left.get_title(), right.get_title()) == ("ε-process", "masks")
@@ -96,7 +97,8 @@ def test_a_kind_of_noise_has_its_theories():
 
 
 def test_the_plane_fills_what_holds_and_rings_what_is_inferred():
-    held = {(2, 1): (0.95, 0.99), (2, 6): (0.2, 0.99), (3, 12): (0.1, 0.5)}
+    kept = {(2, 1): (0.95, 0.99), (2, 6): (0.2, 0.99), (3, 12): (0.1, 0.5)}
+    held = {key: KeptDeeper(*(Interval(x, x - 0.01, x + 0.01) for x in pair)) for key, pair in kept.items()}
     found = {(depth, m): ROWS[:2, :4] + [[0], [1]] for depth in (2, 4) for m in (1, 2, 6)}
     left, right = drawn(phases.plane_of_children_and_rules(held, found, 8))
     circles = [line.get_markerfacecolor() for line in left.lines if line.get_marker() == "o"]

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import spearmanr
 
 import hierlib as hl
+from hierlib.experiments import tables
 from hierlib.theory import meanfield as mf
 from hierlib.theory.population import planted_rules
 
@@ -121,6 +122,7 @@ def test_map_stays_finite_for_huge_alphabets():
         (lambda: mf.upward_map(0.5, 32, 0.5, 2), "m: expected"),
         (lambda: mf.upward_map(0.5, 2.5, 1, 2), "v: expected"),
         (lambda: mf.upward_map_derivative(0.5, 32, 8, 1), "s: expected"),
+        (lambda: mf.upward_excess(0.0, 32, 1, 2), "no ratio"),
         (lambda: mf.downward_map(-0.1, 0.5, 32, 8, 2), "q: expected"),
         (lambda: mf.downward_map(1.0, 0.0, 32, 1, 2), "no rule"),
         (lambda: mf.marginal(0.0, 1.0, 4), "agree"),
@@ -161,6 +163,20 @@ def test_upward_averages_over_rule_draws(v, m, s, p):
     _within(message[:, 1:], m * rest)
     _within(message.sum(-1), p**s + (m * v - 1) * rest)  # (36)
     _ratio_within(message, mf.upward_map(p, v, m, s))  # (37)
+
+
+@pytest.mark.parametrize("v, m, s", [(32, 8, 2), (8, 20, 3)])
+def test_the_excess_is_that_of_drawn_tables(v, m, s):
+    counts = tables.shell_counts(20_000, v=v, m=m, s=s, generator=torch.Generator().manual_seed(0)).double()
+
+    def averages(p):
+        own, drawn = (p**s + k / (v**s - 1) * (1 - p**s) for k in (m - 1, m * v - 1))
+        return own, (drawn - own) / (v - 1), drawn, mf.upward_map(p, v, m, s)
+
+    points = [0.2, 0.4, 0.6]
+    found, excess = tables.averaging_error(counts, averages, points), mf.upward_excess(points, v, m, s)
+    assert (excess > 0).all() and (np.abs(found.value - excess) < 0.15 * excess + (found.hi - found.value)).all()
+    assert mf.upward_excess(points, v, v ** (s - 1), s) == pytest.approx([0, 0, 0], abs=1e-15)  # all tuples are drawn
 
 
 @pytest.mark.parametrize("v, m, s, p, q", [(8, 3, 2, 0.4, 0.6), (6, 4, 3, 0.7, 0.2), (32, 8, 2, 0.3, 0.9)])

@@ -7,6 +7,7 @@ import torch
 import hierlib as hl
 from hierlib.experiments import messages
 from hierlib.experiments.messages import belief_in, message_curves
+from hierlib.theory import meanfield
 from hierlib.theory.population import planted_rules
 
 
@@ -69,12 +70,33 @@ def test_largest_gap_looks_where_it_is_told():
 
 def test_node_beliefs_are_those_of_the_messages():
     size = dict(v=4, m=2, s=2, L=3)
-    found = messages.node_beliefs(0.4, **size, data=5, generator=torch.Generator().manual_seed(3))
-    assert [each.up.shape for each in found] == [(5, 8), (5, 4), (5, 2)]
-    same = messages.message_curves([0.4], **size, draws=5, data=1, generator=torch.Generator().manual_seed(3))
+    found = messages.node_beliefs(0.4, **size, draws=5, data=2, generator=torch.Generator().manual_seed(3))
+    assert [each.up.shape for each in found] == [(10, 8), (10, 4), (10, 2)]
+    same = messages.message_curves([0.4], **size, draws=5, data=2, generator=torch.Generator().manual_seed(3))
     for l, each in enumerate(found):
         for nodes, rows in zip(each, (same.up, same.down, same.marginal), strict=True):
-            torch.testing.assert_close(nodes.double().mean(1), rows[:, 0, l], rtol=0, atol=1e-6)
+            torch.testing.assert_close(nodes.double().reshape(5, -1).mean(1), rows[:, 0, l], rtol=0, atol=1e-6)
+
+
+def test_kinds_of_belief_are_compared_with_their_own_theory():
+    size, eps = dict(v=8, m=3, s=2, L=3), [0.1, 0.6]
+    curves = message_curves(eps, **size, draws=12, data=3, generator=torch.Generator().manual_seed(2))
+    theory = meanfield.solve(eps, **size)
+    found = messages.compared(curves, theory, seed=4)
+    assert list(found) == ["up", "down", "marginal"]
+    for i, (each, rows, expected) in enumerate(zip(found.values(), curves[1:4], theory, strict=True)):
+        assert each.mean == pytest.approx(rows.mean(0).numpy()) and (each.theory == expected).all()
+        assert each.gap == pytest.approx(rows.mean(0).numpy() - expected)
+        assert each.standard_error == pytest.approx((rows.std(0) / 12**0.5).numpy())
+        assert (each.sd_over_nodes == curves.sd[i].numpy()).all()
+        assert (each.found.lo <= each.mean).all() and (each.mean <= each.found.hi).all()
+
+
+def test_synonyms_are_those_of_the_true_parent_that_share_the_siblings():
+    rules = planted_rules(500, v=5, m=4, s=2, generator=torch.Generator().manual_seed(1))
+    counted = (rules[:, 0, :, 1] == 0).sum(1) - 1  # all true symbols are 0; one of the tuples is the true one
+    torch.testing.assert_close(messages.synonym_counts(rules), counted.double(), rtol=0, atol=1e-12)
+    assert counted.unique().tolist() == [0, 1, 2]
 
 
 def test_what_a_table_of_rules_sends_down():
@@ -103,5 +125,6 @@ def test_averages_over_tables_are_compared_with_formulas():
     right = messages.compare_averages(rules, count, formulas)
     assert right.z.shape == (2 * s + 3 * right.ratio.value.size,) and right.z.max() < 5
     assert right.ratio.value.shape == (len(right.q), len(right.p)) and right.ratio.value.max() > 0.005
+    assert right.highest.value == right.ratio.value.max() and right.highest.hi in right.ratio.hi
     assert messages.compare_averages(rules, count, lambda *x: formulas(*x, off=0.05)).z.max() > 10
     assert messages.compare_averages(rules, lambda k: count(k) + 0.2, formulas).z.max() > 10

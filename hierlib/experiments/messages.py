@@ -13,10 +13,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hierlib.experiments.curves import Interval, plus_minus, standard_error
+from hierlib.experiments.curves import Interval, mean_interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
 from hierlib.noise import epsilon_evidence, noise_levels
+from hierlib.theory.meanfield import MeanField
 
 Array = NDArray[np.float64]
 
@@ -80,6 +81,40 @@ def message_curves(
     means = torch.stack(first, 1)  # (3, draws, T, L+1)
     variance = torch.stack(second, 1).mean(1) - means.mean(1).square()
     return MessageCurves(eps, *means, variance.clamp_min(0).sqrt())
+
+
+class Compared(NamedTuple):
+    """One kind of belief by noise and level, (T, L+1) each: measured, and in the mean field."""
+
+    found: Interval  #: mean over rule draws
+    standard_error: Array  #: of that mean
+    sd_over_nodes: Array  #: standard deviation over all nodes, data and draws
+    theory: Array
+
+    @property
+    def mean(self) -> Array:
+        """What is measured, without its interval."""
+        return self.found.value
+
+    @property
+    def gap(self) -> Array:
+        """What is measured minus the theory."""
+        return self.mean - self.theory
+
+
+def compared(curves: MessageCurves, theory: MeanField, *, seed: int = 0) -> dict[str, Compared]:
+    """Of the upward, downward and marginal beliefs, by these names, what two rule draws or more say of a theory.
+
+    Args:
+        curves: of exact inference.
+        theory: at the same noises, for the same grammar.
+        seed: of the intervals, over draws.
+    """
+    kinds = zip(("up", "down", "marginal"), curves[1:4], curves.sd.numpy(), theory, strict=True)
+    return {
+        name: Compared(mean_interval(rows, seed=seed), standard_error(rows), sd, expected)
+        for name, rows, sd, expected in kinds
+    }
 
 
 class SingleMessages(NamedTuple):
@@ -159,7 +194,7 @@ def largest_gap(
 
 
 class NodeBeliefs(NamedTuple):
-    """Beliefs in the true symbol of every node of a level, (data, s^(L-l))."""
+    """Beliefs in the true symbol of every node of a level, (draws × data, s^(L-l))."""
 
     up: Tensor
     down: Tensor
@@ -167,18 +202,17 @@ class NodeBeliefs(NamedTuple):
 
 
 def node_beliefs(
-    eps: float, *, v: int, m: int, s: int, L: int, data: int, generator: torch.Generator
+    eps: float, *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
 ) -> list[NodeBeliefs]:
-    """Exact messages at every node below the class, leaves first, of data that each have a grammar of their own.
+    """Exact messages at every node below the class, leaves first, of all data of all grammars.
 
     Args:
         eps: noise of the ε-process.
-        v, m, s, L: of the grammars.
-        data: number of grammars, with one datum each.
+        v, m, s, L: of the grammars. draws: their number. data: number of data from each.
         generator: source of randomness.
     """
     rows: list[list[list[Tensor]]] = [[[], [], []] for _ in range(L)]
-    for g, x in drawn_data(data, 1, v=v, m=m, s=s, L=L, generator=generator):
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         beliefs = infer(g, epsilon_evidence(x[0], eps=eps, v=v))
         for l, level in enumerate(rows):
             for kind, into in zip(beliefs[:3], level, strict=True):
@@ -205,6 +239,19 @@ def sent_down(rules: Tensor, q: float, p: float) -> Tensor:
     return message.scatter_add_(1, rules[..., 0].flatten(1), weight.flatten(1))
 
 
+def synonym_counts(rules: Tensor) -> Tensor:
+    """How many other symbols fit the true parent and the true siblings, for drawn tables of rules.
+
+    Args:
+        rules: as for `sent_down`.
+
+    Returns:
+        (tables,) float64, whole numbers to rounding; 1/(1 + that) is the downward message if all else is known.
+    """
+    sent = sent_down(rules, 1.0, 1.0)
+    return (sent[:, 0] / sent.sum(1)).reciprocal() - 1
+
+
 class Averaged(NamedTuple):
     """Averages over drawn tables of rules, compared with formulas for them."""
 
@@ -212,6 +259,11 @@ class Averaged(NamedTuple):
     q: Array  #: (Q,) beliefs in the parent
     p: Array  #: (P,) beliefs in the siblings
     ratio: Interval  #: (Q, P) mean of the normalised message at the truth over the annealed one, minus 1
+
+    @property
+    def highest(self) -> Interval:
+        """The largest of the ratios."""
+        return self.ratio.at(np.unravel_index(self.ratio.value.argmax(), np.shape(self.ratio.value)))
 
 
 def compare_averages(

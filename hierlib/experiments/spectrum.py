@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from hierlib._finite import finite
 from hierlib._kernels.precision import computed_in
-from hierlib.experiments.curves import Interval, estimate, half_height
+from hierlib.experiments.curves import Interval, estimate, half_height, normal_interval, ratio_of_means
 from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
 from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
+
+HOLDS = 0.85  # of its accuracy: what keeps more holds as the tree gets deeper
 
 
 class Marginals(NamedTuple):
@@ -91,6 +93,29 @@ def named_rightly(
         guesses = census(g, seen), class_posterior(g, seen)[0]
         rows.append([(score.argmax(1) == x[-1][:, 0]).double().mean() for score in guesses])
     return (np.array(rows).T - 1 / v) / (1 - 1 / v)
+
+
+class KeptDeeper(NamedTuple):
+    """What a tree with more levels leaves of the accuracy above chance, of a census and of exact inference."""
+
+    census: Interval  #: its accuracy in the deeper tree over that in the shallower
+    exact: Interval  #: accuracy of exact inference in the deeper tree
+
+    @property
+    def holds(self) -> bool:
+        """Whether the census keeps nearly all."""
+        return self.census.value > HOLDS
+
+
+def kept_deeper(named: Mapping[tuple[int, int, int], np.ndarray], s: int, m: int) -> KeptDeeper:
+    """`KeptDeeper` of the two deepest trees.
+
+    Args:
+        named: by children, levels and rules, (2, draws) as of `named_rightly`.
+        s, m: children and rules to look at, of which there are two numbers of levels or more.
+    """
+    shallow, deep = (named[s, levels, m] for levels in sorted(L for s_, L, m_ in named if (s_, m_) == (s, m))[-2:])
+    return KeptDeeper(ratio_of_means(deep[0], shallow[0]), normal_interval(deep[1]).within(0, 1))
 
 
 def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) -> Tensor:

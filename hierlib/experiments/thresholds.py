@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -11,14 +11,41 @@ import torch
 from hierlib.experiments.curves import NOTHING, Interval, estimate, last_above, plus_minus, standard_error
 from hierlib.experiments.messages import message_curves
 from hierlib.experiments.uturns import class_curves
-from hierlib.noise import EpsilonNoise
-from hierlib.theory import meanfield
+from hierlib.noise import EpsilonNoise, Noise
+from hierlib.theory import meanfield, population
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def mean_field_half_height(v: int, m: float, s: int, L: int) -> float:
     """Noise ε at which the mean-field belief in the class of L levels is half-way to chance; 1 if nowhere."""
     fine = np.linspace(0, 1, 2001)
     return last_above(fine, meanfield.solve(fine, v, m, s, L).p[:, -1], (1 + 1 / v) / 2)
+
+
+def rules_at(v: int, s: int, *shares: float) -> list[int]:
+    """Numbers of rules at some shares of m_c, in order: whole, legal, each once.
+
+    >>> rules_at(32, 2, 0.25, 1.0, 1.01, 9.0)
+    [4, 16, 17, 32]
+    """
+    limit = float(meanfield.m_c(v, s))
+    return sorted({min(v ** (s - 1), max(1, round(x * limit))) for x in shares})
+
+
+def middle_repels(v: int, s: int) -> bool:
+    """Whether, at each number of rules between m_KS and m_c, chance and 1 attract and the fixed point between repels.
+
+    >>> middle_repels(32, 2)
+    True
+    """
+    rules = np.arange(1, v ** (s - 1) + 1.0)
+    rules = rules[(rules > meanfield.m_KS(v, s)) & (rules < meanfield.m_c(v, s))]
+    points = meanfield.fixed_points(v, rules, s)
+    slopes = meanfield.upward_map_derivative(points, v, rules[:, None], s)
+    ends, middle = slopes[:, [0, 2]], slopes[:, 1]
+    return bool((ends < 1).all() and (middle > 1).all() and (np.diff(points) > 0).all())
 
 
 class Thresholds(NamedTuple):
@@ -55,6 +82,36 @@ def thresholds(
     return Thresholds(*(estimate(lambda y, z=z: last_above(eps, y, z), found, seed=seed, num=400) for z in lines))
 
 
+class Gaps(NamedTuple):
+    """How far measured thresholds are from the mean field, at most; nan where no number of rules is in the range."""
+
+    few: float  #: m < 3/4 m_c
+    near: float  #: from there to m_c
+    beyond: float  #: at m ≥ m_c, where the mean field has no threshold: the largest that is measured
+
+
+def gaps(found: Mapping[int, Thresholds], v: int, s: int) -> Gaps:
+    """By the criterion of the paper; `found` by number of rules, of grammars with v symbols and s children."""
+    limit = float(meanfield.m_c(v, s))
+    off = {m: abs(each.leaves.value - float(meanfield.critical_noise(v, m, s))) for m, each in found.items()}
+    few = max((off[m] for m in found if m < 0.75 * limit), default=np.nan)
+    near = max((off[m] for m in found if 0.75 * limit <= m < limit), default=np.nan)
+    return Gaps(few, near, max((each.leaves.value for m, each in found.items() if m >= limit), default=np.nan))
+
+
+def phase_diagram(found: Mapping[int, Thresholds], v: int, s: int) -> xr.Dataset:
+    """Both thresholds with their bounds, and the mean field's, by number of rules; arguments as for `gaps`."""
+    import xarray as xr
+
+    return xr.Dataset(
+        {
+            "threshold": (("m", "criterion", "bound"), np.array(list(found.values()), float)),
+            "mean_field": ("m", [float(meanfield.critical_noise(v, m, s)) for m in found]),
+        },
+        {"m": list(found), "criterion": ["root above leaves", "half height"], "bound": ["value", "lo", "hi"]},
+    )
+
+
 def criteria(eps: np.ndarray, curves: np.ndarray, v: int) -> dict[str, float]:
     """Where the mean belief in the class, (draws, T), meets three heights; eps is (T,), increasing."""
     mean = curves.mean(0)
@@ -78,6 +135,61 @@ def doubt_upward(eps: float, **run) -> Doubt:
     doubt = 1 - message_curves([eps], **run).up[:, 0].numpy()
     steps = (doubt[:, 1:4] / doubt[:, : min(3, doubt.shape[1] - 1)]).mean(1)
     return Doubt(doubt, plus_minus(float(steps.mean()), float(standard_error(steps))))
+
+
+def off_the_mean_field(found: Mapping[int, Mapping[int, np.ndarray]], eps: float, v: int, s: int) -> Interval:
+    """How far measured belief in the class is from the mean field, where it is farthest.
+
+    Args:
+        found: by number of rules and by depth, (draws,) belief in the class at noise eps.
+        v, s: of the grammars.
+    """
+    off = []
+    for m, by_depth in found.items():
+        theory = meanfield.solve(eps, v, m, s, max(by_depth)).p
+        off += [(abs(rows.mean() - theory[depth]), standard_error(rows)) for depth, rows in by_depth.items()]
+    return plus_minus(*max(off))
+
+
+class WeakNoise(NamedTuple):
+    """Belief in the class under a noise so strong that a leaf tells almost nothing."""
+
+    population: np.ndarray  #: (levels,) by population dynamics, for L = 1, 2, …
+    depths: Sequence[int]  #: of the trees below
+    found: np.ndarray  #: (draws, depths) by exact inference
+
+
+def weak_noise(
+    noise: Noise,
+    t: float,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    levels: int,
+    depths: Sequence[int],
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+    pool: int = 6000,
+) -> WeakNoise:
+    """Does a deeper tree know its class better? By population dynamics, and by exact inference in drawn grammars.
+
+    Args:
+        noise, t: of the leaves.
+        v, m, s: of the grammars.
+        levels: up to which the population goes. depths: of the trees.
+        draws: number of grammars of each depth. data: number of data from each.
+        generator: source of randomness.
+        pool: beliefs of a level in the population.
+    """
+    leaves, size = population.leaf_sampler(noise, t), {"v": v, "m": m, "s": s}
+    up = population.density_evolution(
+        leaves, m=m, s=s, L=levels, size=pool, pools=1, downward=False, generator=generator
+    ).up
+    its = {**size, "draws": draws, "data": data, "generator": generator}
+    trees = [class_curves(noise, [t], L=depth, **its)[:, 0].numpy() for depth in depths]
+    return WeakNoise(up.mean(0)[1:].numpy(), depths, np.stack(trees, 1))
 
 
 def log_slopes(eps: np.ndarray, curves: np.ndarray, v: int) -> np.ndarray:

@@ -60,6 +60,34 @@ def upward_map_derivative(p: ArrayLike, v: ArrayLike, m: ArrayLike, s: ArrayLike
     return s * p ** (s - 1) * (m * (v - 1) / n) / (ps + (m * v - 1) / n * (1 - ps)) ** 2
 
 
+def upward_excess(p: ArrayLike, v: ArrayLike, m: ArrayLike, s: ArrayLike) -> Array:
+    """What the annealed average of `upward_map` costs: the mean message over F(p), minus 1, to second order.
+
+    The total belief in the drawn tuples fluctuates from table to table of rules; it does not where all are drawn.
+
+    Args:
+        p, v, m, s: as in `upward_map`.
+
+    Returns:
+        Not negative, of the broadcast shape of the arguments.
+
+    Raises:
+        ValueError: an argument is out of range, or m = 1 and p = 0, where F(p) = 0.
+
+    >>> float(upward_excess(0.4, v=32, m=8, s=2).round(4))
+    0.0038
+    """
+    v, m, s = _parameters(v, m, s)
+    p = _probability("p", p)
+    n, drawn = v**s - 1, m * v - 1
+    spread = (p**2 + (1 - p) ** 2 / (v - 1)) ** s - p ** (2 * s)
+    variance = drawn * (n - drawn) / (n - 1) * (spread / n - ((1 - p**s) / n) ** 2)
+    total, own = (p**s + share / n * (1 - p**s) for share in (drawn, m - 1))
+    if np.any(own == 0):
+        raise ValueError("expected a message that can be in the truth, got m = 1 and p = 0: F(p) = 0 has no ratio")
+    return (1 - (m - 1) / drawn * total / own) * variance / total**2
+
+
 def downward_map(q: ArrayLike, p: ArrayLike, v: ArrayLike, m: ArrayLike, s: ArrayLike) -> Array:
     """The downward belief in a true child from that in its parent and the upward one in its siblings, eq. (53).
 

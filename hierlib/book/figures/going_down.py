@@ -23,7 +23,8 @@ from hierlib.book.page.style import (
     widths,
 )
 from hierlib.experiments.curves import Interval
-from hierlib.experiments.messages import Averaged, NodeBeliefs
+from hierlib.experiments.messages import Averaged, Compared, NodeBeliefs
+from hierlib.theory import meanfield
 from hierlib.theory.meanfield import MeanField
 
 _STAGE = '<div class="live-stage" data-live="messages-at-truth"><script type="application/json">{data}</script></div>'
@@ -98,6 +99,18 @@ class Levels(NamedTuple):
     expected: ArrayLike  #: (T, L+1) mean field there
     fine: ArrayLike  #: (n,) noises
     line: ArrayLike  #: (n, L+1) mean field there
+
+
+def levels_of(eps: ArrayLike, found: Mapping[str, Compared], *, v: int, m: int, s: int, L: int) -> dict[str, Levels]:
+    """What the figures of levels take, by kind of belief.
+
+    Args:
+        eps: (T,) noises. found: by kind, as `hierlib.experiments.messages.compared` gives it.
+        v, m, s, L: of the mean field that the lines are of.
+    """
+    fine = np.linspace(0.005, 0.995, 200)
+    lines = dict(zip(("up", "down", "marginal"), meanfield.solve(fine, v, m, s, L), strict=True))
+    return {kind: Levels(eps, each.found, each.theory, fine, lines[kind]) for kind, each in found.items()}
 
 
 def downward(levels: Levels, *, star: float, chance: float) -> Drawing:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +13,8 @@ from numpy.typing import ArrayLike
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
 from hierlib.experiments.curves import Interval, mean_interval, normal_interval
-from hierlib.experiments.thresholds import Thresholds, mean_field_half_height
+from hierlib.experiments.spectrum import HOLDS, KeptDeeper
+from hierlib.experiments.thresholds import Doubt, Thresholds, WeakNoise, mean_field_half_height
 from hierlib.theory import meanfield
 
 LEAF, CLASS = style.palette(1)
@@ -151,16 +151,16 @@ def _phases(ax: Axes, found: Mapping[int, Thresholds], v: int, s: int, L: int, r
     return lines
 
 
-def doubt(found: Mapping[int, np.ndarray], eps: float, v: int, s: int, seed: int = 0) -> Drawing:
+def doubt(found: Mapping[int, Doubt], eps: float, v: int, s: int, seed: int = 0) -> Drawing:
     """A small doubt at the leaves, level by level, for several numbers of rules.
 
     Args:
-        found: by number of rules m, (draws, L+1) one less the belief in the truth.
+        found: by number of rules m, the doubt on its way up.
         eps: the noise of the leaves. v, s: of the grammars.
         seed: of the intervals over draws.
     """
     fig, ax = plt.subplots()
-    for (m, rows), colour in zip(found.items(), style.palette(max(1, len(found) - 1))):
+    for (m, (rows, _)), colour in zip(found.items(), style.palette(max(1, len(found) - 1))):
         levels = range(rows.shape[1])
         line = 1 - meanfield.solve(eps, v, m, s, len(levels) - 1).p
         style.theory(ax, levels, line, color=colour, label=f"$m={m}$")
@@ -229,14 +229,6 @@ def scaling(falls: Mapping[int, tuple[np.ndarray, np.ndarray]], v: int, m: int, 
     return Drawing(fig, alt)
 
 
-class WeakNoise(NamedTuple):
-    """Belief in the class under a noise so strong that a leaf tells almost nothing."""
-
-    population: np.ndarray  #: (levels,) by population dynamics, for L = 1, 2, …
-    depths: Sequence[int]  #: of the trees below
-    found: np.ndarray  #: (draws, depths) by exact inference
-
-
 def outvoted(found: Mapping[tuple[str, int], WeakNoise], v: int, s: int, *, eps: Mapping[str, float]) -> Drawing:
     """Belief in the class against the depth, for few rules, under several kinds of noise.
 
@@ -271,15 +263,12 @@ def outvoted(found: Mapping[tuple[str, int], WeakNoise], v: int, s: int, *, eps:
 
 
 def plane_of_children_and_rules(
-    held: Mapping[tuple[int, int], tuple[float, float]],
-    found: Mapping[tuple[int, int], np.ndarray],
-    v: int,
+    held: Mapping[tuple[int, int], KeptDeeper], found: Mapping[tuple[int, int], np.ndarray], v: int
 ) -> Drawing:
     """The three phases in the plane of children and rules, and what a census and exact inference make of the leaves.
 
     Args:
-        held: by children and rules, how much of its accuracy a census keeps as the tree gets deeper, and the accuracy
-            of exact inference in the deeper tree; 1 is all.
+        held: by children and rules, what is kept as the tree gets deeper.
         found: by depth and rules, at three children, the accuracy of census and inference above chance, (2, draws).
         v: alphabet size.
     """
@@ -291,10 +280,10 @@ def plane_of_children_and_rules(
         left.fill_between(children, low, high, color=colour, alpha=0.22, lw=0)
     for line in (lower, upper):
         left.plot(children, line, color=style.INK, lw=1.2)
-    for (s, m), (kept, exact) in held.items():
-        face = style.INK if kept > HOLDS else "white"
+    for (s, m), kept in held.items():
+        face = style.INK if kept.holds else "white"
         left.plot(s, m, "o", color=style.INK, ms=3, mew=0.7, mfc=face)
-        if exact > HOLDS:
+        if kept.exact.value > HOLDS:
             left.plot(s, m, "s", color=style.INK, ms=5.4, mfc="none", mew=0.8)
     left.set(xlabel="children $s$", title="rules $m$", yscale="log", xlim=(1.8, 4.4), ylim=(0.4, 900), xticks=(2, 3, 4))
     left.text(3.3, 22, "threshold", fontsize=9)
@@ -321,9 +310,6 @@ def plane_of_children_and_rules(
         "rules than children."
     )
     return Drawing(fig, alt)
-
-
-HOLDS = 0.85  # of its accuracy; what keeps more holds as the tree gets deeper
 
 
 def _short(x: float) -> str:
