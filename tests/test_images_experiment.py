@@ -3,11 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hierlib.images import experiment as exp
 from hierlib.images import models
+from hierlib.images.sampler import UTurns
 from hierlib.images.storage import save_uturns
 from tests import images as small
 
@@ -158,3 +160,23 @@ def test_uturns_made_before_are_those_of_the_images_that_come_with_the_book():
     inputs = exp.inputs_of(model, images.digest(), k, **settings)
     assert torch.equal(exp.stored_uturns(SHIPPED / "uturns.nc", inputs)[0].start, images[:])
     assert exp.stored_uturns(SHIPPED / "uturns.nc", inputs | dict(seed=1)) is None
+
+
+def test_files_are_called_by_their_words(tmp_path):
+    for name in ("uturns-of-48000-images.nc", "uturns-matched.nc", "uturns-of-900.txt", "other-one.nc"):
+        (tmp_path / name).touch()
+    found = exp.named(tmp_path, "uturns-*.nc")
+    assert found == {
+        "matched": tmp_path / "uturns-matched.nc",
+        "of 48,000 images": tmp_path / "uturns-of-48000-images.nc",
+    }
+    assert exp.named(tmp_path / "nowhere", "uturns-*.nc") == {}
+
+
+def test_the_first_images_alone():
+    start = torch.arange(5, dtype=torch.uint8).reshape(5, 1, 1, 1)
+    turns = [UTurns(k, 10, start, start + k) for k in (1, 4)]
+    run = exp.Experiment(None, [], None, np.array([0.1, 0.4]), turns, True, {})
+    first = run.first(2)
+    assert [each.k for each in first] == [1, 4] and first[0].start is first[1].start
+    assert first[1].start.flatten().tolist() == [0, 1] and first[1].end.flatten().tolist() == [4, 5]

@@ -98,3 +98,16 @@ def test_two_clouds_lose_their_class_and_do_not_invert():
     assert kept[0] == 1 and abs(kept[-1] - 0.5) < 0.2
     found = inversion(cosine, baseline)
     assert found.deep_is_kept[1] and not found.inverts
+
+
+def test_the_control_is_two_clouds_seen_by_perceptrons_of_their_own_seeds():
+    sizes = dict(n=20, steps=50)
+    found = mixture.control(6.0, [5, 50], d=32, networks=2, training=20, **sizes, generator=rng(4))
+    again = rng(4)
+    model = mixture.clouds(32, 6.0, generator=again)
+    nets = [mixture.train_mlp(model, steps=20, generator=rng(s)) for s in range(2)]
+    cosine, baseline, kept = mixture.cloud_uturns(model, nets, [5, 50], **sizes, generator=again)
+    assert found.t.tolist() == [0.1, 1.0] and torch.equal(found.kept, kept)
+    assert torch.equal(found.order.difference, inversion(cosine, baseline).difference)
+    with pytest.raises(ValueError, match="at least two networks"):
+        mixture.control(6.0, [5], d=8, networks=1, training=1, **sizes, generator=rng())

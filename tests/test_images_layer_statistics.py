@@ -49,6 +49,22 @@ def test_peaks_are_compared_like_means(inverted):
     assert fair.t == 0.7 and fair.before.value == pytest.approx(0.3, abs=0.06) and fair.after.sure
 
 
+def test_the_question_is_asked_in_other_ways(inverted):
+    raw = [a_look((0.8,) * 5, (0.9,) * 5) for _ in range(2)]
+    rows = found.ways(inverted, raw, ["net-0", "net-1"], T, 0.5)
+    before = {name: round(row.before.value, 2) for name, row in rows.items() if name != "peak instead of mean"}
+    assert before == {
+        "as above": 0.3,
+        "nothing subtracted": 0.2,
+        "divided by $\\sqrt{E[a^2]}$": 0.1,
+        "second layer as the first": 0.1,  # the middle layer is .1 below; for unrelated images it is at 0
+        "net 0": 0.3,
+        "net 1": 0.3,
+    }
+    assert next(iter(rows)) == "as above" and rows["as above"] == found.ahead(inverted, T, 0.5)
+    assert rows["peak instead of mean"].before.value == pytest.approx(0.3, abs=0.06)
+
+
 def test_networks_that_differ_widen_the_interval(inverted):
     same = found.over_networks(inverted, T, 0.5)
     assert same.before.error == pytest.approx(found.ahead(inverted, T, 0.5).before.error)
@@ -83,6 +99,9 @@ def test_what_other_uturns_of_some_of_the_images_change(inverted):
     change = found.change(others, inverted, start[some], start)
     assert change.among.tolist() == [7, 3, 38] and change.cosine.shape == (5, 3, 2)
     torch.testing.assert_close(change.cosine, torch.full((5, 3, 2), 0.1, dtype=torch.float64))
+    assert change.at_first == pytest.approx([0.1, 0.1]) and change.at_most == pytest.approx([0.1, 0.1])
+    signs = torch.tensor([0.1, 0.2, -0.4])[:, None, None].expand(-1, 4, 2)
+    assert change._replace(cosine=signs).at_most == pytest.approx([0.4, 0.4])
     assert change.kept[0].tolist() == [-1, -1, -1] and change.kept[2].tolist() == [-1, -1, 1]
     with pytest.raises(ValueError, match="1 of 3 that are not; take the U-turns of the same images"):
         found.change(others, inverted, start[some], start[:38])

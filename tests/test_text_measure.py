@@ -6,7 +6,7 @@ import torch
 
 from hierlib.experiments.changes import sampled_moments
 from hierlib.text import measure
-from hierlib.text.uturn import chances
+from hierlib.text.uturn import chances, uturn
 from tests.texts import rng
 
 
@@ -39,3 +39,30 @@ def test_independent_words_have_no_susceptibility():
     )
     chi = (one.variance / one.independent)[0].values
     assert abs(chi.mean() - 1) < 4 * chi.std() / 40**0.5
+
+
+def test_given_the_mask_nothing_is_left_of_being_erased_or_not():
+    x0 = torch.full((3, 10), 3)
+    uniform = chances(x0, 20, [0, 1, 2])
+    before = uniform.clone()
+
+    def other(x, where):  # what is erased always changes, so the mask is all that is random
+        return torch.tensor([0.0, 0, 1, 0]).log().expand(len(where[0]), 4)
+
+    own = measure.covariance(uturn(other, x0, 0.5, uniform), x0)
+    given = measure.given_mask(other, x0, [0.2, 0.5], uniform)
+    assert given.shape == (3, 2, 10) and np.abs(given).max() < 1e-12 and (own[:, 0] > 5).all()
+    assert torch.equal(uniform, before), "what is random is not changed in the hands of the caller"
+
+
+def test_given_a_mask_of_all_words_it_is_the_covariance():
+    frequencies = torch.tensor([0, 0, 0.5, 0.5]).log()
+    x0 = torch.randint(2, 4, (2, 6), generator=rng())
+    uniform = chances(x0, 30, [0, 1])
+
+    def coin(x, where):
+        return frequencies.expand(len(where[0]), 4)
+
+    given = measure.given_mask(coin, x0, [1.0], uniform, steps=2)
+    whole = uturn(coin, x0, 1.0, uniform, steps=2)
+    np.testing.assert_allclose(given[:, 0], measure.covariance(whole, x0), atol=1e-12)

@@ -8,7 +8,7 @@ from scipy.stats import chisquare
 
 from hierlib.text.corpus import MASK, RARE
 from hierlib.text.model import MaskedModel, Size
-from hierlib.text.uturn import calibration, chances, draw, uturn
+from hierlib.text.uturn import calibration, chances, draw, independent_words, seeds_of, uturn
 from tests import texts
 from tests.texts import LENGTH, SMALL, rng
 
@@ -94,3 +94,18 @@ def test_exact_beliefs_are_calibrated_and_others_are_not():
     assert abs(mean) < 4 * error
     mean, error = gap(lambda x, where: (2 * exact(x, where)).log_softmax(-1))  # too sure of itself
     assert mean < -10 * error
+
+
+def test_words_drawn_one_by_one_have_the_frequencies_of_the_text_and_of_their_denoiser():
+    text = torch.tensor([[2, 2, 2, 3], [2, 2, 4, 3]])
+    drawn, denoiser = independent_words(text, 6, 3000, generator=rng())
+    share = torch.bincount(drawn.ravel(), minlength=6).double() / drawn.numel()
+    expected_share = torch.tensor([0, 0, 5, 2, 1, 0]).double() / 8
+    assert drawn.shape == (3000, 4) and (share - expected_share).abs().max() < 4 * 0.5 / 12_000**0.5
+    said = denoiser(drawn, (torch.tensor([0, 7]), torch.tensor([1, 1])))
+    torch.testing.assert_close(said.exp(), expected_share.expand(2, 6))
+
+
+def test_every_window_of_a_study_has_a_seed_of_its_own():
+    assert seeds_of(2, [0, 1, 5]) == [2000, 2001, 2005]
+    assert not {*seeds_of(0, range(96))} & {*seeds_of(1, range(96))}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -125,6 +126,18 @@ def words_of(classifiers: str) -> list[str]:
     return [each for word in words for each in _fitting(word)]
 
 
+def named(folder: Path, kind: str) -> dict[str, Path]:
+    """Files KIND-SOME-WORDS.EXT of a folder by these words, as a figure writes them: "denoiser of 48,000 images".
+
+    Args:
+        folder: that holds them, or does not.
+        kind: a pattern with one star for the words, as "uturns-*.nc".
+    """
+    before, _, after = kind.partition("*")
+    found = {path: path.name.removeprefix(before).removesuffix(after) for path in sorted(Path(folder).glob(kind))}
+    return {re.sub(r"\d{4,}", lambda n: f"{int(n[0]):,}", x.replace("-", " ")): path for path, x in found.items()}
+
+
 def _fitting(word: str) -> list[str]:
     return sorted(glob.glob(word)) or [word]
 
@@ -157,6 +170,11 @@ class Experiment(NamedTuple):
     def fashion(self) -> bool:
         """Whether the images are Fashion-MNIST's, as their digest says."""
         return self.data.known == "fashion-mnist"
+
+    def first(self, images: int) -> list[UTurns]:
+        """The U-turns of the first images only."""
+        start = self.turns[0].start[:images]  # one for all times, so that networks look at it once
+        return [each._replace(start=start, end=each.end[:images]) for each in self.turns]
 
     def again(self, images: int, times: list[int]) -> list[UTurns]:
         """The U-turns of the first images at some of the times (indices into t), made now."""

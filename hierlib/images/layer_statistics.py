@@ -160,6 +160,27 @@ def _ahead(t: Array, half: float, d: Tensor, error: Tensor) -> Ahead:
     return Ahead(before, after, float(t[late]))
 
 
+def ways(looks: Sequence[Look], raw: Sequence[Look], names: Sequence[str], t: Array, half: float) -> dict[str, Ahead]:
+    """`ahead`, asked in other ways of the same U-turns: other statistics, other layers, each network on its own.
+
+    Args:
+        looks, t, half: as for `ahead`.
+        raw: of the same networks, by `look` with raw_second_moment.
+        names: of the networks.
+
+    Returns:
+        By the name of the way; the first, "as above", is `ahead` itself.
+    """
+    rows = {
+        "as above": ahead(looks, t, half),
+        "nothing subtracted": ahead(looks, t, half, subtract=False),
+        "peak instead of mean": peaks_ahead(looks, t, half),
+        "divided by $\\sqrt{E[a^2]}$": ahead(raw, t, half),
+        "second layer as the first": ahead(looks, t, half, first=1),
+    }
+    return rows | {name.replace("-", " "): ahead([one], t, half) for name, one in zip(names, looks, strict=True)}
+
+
 def over_networks(looks: Sequence[Look], t: Array, half: float) -> Ahead:
     """`ahead`, its errors widened by what the networks (two or more) differ in: both are added in squares."""
     found, each = ahead(looks, t, half), [ahead([one], t, half) for one in looks]
@@ -226,6 +247,16 @@ class Change(NamedTuple):
     cosine: Tensor  #: (T, images, 2) of the first layer and of the logits
     kept: Tensor  #: (T, images) of the share of networks that keep the class
     among: Tensor  #: (images,) which of these images the other ones are
+
+    @property
+    def at_first(self) -> list[float]:
+        """Mean change of cosine at the first time, of the first layer and of the logits."""
+        return self.cosine.mean(1)[0].tolist()
+
+    @property
+    def at_most(self) -> list[float]:
+        """The largest mean change at the other times, whatever its sign, of both."""
+        return self.cosine.mean(1)[1:].abs().amax(0).tolist()
 
 
 def change(others: Sequence[Look], looks: Sequence[Look], other_start: Tensor, start: Tensor) -> Change:

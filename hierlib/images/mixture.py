@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hierlib._finite import Watch
+from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.models import DiffusionModel
 from hierlib.images.sampler import denoised, noised
 from hierlib.images.sampler import generator as rng_of
@@ -168,6 +172,44 @@ def cloud_uturns(
         cosine.append(torch.stack(rows))
         baseline.append(_columns(similarity(look(data), look(data.roll(1, 0)), statistics).cosine))
     return torch.stack(cosine), torch.stack(baseline), kept
+
+
+class Control(NamedTuple):
+    """What U-turns of two clouds say of the question that is asked of images."""
+
+    t: NDArray[np.float64]  #: (K,) inversion times, t/T
+    order: Inversion  #: of the first layer and the logits
+    kept: Tensor  #: (K,) fraction that kept its cloud
+
+
+def control(
+    separation: float,
+    k: Sequence[int],
+    *,
+    d: int = 1024,
+    networks: int = 3,
+    training: int = 200,
+    n: int = 200,
+    steps: int = 50,
+    generator: torch.Generator,
+) -> Control:
+    """Two clouds, perceptrons that tell them apart, and U-turns that these look at.
+
+    Args:
+        separation, d: as for `clouds`.
+        k, n, steps: as for `cloud_uturns`.
+        networks: number of perceptrons, two or more, seeded by 0, 1, …
+        training: steps of each, as for `train_mlp`.
+        generator: of the clouds and the U-turns.
+
+    Raises:
+        ValueError: there are fewer than two networks, or as `train_mlp`.
+    """
+    model = clouds(d, separation, generator=generator)
+    seeded = [torch.Generator(generator.device).manual_seed(i) for i in range(networks)]
+    nets = [train_mlp(model, steps=training, generator=each) for each in seeded]
+    cosine, baseline, kept = cloud_uturns(model, nets, list(k), n=n, steps=steps, generator=generator)
+    return Control(np.array(k) / steps, inversion(cosine, baseline), kept)
 
 
 def _activations(net: nn.Sequential) -> Callable[[Tensor], Activations]:

@@ -25,7 +25,7 @@ from hierlib.text.measure import study
 from hierlib.text.model import Size, TextModel
 from hierlib.text.trigram import Trigrams
 from hierlib.text.trigram import study as of_trigrams
-from hierlib.text.uturn import chances
+from hierlib.text.uturn import chances, seeds_of
 
 app = group("Masked diffusion on text: train a model, take its U-turns (the chapter on text).")
 
@@ -124,7 +124,7 @@ def uturns(
         same_inputs(out, recorded_inputs(out), whole)
         return typer.echo(f"{out.name}  is there")
     x0, passage = corpus.windows(windows)
-    uniform = chances(x0, samples, [1000 * seed + i for i in range(windows)])
+    uniform = chances(x0, samples, seeds_of(seed, range(windows)))
     facts = dict(
         command=spelled(ctx),
         samples=samples,
@@ -184,7 +184,7 @@ def trigrams(
     chain = Trigrams(torch.cat(corpus.train))
     x0 = chain.draw(windows, length, generator=torch.Generator().manual_seed(derived(70_000 + seed)))
     bar = Progress(out.stem, windows, unit="windows")
-    uniform = chances(x0, samples, [1000 * seed + i for i in range(windows)])
+    uniform = chances(x0, samples, seeds_of(seed, range(windows)))
     found = of_trigrams(chain, x0, fractions, uniform, report=lambda done: bar.update(done, ""))
     facts = dict(command=spelled(ctx), samples=samples, seed=seed, versions=json.dumps(versions()))
     facts |= dict(commit=commit(Path.cwd()) or "", inputs=json.dumps(inputs))

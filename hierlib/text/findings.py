@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import torch
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from hierlib.experiments.curves import Interval, estimate
-from hierlib.text.uturn import chances
+from hierlib.experiments.curves import Interval, difference, estimate
+from hierlib.text.corpus import Vocabulary
+from hierlib.text.measure import chi, far, reach
+from hierlib.text.uturn import chances, seeds_of
 
 Array = NDArray[np.float64]
+FAR = 5  #: distance from which on two words are far apart
 
 
 def by_passage(found: xr.Dataset, values: str | ArrayLike) -> Array:
@@ -45,6 +50,60 @@ def over_passages(statistic: Callable, *by_passage: ArrayLike, seed: int = 0) ->
 def error_of(found: Interval) -> float:
     """The standard error behind a 95 % interval."""
     return float((found.hi - found.lo) / 3.92)
+
+
+class Beyond(NamedTuple):
+    """What the changes of a text have beyond those of its control, at one fraction of erased words."""
+
+    chi: Interval  #: susceptibility
+    reach: Interval  #: in words
+    far: Interval  #: the part of the susceptibility from words at least `FAR` apart
+
+
+def beyond(text: ArrayLike, control: ArrayLike, *, paired: bool, seed: int = 0) -> Beyond:
+    """Text minus control, with 95 % intervals over passages.
+
+    Args:
+        text, control: (passages, d) sums of `hierlib.text.measure.covariance` over the windows of each.
+        paired: the passages of both are the same ones, in the same order, and are drawn again together; else the two
+            are independent.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: the passages are to be paired, and their numbers differ.
+    """
+    text, control = np.asarray(text, float), np.asarray(control, float)
+    if paired and len(text) != len(control):
+        raise ValueError(f"control: expected the {len(text)} passages of the text, got {len(control)}")
+
+    def over(of: Callable[[Array], float]) -> Interval:
+        if paired:
+            return over_passages(lambda a, b: of(a) - of(b), text, control, seed=seed)
+        return difference(over_passages(of, text, seed=seed), over_passages(of, control, seed=seed))
+
+    return Beyond(over(lambda y: float(chi(y))), over(reach), over(lambda y: float(far(y, FAR))))
+
+
+class Passage(NamedTuple):
+    """One window on U-turns of growing length, as `hierlib.book.figures.words.words_html` takes it."""
+
+    t: Array  #: (1 + T,) fractions erased, the first 0
+    texts: list[list[str]]  #: (1 + T) of d words, the first the start
+    erased: NDArray[np.bool_]  #: (1 + T, d)
+
+
+def passage(found: xr.Dataset, window: int, vocabulary: Vocabulary) -> Passage:
+    """The first U-turn of one window at each t, in words.
+
+    Args:
+        found: of `hierlib train text uturns`, with one sample or more kept whole.
+        window: which one. vocabulary: of its model.
+    """
+    t = np.concatenate([[0.0], found.t.values])
+    tokens = np.concatenate([found.start.values[None, window], found["sample"].values[:, window, 0]]).astype(np.int64)
+    start = torch.from_numpy(tokens[:1])
+    gone = chances(start, 1, seeds_of(int(found.attrs["seed"]), [window]))[0, 0, 0].numpy() < t[:, None]
+    return Passage(t, [vocabulary.decode(row) for row in torch.from_numpy(tokens)], gone)
 
 
 def erased_share(x0: Tensor, t: Sequence[float], *, samples: int, seeds: Sequence[int]) -> Array:

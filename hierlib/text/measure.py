@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import xarray as xr
@@ -35,6 +37,26 @@ def covariance(y: Tensor, x0: Tensor) -> Tensor:
     spectrum = torch.fft.rfft(kept, 2 * d)  # the sum over pairs at a distance is a correlation of the row with itself
     pairs = torch.fft.irfft(spectrum.abs().square(), 2 * d)[..., :d]
     return 4 * pairs.sum(1) / (y.shape[1] - 1)
+
+
+def given_mask(
+    denoiser: Denoiser, x0: Tensor, times: Sequence[float], uniform: Tensor, *, steps: int | None = None
+) -> Array:
+    """`covariance` among U-turns that all erase the same words, those that the first one of their start erases.
+
+    Where each U-turn erases words of its own, a word changes or not also because it is erased or not, of which no
+    other word knows.
+
+    Args:
+        denoiser, x0, uniform, steps: as for `hierlib.text.uturn.uturn`.
+        times: (T,) probabilities of being erased.
+
+    Returns:
+        (n, T, d) float64.
+    """
+    same = uniform.clone()
+    same[:, :, 0] = same[:, :1, 0]
+    return np.stack([covariance(uturn(denoiser, x0, t, same, steps=steps), x0).numpy() for t in times], 1)
 
 
 def chi(pairs: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,11 @@ from hierlib.text.corpus import MASK
 
 #: From tokens (n, d) with `MASK` and places (rows (k,), columns (k,)) to log probabilities (k, vocabulary).
 Denoiser = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]
+
+
+def seeds_of(seed: int, windows: Iterable[int]) -> list[int]:
+    """The seeds of some windows (indices) in a study of that seed, for `chances`."""
+    return [1000 * seed + int(i) for i in windows]
 
 
 def chances(x0: Tensor, samples: int, seeds: list[int]) -> Tensor:
@@ -106,6 +111,25 @@ def draw(log_p: Tensor, uniform: Tensor, name: str = "draw") -> Tensor:
     finite(total[:, -1], f"{name}, probabilities in {precision(log_p.dtype)}", "look at the model's weights")
     chosen = torch.searchsorted(total, (uniform * total[:, -1])[:, None], right=True)[:, 0]
     return chosen.clamp_max(log_p.shape[1] - 1)
+
+
+def independent_words(text: Tensor, vocabulary: int, n: int, *, generator: torch.Generator) -> tuple[Tensor, Denoiser]:
+    """Texts of words drawn one by one, by their frequency in a text, and the denoiser that is exact for them.
+
+    Args:
+        text: (windows, d) int64 tokens.
+        vocabulary: number of words that there are.
+        n: texts to draw.
+        generator: source of the words.
+
+    Returns:
+        (n, d) int64 tokens, and their denoiser, which says the same of each erased word.
+    """
+    frequency = torch.bincount(text.ravel(), minlength=vocabulary).double() / text.numel()
+    d = text.shape[1]
+    drawn = torch.multinomial(frequency, n * d, replacement=True, generator=generator).reshape(n, d)
+    log_p = frequency.log()
+    return drawn, lambda x, where: log_p.expand(len(where[0]), -1)
 
 
 @torch.no_grad()
