@@ -84,6 +84,24 @@ def test_around_the_loss_of_the_class(samples):
     assert found.rise.lo < found.rise.value < found.rise.hi and found.height > 1
 
 
+def test_channels_that_do_not_lose_the_class_have_no_numbers():
+    t, exact = np.array([0.3, 0.4, 0.5]), moments([1.0, 3, 2])
+    around = blocks.Around(t, Curves(exact, None, torch.ones(6, 3)), Interval(0.4, 0.3, 0.5))
+    found = blocks.under_channels({("a", 2): around, ("a", 4): around, ("b", 2): around, ("b", 4): None}, 2, 4)
+    assert [*found] == ["a", "b"] and found["a"] == blocks.under_channel(around, around)
+    assert np.isnan([*found["b"].off, *found["b"].rise, found["b"].place, found["b"].height]).all()
+
+
+def test_kept_symbols_of_one_datum():
+    g = hl.random_grammar(v=8, m=3, s=2, L=4, generator=rng())
+    x = hl.sample(g, 2, generator=rng(1))
+    kept = blocks.kept_at(g, x, [0.0, 0.6, 1.0], seed=3)
+    assert [[len(level) for level in each] for each in kept] == [[16, 8, 4, 2, 1]] * 3
+    assert all(level.all() for level in kept[0]) and not kept[2][0].all()  # no noise: nothing changes
+    y = hl.posterior_sample(g, hl.epsilon_evidence(x[0][:1], eps=0.6, v=8), generator=rng(3))
+    assert all((a == (b[0, 0] == c[0])).all() for a, b, c in zip(kept[1], y, x, strict=True))
+
+
 def test_no_loss_of_the_class_no_changes_around_it():
     noises = np.geomspace(0.01, 0.02, 5)  # too weak
     how = dict(v=8, m=3, s=2, L=3, draws=2, data=2, scan_draws=2, scan_data=2, generator=rng())

@@ -8,7 +8,7 @@ import hierlib as hl
 from hierlib.enumeration import all_data
 from hierlib.experiments import changes, controls
 from hierlib.theory import meanfield
-from hierlib.theory.changes import _fading, correlation_length, divergence, exponents, mean_field
+from hierlib.theory.changes import _fading, correlation_length, divergence, exponents, mean_field, unbounded_rules
 
 F64 = torch.float64
 
@@ -194,6 +194,20 @@ def test_bad_input():
         changes.sampled_moments(torch.zeros(2, 1, 7), x0, 2)
     with pytest.raises(ValueError, match=r"expected s\^L = 2\^L leaves, got 7"):
         changes.sampled_moments(torch.zeros(2, 3, 7), x0, 2)
+
+
+@pytest.mark.parametrize("v", [8, 16, 24, 64])
+def test_the_closed_form_finds_where_blocks_are_unbounded(v):
+    found, ends = divergence(v, 2, num=4000), unbounded_rules(v)
+    seen = found.m[found.ratio > 1]
+    assert (ends is None) == (len(seen) == 0)
+    if ends:
+        assert ends == pytest.approx([seen[0], seen[-1]], rel=0.003) and ends[0] <= seen[0] and seen[-1] <= ends[1]
+
+
+def test_no_unbounded_blocks_without_an_alphabet():
+    with pytest.raises(ValueError, match=r"v: expected integers ≥ 2, got 1\.0"):
+        unbounded_rules(1)
 
 
 def test_divergence_agrees_with_the_exponents():

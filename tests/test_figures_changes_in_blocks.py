@@ -113,4 +113,4 @@ def test_channels_thick_where_counted():
     left, right = drawing.fig.axes
     assert left.get_legend_handles_labels()[1] == ["masks", "Gaussian"]
     assert len(left.containers) == 3 and len(right.containers) == 2 and drawing.alt
-    assert figures.channels({}, s=2).fig.axes[0].get_legend() is None  # no channel loses the class
+    assert figures.channels({("masks", 3): None}, s=2).fig.axes[0].get_legend() is None  # no channel loses the class

@@ -1,6 +1,7 @@
 """Figures of speed, drawn from results that are made up, and what is read off them."""
 
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from hierlib.book.figures import speed
@@ -94,3 +95,59 @@ def test_the_committed_results_have_every_goal():
     found = benchmarks.contenders(files, "paper")
     assert found["hierlib"][1] == 1 and found[speed.LIMIT][1] < 1 < found["the authors' code"][1]
     assert all(spent == pytest.approx(found["hierlib"][0] * ratio) for spent, ratio in found.values())
+
+
+def peers_of(**sizes):
+    hierlib = {"times_slower_than_hierlib": 1.0, "microseconds_per_datum": {"median": 10.0}}
+    slow = {"times_slower_than_hierlib": 5.0, "largest_difference_of_marginals": 3e-7}
+    found = {"hierlib": hierlib, "slow": slow, "gone": {"failed": "not installed"}}
+    cases = {title: {"parameters": dict(zip("vmsL", size)), "contenders": found} for title, size in sizes.items()}
+    return {"peers": {"cases": cases}}
+
+
+def test_sizes_of_contenders_stand_largest_first():
+    groups = benchmarks.contenders_by_size(peers_of(low=(8, 2, 2, 9), wide=(64, 2, 2, 7), deep=(8, 2, 2, 12)))
+    assert [*groups] == [
+        "$v=8$, $m=2$, $s=2$, $L=12$",
+        "$v=64$, $m=2$, $s=2$, $L=7$",
+        "$v=8$, $m=2$, $s=2$, $L=9$",
+    ]
+    assert all(rows == {"hierlib": (10.0, 1.0), "slow": (50.0, 5.0)} for rows in groups.values())
+
+
+def test_the_largest_difference_is_that_of_any_case():
+    files = peers_of(a=(8, 2, 2, 4), b=(8, 2, 2, 5))
+    assert benchmarks.largest_difference(files) == 3e-7
+    files["peers"]["cases"]["b"]["largest_difference_of_marginals"] = 4e-7
+    assert benchmarks.largest_difference(files) == 4e-7 and benchmarks.largest_difference({}) == 0
+
+
+@pytest.mark.parametrize(
+    "paper, single, best", [((9.0, 7.0), 8.0, 7.0), ((9.0, None), 8.0, 8.0), ((9.0, 10.0), None, 9.0)]
+)
+def test_the_authors_are_compared_at_their_best_batch(paper, single, best):
+    many, one = paper
+    cases = {"paper": {"authors": {"median": many}, "authors, one at a time": one and {"median": one}}}
+    cases["one datum"] = {"authors": {"median": single}} if single else {}
+    cpu = {"cases": {title: {"microseconds_per_datum": rows} for title, rows in cases.items()}}
+    assert benchmarks.authors_best(cpu) == best
+
+
+def test_enough_data_are_those_that_come_within_twice_the_least():
+    assert benchmarks.enough([row(x, batch=batch) for batch, x in ((1, 9.0), (4, 4.0), (16, 2.0), (64, 2.5))]) == 4
+
+
+@pytest.mark.parametrize("s", [2, 3])
+def test_both_backends_are_timed_on_as_many_leaves(s):
+    asked = []
+
+    def clock(work, data):
+        work()
+        asked.append(data)
+        return float(len(asked))
+
+    size = dict(v=4, m=2, s=s, batch=2)
+    live = benchmarks.time_backends(clock, range(2, 5), **size, generator=torch.Generator().manual_seed(0))
+    assert live.leaves.tolist() == [s**2, s**3, s**4] and live.noise == 7
+    assert live.microseconds == {"cpu": [1, 3, 5], "torch": [2, 4, 6]} and live.largest_difference < 5e-6
+    assert asked == [2 * s**2] * 2 + [2 * s] * 2 + [2] * 3

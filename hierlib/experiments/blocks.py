@@ -15,15 +15,35 @@ from torch import Tensor
 
 from hierlib.experiments import changes
 from hierlib.experiments.changes import Curves, Moments
-from hierlib.experiments.curves import Interval, difference, estimate, half_height, mean_interval, peak
+from hierlib.experiments.curves import NOTHING, Interval, difference, estimate, half_height, mean_interval, peak
 from hierlib.experiments.uturns import class_curves
 from hierlib.grammar import Grammar
 from hierlib.inference import posterior_sample
-from hierlib.noise import EpsilonNoise, Noise
+from hierlib.noise import EpsilonNoise, Noise, epsilon_evidence
 from hierlib.theory import meanfield
 from hierlib.theory.changes import correlation_length, mean_field
 
 Array = NDArray[np.float64]
+
+
+def kept_at(g: Grammar, x: Sequence[Tensor], eps: Sequence[float], *, seed: int = 0) -> list[list[Tensor]]:
+    """Which symbols of one datum are kept in a U-turn of the ε-process, one posterior sample at each of several noises.
+
+    Args:
+        g: the grammar.
+        x: the symbols of each level, leaves first, as `hierlib.sample` gives them; the first datum is taken.
+        eps: noises, in [0, 1].
+        seed: of the posterior samples, which take the same random numbers at each noise.
+
+    Returns:
+        For each noise a bool tensor (s^(L-l),) a level, leaves first.
+    """
+    found = []
+    for noise in eps:
+        evidence = epsilon_evidence(x[0][:1], eps=noise, v=g.v)
+        y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+        found.append([(after[0, 0] == before[0]) for after, before in zip(y, x, strict=True)])
+    return found
 
 
 def susceptibility_curve(moments: Moments, *, seed: int = 0) -> Interval:
@@ -204,7 +224,7 @@ def around_loss(
 
 
 class UnderChannel(NamedTuple):
-    """Whether blocks are largest where the class is lost, and grow with the tree, under one channel."""
+    """Whether blocks are largest where the class is lost, and grow with the tree, under one channel; nan: not lost."""
 
     place: float  #: noise of the largest susceptibility over that of the class's half height, in the deeper tree
     off: Interval  #: how far ln place is from 0
@@ -223,6 +243,24 @@ def under_channel(shallow: Around, deep: Around, *, seed: int = 0) -> UnderChann
     off = abs(np.log(place))
     rise = difference(high.height, low.height)
     return UnderChannel(float(place), Interval(off, off - error, off + error), float(low.height.value), rise)
+
+
+def under_channels(
+    around: Mapping[tuple[str, int], Around | None], shallow: int, deep: int, *, seed: int = 0
+) -> dict[str, UnderChannel]:
+    """`under_channel` of each channel at two depths.
+
+    Args:
+        around: (channel, depth) → what `around_loss` has found, None among it.
+        shallow, deep: the depths to compare.
+        seed: of the intervals.
+    """
+    found = {}
+    for name in dict.fromkeys(name for name, _ in around):
+        low, high = (around.get((name, depth)) for depth in (shallow, deep))
+        both = low is not None and high is not None
+        found[name] = under_channel(low, high, seed=seed) if both else UnderChannel(np.nan, NOTHING, np.nan, NOTHING)
+    return found
 
 
 def collapse_gap(

@@ -102,6 +102,32 @@ def divergence(v: int, s: int, num: int = 400) -> Divergence:
     return Divergence(m, (m - low) / (high - low), meanfield.upward_map_derivative(star, v, m, s) ** 2 / s)
 
 
+def unbounded_rules(v: int) -> tuple[float, float] | None:
+    """The numbers of rules, not whole ones, between which blocks grow without bound in trees of two children.
+
+    There F'(p*)² = 2; with the closed form of F'(p*), (v-m)(m-1) = c m, c = √2 (v-1)² / (2(v+1)).
+
+    Args:
+        v: alphabet size, at least 2.
+
+    Returns:
+        The least and the largest; None where blocks stay finite whatever the number of rules.
+
+    Raises:
+        ValueError: v is not a whole number of at least 2.
+
+    >>> [round(m, 2) for m in unbounded_rules(32)], unbounded_rules(8)
+    ([3.66, 8.75], None)
+    """
+    meanfield.m_KS(v, 2)  # refuses what is no alphabet size
+    c = np.sqrt(2) * (v - 1) ** 2 / (2 * (v + 1))
+    ends = np.roots([1, c - v - 1, v])
+    if not np.isreal(ends).all():
+        return None
+    first, last = sorted(ends.tolist())
+    return first, last
+
+
 def _complements(eps: ArrayLike, v: int, m: int, s: int, L: int) -> tuple[Array, Array, Array]:
     """1-p, 1-q and 1-P of `meanfield.solve`, with all their digits where these are near one."""
     n, f = v**s - 1, (m * v - 1) / (v**s - 1)

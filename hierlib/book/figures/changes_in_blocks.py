@@ -253,18 +253,19 @@ def where_blocks_stay_finite(
     )
 
 
-def channels(found: Mapping[tuple[str, int], Around], *, s: int, seed: int = 0) -> Drawing:
+def channels(found: Mapping[tuple[str, int], Around | None], *, s: int, seed: int = 0) -> Drawing:
     """Susceptibility around the loss of the class and correlation at its peak, for several channels and depths.
 
     Args:
         found: (channel, depth) → what is measured. What has been counted in samples is drawn thick, named, and gives
-            the correlation.
+            the correlation. None, of a channel that does not lose the class, is left out.
         s: branching factor. seed: of the intervals.
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
-    names = list(dict.fromkeys(name for name, _ in found))
+    shown = {key: each for key, each in found.items() if each is not None}
+    names = list(dict.fromkeys(name for name, _ in shown))
     looks = dict(zip(names, zip(palette(max(2, len(names) - 1)), _MARKS, strict=False), strict=False))
-    for (name, depth), (t, curves, half) in found.items():
+    for (name, depth), (t, curves, half) in shown.items():
         (colour, mark), counted = looks[name], curves.sampled is not None
         look: Options = {"color": colour, "marker": mark, "markersize": 4.5 if counted else 2.2}
         look |= {"elinewidth": 1 if counted else 0.6}
@@ -283,7 +284,7 @@ def channels(found: Mapping[tuple[str, int], Around], *, s: int, seed: int = 0) 
     right.set_ylim(3e-5, None)
     low, high = left.get_ylim()
     left.set_ylim(low, high + 0.3 * (high - low))  # the names above the curves
-    if found:
+    if shown:
         left.legend(fontsize=9, loc="upper left")
     return Drawing(
         fig,

@@ -1,17 +1,22 @@
-"""The results of benchmarks/ for a page: where they are, what made them, and the power laws fitted to them."""
+"""The results of benchmarks/ for a page: where they are, what made them, what they say; and a small one made now."""
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from scipy.optimize import nnls
 
 from hierlib.book.runs.checkout import find_checkout
+from hierlib.grammar import random_grammar, sample
+from hierlib.inference import infer
+from hierlib.noise import GaussianNoise, epsilon_evidence
 
 
 class PowerLaw(NamedTuple):
@@ -161,6 +166,105 @@ def contenders(files: Mapping[str, Mapping], title: str) -> dict[str, tuple[floa
         ratios["the authors' code"] = fast[MARGINALS]
         ratios["the limit of this machine"] = 1 / files["roofline"]["cases"]["paper"]["times_the_limit"]
     return {name: (own * ratio, ratio) for name, ratio in ratios.items()}
+
+
+def contenders_by_size(files: Mapping[str, Mapping]) -> dict[str, dict[str, tuple[float, float]]]:
+    """The `contenders` of every size of tree, by its parameters in words, the one with most beliefs first."""
+    sizes = {title: case["parameters"] for title, case in files["peers"]["cases"].items()}
+    largest_first = sorted(sizes, key=lambda title: -(sizes[title]["s"] ** sizes[title]["L"]) * sizes[title]["v"])
+    name = "$v={v}$, $m={m}$, $s={s}$, $L={L}$"
+    return {name.format(**sizes[title]): contenders(files, title) for title in largest_first}
+
+
+def largest_difference(result: Mapping) -> float:
+    """Of the marginals that a result file has compared, in whichever case and contender; 0 where it compared none.
+
+    >>> largest_difference({"a": {"largest_difference_of_marginals": 2e-7}, "b": {"failed": "not installed"}})
+    2e-07
+    """
+    below = [largest_difference(part) for part in result.values() if isinstance(part, Mapping)]
+    return max([result.get("largest_difference_of_marginals", 0.0), *below])
+
+
+def authors_best(cpu: Mapping) -> float:
+    """Median microseconds a datum of the authors' code at the paper's size, at the batch that suits it best.
+
+    Args:
+        cpu: `results` of "cpu", where it is timed on many data at once and, maybe, one at a time in two ways.
+    """
+    paper, single = (cpu["cases"][title]["microseconds_per_datum"] for title in ("paper", "one datum"))
+    tried = [paper["authors"], paper.get("authors, one at a time"), single.get("authors")]
+    return min(row["median"] for row in tried if row)
+
+
+def enough(rows: Sequence[Mapping]) -> int:
+    """The smallest batch whose median time a datum is at most twice the least, of points of scaling.json."""
+    median = spread(rows)[0]
+    return rows[int((median <= 2 * median.min()).argmax())]["parameters"]["batch"]
+
+
+class Gain(NamedTuple):
+    """What the compiled kernels save the chapters of the book."""
+
+    torch: float  #: seconds of one core for all of them with plain torch
+    cpu: float  #: the same, compiled
+    most: tuple[float, str]  #: the largest factor, and the slug of its chapter
+    least: tuple[float, str]
+
+
+def gain(chapters: Mapping[str, Mapping[str, float]]) -> Gain:
+    """Of result["chapters"] of book.json: by slug the seconds with either backend.
+
+    >>> gain({"a": {"torch": 6.0, "cpu": 3.0}, "b": {"torch": 4.0, "cpu": 4.0}})
+    Gain(torch=10.0, cpu=7.0, most=(2.0, 'a'), least=(1.0, 'b'))
+    """
+    before, after = (sum(row[key] for row in chapters.values()) for key in ("torch", "cpu"))
+    factors = sorted((row["torch"] / row["cpu"], slug) for slug, row in chapters.items())
+    return Gain(before, after, factors[-1], factors[0])
+
+
+class Live(NamedTuple):
+    """Times of both backends on trees of growing depth, measured here and now."""
+
+    leaves: np.ndarray  #: (n,)
+    microseconds: dict[str, list[float]]  #: by backend, (n,), for the marginals of a datum
+    noise: float  #: microseconds for Gaussian noise and its evidence, a datum of the deepest tree
+    largest_difference: float  #: between the marginals of the backends
+
+
+def time_backends(
+    microseconds: Callable[[Callable[[], object], int], float],
+    levels: Sequence[int],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    batch: int,
+    generator: torch.Generator,
+) -> Live:
+    """Times marginals with the compiled kernels ("cpu") and with plain torch ("torch"), and Gaussian noise.
+
+    Args:
+        microseconds: the clock: takes a piece of work, which it may do often, and its number of data; time a datum.
+        levels: of the trees, increasing.
+        v, m, s: of the grammars.
+        batch: data of the deepest tree in a call; of the others as many as have the same number of leaves.
+        generator: of grammars, data and noise.
+    """
+    times: dict[str, list[float]] = {"cpu": [], "torch": []}
+    differ = 0.0
+    for depth in levels:
+        g = random_grammar(v=v, m=m, s=s, L=depth, generator=generator)
+        data = batch * s ** (levels[-1] - depth)
+        e = epsilon_evidence(sample(g, data, generator=generator)[0], eps=0.5, v=v)
+        found = {}
+        for backend, spent in times.items():
+            found[backend] = infer(g, e, messages=False, backend=backend).marginals
+            spent.append(microseconds(partial(infer, g, e, messages=False, backend=backend), data))
+        differ = max(differ, *(float((a - b).abs().max()) for a, b in zip(found["cpu"], found["torch"])))
+    noise, x0 = GaussianNoise(v), sample(g, batch, generator=generator)[0]
+    made = microseconds(lambda: noise.evidence(noise.corrupt(x0, 0.1, generator=generator), 0.1), batch)
+    return Live(np.array([s**depth for depth in levels]), times, made, differ)
 
 
 def goals(files: Mapping[str, Mapping]) -> dict[str, Goal]:
