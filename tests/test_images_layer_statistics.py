@@ -65,6 +65,13 @@ def test_the_question_is_asked_in_other_ways(inverted):
     assert rows["peak instead of mean"].before.value == pytest.approx(0.3, abs=0.06)
 
 
+def test_networks_with_other_numbers_of_layers_are_compared_at_their_ends(inverted):
+    long = inverted[0]
+    short = Look([LayerSimilarity(LAYERS[::2], a.cosine[:, ::2], a.kept) for a in long.alike], long.unrelated[:, ::2])
+    for both in (found.ahead, found.peaks_ahead):
+        assert both([long, short], T, 0.5).before.value == pytest.approx(both([long], T, 0.5).before.value)
+
+
 def test_networks_that_differ_widen_the_interval(inverted):
     same = found.over_networks(inverted, T, 0.5)
     assert same.before.error == pytest.approx(found.ahead(inverted, T, 0.5).before.error)

@@ -84,9 +84,9 @@ def class_kept(looks: Sequence[Look]) -> Tensor:
     return torch.stack([torch.stack([a.kept for a in one.alike]) for one in looks])
 
 
-def peaks(looks: Sequence[Look]) -> Tensor:
-    """(network, T, layer) the peak of the distribution of cosines over images."""
-    return torch.stack([torch.stack([a.peak() for a in one.alike]) for one in looks])
+def peaks(looks: Sequence[Look], layers: slice | Sequence[int] = slice(None)) -> Tensor:
+    """(network, T, layer) the peak of the distribution of cosines over images, of some layers (indices)."""
+    return torch.stack([torch.stack([a.peak()[layers] for a in one.alike]) for one in looks])
 
 
 class Difference(NamedTuple):
@@ -147,7 +147,7 @@ def peaks_ahead(looks: Sequence[Look], t: Array, half: float, *, num: int = 200)
         looks, t, half: as for `ahead`. The interval is that of the first network, bootstrapped over images.
         num: of resamplings.
     """
-    y, base = peaks(looks)[..., ENDS].mean(0), stack(looks, ENDS)[1].mean((0, 1))
+    y, base = peaks(looks, ENDS).mean(0), stack(looks, ENDS)[1].mean((0, 1))
     low, high = (torch.stack(x)[:, ENDS] for x in zip(*(a.peak_interval(num=num) for a in looks[0].alike)))
     error = (((high - low) / 2) ** 2).sum(1).sqrt()
     return _ahead(t, half, (y[:, 0] - base[0]) - (y[:, 1] - base[1]), error)
