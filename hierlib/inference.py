@@ -18,6 +18,7 @@ from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_device, check_generator, whole
 from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
 
+Levels = tuple[Tensor, ...]  # one tensor a level
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
@@ -36,10 +37,17 @@ class Beliefs(NamedTuple):
     called with messages=False.
     """
 
-    up: tuple[Tensor, ...] | None
-    down: tuple[Tensor, ...] | None
-    marginals: tuple[Tensor, ...]
+    up: Levels | None
+    down: Levels | None
+    marginals: Levels
     log_evidence: Tensor
+
+    @property
+    def kinds(self) -> tuple[Levels, Levels, Levels]:
+        """Upward, downward and marginal beliefs; a ``ValueError`` if `infer` was called with messages=False."""
+        if self.up is None or self.down is None:
+            raise ValueError("expected beliefs with their messages, got the marginals alone: infer with messages=True")
+        return self.up, self.down, self.marginals
 
 
 def infer(
