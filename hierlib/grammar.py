@@ -34,7 +34,7 @@ class Grammar:
     num_classes: int
     rules: tuple[Tensor, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_parameters(self.v, self.m, self.s, self.L, self.num_classes)
         object.__setattr__(self, "rules", tuple(self.rules))
         if len(self.rules) != self.L:
