@@ -253,7 +253,13 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
     Raises:
         ValueError: a datum is not produced by the grammar (it is named), or the shape is wrong.
     """
-    leaves = torch.as_tensor(leaves, device=g.device)
+    try:
+        leaves = torch.as_tensor(leaves, device=g.device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"leaves: expected whole numbers 0…{g.v - 1} of shape (n, {g.d}), got something else ({error}); number "
+            "the letters of strings by their place in an alphabet"
+        ) from None
     if leaves.ndim != 2 or leaves.shape[1] != g.d:
         raise ValueError(f"leaves: expected shape (n, {g.d}), got {tuple(leaves.shape)}")
     if not _of_integers(leaves):

@@ -341,7 +341,8 @@ def check_type(name: str, dtype: torch.dtype) -> None:
     """Raise a ValueError unless this is a floating type that evidence may have."""
     if dtype not in TYPES:
         known = ", ".join(str(kind).removeprefix("torch.") for kind in TYPES)
-        raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}")
+        hint = "" if dtype.is_floating_point else "; a noise makes evidence of leaves: noise.evidence(leaves, t)"
+        raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}{hint}")
 
 
 def check_noise(v: int, dtype: torch.dtype) -> None:
