@@ -168,6 +168,26 @@ def test_every_link_leads_somewhere(site):
     assert not b.links(site)
 
 
+def test_no_sentence_takes_the_title_of_a_page_for_a_word_of_its_own():
+    """A link after an article is to have words: with its title pasted in, it read "the Every claim, and what …"."""
+    pasted = re.compile(r"\b(the|this|an?|its)\s+\{doc\}`[^<`]+`", re.I)
+    sentences = [
+        f"{p.name}: {m[0]}"
+        for p in sorted((b.ROOT / "book").glob("*.md"))
+        for m in pasted.finditer(p.read_text("utf-8"))
+    ]
+    assert not sentences and pasted.search("so says the {doc}`ledger`")
+
+
+def test_the_recipes_are_named_where_engineers_look(site):
+    first = (b.ROOT / "book" / "index.md").read_text("utf-8")
+    lines = re.findall(r"^- (?:For engineers|To look things up):.*(?:\n  .*)*", first, re.M)
+    assert len(lines) == 2 and all("recipes.md" in line for line in lines)
+    assert "*How to …*" in (b.ROOT / "README.md").read_text("utf-8")
+    menu = (site / "book" / "index.html").read_text("utf-8").split("In practice", 1)[1].split("Beside it", 1)[0]
+    assert re.search(r'href="recipes.html">\s*How to …', menu)
+
+
 def test_every_notebook_can_be_downloaded_as_it_was_executed(browser, site, http):
     notebooks = [p for p in sorted((b.ROOT / "book").glob("*.md")) if "```{code-cell}" in p.read_text()]
     notebooks = [p for p in notebooks if (site / "book" / f"{p.stem}.html").exists()]
