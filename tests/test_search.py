@@ -52,7 +52,7 @@ def test_readers_words_go_to_their_section_and_a_place_that_is_lost_is_said():
 def test_each_symbol_and_each_term_of_the_notation_is_an_entry(site):
     parts = dict(json.loads((site / "_static" / TEXTS).read_text("utf-8").removeprefix("const searchTexts = ")[:-2]))
     found = {title: (anchor, text, *words) for anchor, title, text, *words in parts["book/notation.html"]}
-    anchor, text, words = found["ε"]
+    _, text, words = found["ε"]
     assert words == ["epsilon"] and text.startswith("leaf noise of the theory") and "eps" in text
     assert found["half height"][0].startswith("term-") and "half-way between" in found["half height"][1]
     source = (b.ROOT / "book" / "notation.md").read_text("utf-8")

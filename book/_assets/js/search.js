@@ -26,9 +26,9 @@ const Search = (() => {
       parts.forEach(([anchor, named, text, words = []], i) => {
         const title = named || anchor.replace(/^hierlib\./, "");
         const address = i ? `${uri}#${anchor}` : uri;
-        const parts = address.includes("#symbol-") ? [title, ...words].flatMap((said) => said.split(", ")) : [];
+        const each = address.includes("#symbol-") ? [title, ...words].flatMap((said) => said.split(", ")) : [];
         const tail = address.includes("#hierlib.") ? title.split(".").slice(-2).join(".") : title;
-        const exact = new Set(address.includes("#claim-") ? [] : [title, tail, ...parts, ...words].map(key));
+        const exact = new Set(address.includes("#claim-") ? [] : [title, tail, ...each, ...words].map(key));
         sections.push({ id: sections.length, page: parts[0][1], title, text, said: words.join(" "), exact, uri: address });
       });
     engine.addAll(sections);
