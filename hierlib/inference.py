@@ -83,7 +83,7 @@ def infer(
         up, down, marginals, log_evidence = kernel.infer(g, seen, prior, messages)
         return [*(up or ()), *(down or ()), *marginals, log_evidence]
 
-    *levels, log_evidence = _solve(run, g, evidence, class_prior, backend)
+    *levels, log_evidence = solve(run, g, evidence, class_prior, backend)
     kinds = [tuple(levels[i : i + g.L + 1]) for i in range(0, len(levels), g.L + 1)]
     if not messages:
         return Beliefs(None, None, kinds[0], log_evidence)
@@ -127,7 +127,7 @@ def posterior_sample(
         return [*(y or ()), log_evidence]
 
     with torch.no_grad():
-        return tuple(_solve(run, g, evidence, class_prior, backend)[:-1])
+        return tuple(solve(run, g, evidence, class_prior, backend)[:-1])
 
 
 def class_posterior(
@@ -160,7 +160,7 @@ def class_posterior(
     def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
         return list(kernel.class_posterior(g, seen, prior))
 
-    marginal, log_evidence = _solve(run, g, evidence, class_prior, backend)
+    marginal, log_evidence = solve(run, g, evidence, class_prior, backend)
     return marginal, log_evidence
 
 
@@ -251,7 +251,7 @@ def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
     return torch.stack([m.gather(-1, y[..., None]).mean() for m, y in zip(beliefs.marginals, x, strict=True)])
 
 
-def _solve(
+def solve(
     run: Callable[[ModuleType, Tensor, Tensor], list[Tensor]],
     g: Grammar,
     evidence: Tensor,
