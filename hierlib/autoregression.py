@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hierlib.grammar import Grammar, check_device, check_generator, whole
+from hierlib.grammar import Grammar, block_grammar, check_device, check_generator, whole
 from hierlib.inference import solve
 from hierlib.probability import prior_marginals
 
@@ -109,26 +110,50 @@ def _visit(g: Grammar, level: int, told: Tensor, leaves: list[Tensor], generator
 
 
 def _with_window(g: Grammar, n: int, window: int, generator: torch.Generator) -> Tensor:
-    """Leaf by leaf by `next_leaf` on the smallest block that holds the leaf and its window: nothing else is seen."""
-    priors, x = prior_marginals(g), torch.empty(n, g.d, dtype=torch.int64, device=g.device)
-    blocks = [block_grammar(g, level) for level in range(1, g.L + 1)]
-    for i in range(g.d):
-        begin, level = max(0, i - window), 1
-        while begin // g.s**level != i // g.s**level:
-            level += 1
-        size = g.s**level
-        node = i // size
-        seen = torch.ones(n, size, g.v, dtype=torch.float64, device=g.device)
-        there = slice(begin - node * size, i - node * size)
-        seen[:, there] = torch.nn.functional.one_hot(x[:, begin:i], g.v).double()
-        told = next_leaf(blocks[level - 1], seen, class_prior=priors[level][node])[:, i - node * size]
-        x[:, i] = torch.multinomial(told, 1, generator=generator)[:, 0]
+    blocks, x = blocks_of(g), torch.empty(n, g.d, dtype=torch.int64, device=g.device)
+    for place in range(g.d):
+        told = given_window(blocks, x, place, window)
+        x[:, place] = torch.multinomial(told, 1, generator=generator)[:, 0]
     return x
 
 
-def block_grammar(g: Grammar, level: int) -> Grammar:
-    """The grammar of blocks of s^level leaves, below the nodes of a level, 1 … L: these are its classes."""
-    return Grammar(g.v, g.m, g.s, level, g.num_symbols(level), g.rules[:level])
+class Blocks(NamedTuple):
+    """A grammar by the blocks below the nodes of each level, 0 … L."""
+
+    whole: Grammar
+    grammars: tuple[Grammar | None, ...]  #: of a block; None of a leaf
+    priors: tuple[Tensor, ...]  #: as from `hierlib.probability.prior_marginals`
+
+
+def blocks_of(g: Grammar) -> Blocks:
+    """`Blocks` of a grammar, made once for many windows."""
+    return Blocks(g, (None, *(block_grammar(g, level) for level in range(1, g.L + 1))), prior_marginals(g))
+
+
+def given_window(blocks: Blocks, leaves: Tensor, place: int, window: int) -> Tensor:
+    """The probability of a leaf given a few leaves before it, its place known: nothing else is seen.
+
+    Only the smallest block that holds the leaf and its window is looked at; its prior is all that the rest tells.
+
+    Args:
+        blocks: of the grammar.
+        leaves: (n, s^L) symbols; only those of the window are read.
+        place: of the leaf, 0 … s^L - 1.
+        window: how many leaves are seen before it, at least 0; at the beginning there are fewer.
+
+    Returns:
+        (n, v) float64.
+    """
+    g, begin, level = blocks.whole, max(0, place - window), 0
+    while begin // g.s**level != place // g.s**level:
+        level += 1
+    node, block = place // g.s**level, blocks.grammars[level]
+    if block is None:
+        return blocks.priors[0][place].expand(len(leaves), g.v)
+    first = node * block.d
+    seen = torch.ones(len(leaves), block.d, g.v, dtype=torch.float64, device=g.device)
+    seen[:, begin - first : place - first] = torch.nn.functional.one_hot(leaves[:, begin:place], g.v).double()
+    return next_leaf(block, seen, class_prior=blocks.priors[level][node])[:, place - first]
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -91,6 +91,11 @@ class Grammar:
         )
 
 
+def block_grammar(g: Grammar, level: int) -> Grammar:
+    """The grammar of blocks of s^level leaves, below the nodes of a level, 1 … L: these are its classes."""
+    return Grammar(g.v, g.m, g.s, level, g.num_symbols(level), g.rules[:level])
+
+
 def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
     """Raise a ValueError unless a Random Hierarchy Model with these parameters exists."""
     for name, value, low in (

@@ -303,7 +303,7 @@ def _in_range(
             again = run(torch.float64, None)
             found = [y.to(kind) if y.is_floating_point() else y for y in again]
         outside = torch.isneginf(found[-1].detach())
-    _refuse(
+    refuse(
         outside,
         "datum {} is impossible, no string of the grammar (and class_prior) has non-zero evidence at every leaf, or "
         "evidence within the range of float64",
@@ -313,10 +313,10 @@ def _in_range(
 
 def refuse_numbers(bad: Tensor) -> None:
     """Raise a ValueError if there are data, (batch,), whose evidence is known to be negative or not finite."""
-    _refuse(bad, "expected finite non-negative numbers; datum {} has others")
+    refuse(bad, "expected finite non-negative numbers; datum {} has others")
 
 
-def _refuse(bad: Tensor, message: str) -> None:
+def refuse(bad: Tensor, message: str) -> None:
     """Raise a ValueError about the evidence that names the data for which bad, (batch,), is true, if there are any."""
     if bad.any():
         raise ValueError(f"evidence: {message.format(_which(bad))}")

@@ -6,7 +6,7 @@ exact one is belief propagation, a learnt one is a network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import Watch, finite
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_process, said_by
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_process
 from hierlib.grammar import Grammar, parents_of
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, MaskNoise, epsilon_evidence
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
-
-Denoiser = Callable[[Tensor], Tensor]  # evidence (n, d, v) -> leaf marginals (n, d, v)
 
 
 def exact_denoiser(g: Grammar) -> Denoiser:
