@@ -24,6 +24,8 @@ def conditional_entropy(x, place, before):
     """H(leaf | the leaves of a slice), in nats, over data that are equally probable."""
 
     def entropy(columns):
+        if not columns:
+            return 0.0
         _, counts = x[:, columns].unique(dim=0, return_counts=True)
         p = counts.double() / len(x)
         return float(-(p * p.log()).sum())
@@ -84,7 +86,7 @@ def test_random_places_have_exponent_one_whatever_the_grammar():
         excess = language.mean_place_entropies(
             hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng())
         ).numpy() - math.log(m) / (s - 1)
-        assert language.running_exponents(excess[3:-1], s) == pytest.approx(np.ones(L - 4), abs=0.01)
+        assert language.running_exponents(excess[3:-1], s) == pytest.approx(np.ones(L - 4), abs=0.03)
 
 
 @given(grammars(max_data=600))
@@ -131,7 +133,7 @@ def test_bad_input_is_refused():
         with pytest.raises(ValueError, match=r"leaves: expected whole numbers of shape \(n, 4\)"):
             call(g, x[:, :3])
     for places, windows in (([4], [1]), ([0], [-1]), ([0.5], [1]), ([], [1]), ([0], [])):
-        with pytest.raises(ValueError, match="places|windows"):
+        with pytest.raises(ValueError, match=r"(places|windows).*: expected"):
             language.window_entropies(g, x, places, windows)
     for level in (0, 3, 1.0):
         with pytest.raises(ValueError, match="level: expected"):

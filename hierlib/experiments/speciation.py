@@ -85,7 +85,7 @@ class Leads(NamedTuple):
     @property
     def ratio(self) -> np.ndarray:
         """(T, L+1) mean over standard deviation, over all grammars."""
-        return _ratio(self.mean, self.square)
+        return _ratio(self.mean.mean(0), self.square.mean(0))
 
 
 def leads(
@@ -156,6 +156,5 @@ def decided(found: Leads, *, seed: int = 0) -> list[Interval]:
 
 
 def _ratio(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
-    """Mean over standard deviation, of moments of several grammars (first axis); all of them have as many data."""
-    first, second = mean.mean(0), square.mean(0)
-    return first / np.sqrt(np.maximum(second - first**2, np.finfo(float).tiny))
+    """Mean over standard deviation, by the first two moments."""
+    return mean / np.sqrt(np.maximum(square - mean**2, np.finfo(float).tiny))
