@@ -76,7 +76,7 @@ NUMBERS = [
     ),
     (
         "means that would be broadcast",
-        "hierlib/diffusion.py",
+        "hierlib/_denoiser.py",
         " or said.shape != evidence.shape:",
         ":",
         "tests/test_diffusion.py::test_a_mean_that_would_be_broadcast_is_refused",
