@@ -210,15 +210,15 @@ class Told(NamedTuple):
     untold: np.ndarray
 
 
-def told_the_class(noise: Noise, t: float, *, seed: int, **run: int) -> Told:
+def told_the_class(noise: Noise, t: float, *, seed: int, device: torch.device | str = "cpu", **run: int) -> Told:
     """Both for the same grammars, data and noise, at one noise level.
 
     Args:
         noise: a noise process. t: its level.
-        seed: of all random numbers. run: v, m, s, L, draws and data of `level_curves`.
+        seed: of all random numbers. device: where all is done. run: v, m, s, L, draws and data of `level_curves`.
     """
     found = [
-        level_curves(noise, [t], conditional=given, **run, generator=torch.Generator().manual_seed(seed))
+        level_curves(noise, [t], conditional=given, **run, generator=torch.Generator(device).manual_seed(seed))
         for given in (True, False)
     ]
     return Told(*(each.truth[:, 0].numpy() for each in found))
@@ -260,14 +260,14 @@ def first_in_stages(start: Sequence[Tensor], after: Sequence[Tensor]) -> Stages 
     Returns:
         `Stages`, or None if there is no such datum.
     """
-    lost = [(y != x).double().mean(2) for x, y in zip(start, after, strict=True)]  # (T, n) a level
+    lost = [(y != x).double().mean(2).cpu() for x, y in zip(start, after, strict=True)]  # (T, n) a level
     stages = [
         (lost[0] > 0) & (lost[1] == 0),  # leaves only
         (lost[-1] == 0) & (lost[2] > 0) & (lost[0] < 0.5),  # branches, not the class
         (lost[-1] == 1) & (lost[-2] > 0) & (lost[0] > 0.2) & (lost[0] <= 0.5),  # the class, not the leaves
     ]
     for run in range(lost[0].shape[1]):
-        leaves, branches, top = (np.flatnonzero(stage[:, run].numpy()) for stage in stages)
+        leaves, branches, top = (np.flatnonzero(stage[:, run]) for stage in stages)
         branches = branches[branches >= leaves[0] + 2] if len(leaves) else branches[:0]
         top = top[top >= branches[0] + 2] if len(branches) else top[:0]
         if len(top):

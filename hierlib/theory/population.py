@@ -106,7 +106,7 @@ def density_evolution(
         generator: source of randomness; the pools live on its device.
 
     Returns:
-        `Levels`, float64.
+        `Levels`, float64 on the CPU.
 
     Raises:
         ValueError: a parameter is out of range; beliefs are not finite or contradict each other, so that no symbol is
@@ -124,7 +124,7 @@ def density_evolution(
     check_parameters(v, m, s, 1, v)  # any depth will do: there is no tree
     runs = [_one_pool(leaves, v, m, s, L, size, downward, generator) for _ in range(pools)]
     up, down, marginal = (None if x[0] is None else torch.stack(x) for x in zip(*runs))
-    return Levels(up, down, marginal)
+    return Levels(*(x if x is None else x.cpu() for x in (up, down, marginal)))
 
 
 def _one_pool(leaves, v, m, s, L, size, downward, generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
