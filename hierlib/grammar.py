@@ -34,7 +34,7 @@ class Grammar:
     num_classes: int
     rules: tuple[Tensor, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_parameters(self.v, self.m, self.s, self.L, self.num_classes)
         object.__setattr__(self, "rules", tuple(self.rules))
         if len(self.rules) != self.L:
@@ -253,7 +253,13 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
     Raises:
         ValueError: a datum is not produced by the grammar (it is named), or the shape is wrong.
     """
-    leaves = torch.as_tensor(leaves, device=g.device)
+    try:
+        leaves = torch.as_tensor(leaves, device=g.device)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"leaves: expected whole numbers 0…{g.v - 1} of shape (n, {g.d}), got something else ({error}); number "
+            "the letters of strings by their place in an alphabet"
+        ) from None
     if leaves.ndim != 2 or leaves.shape[1] != g.d:
         raise ValueError(f"leaves: expected shape (n, {g.d}), got {tuple(leaves.shape)}")
     if not _of_integers(leaves):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import NamedTuple
+from typing import Generic, Literal, NamedTuple, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -18,11 +18,14 @@ from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_device, check_generator, whole
 from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
 
+Prior = Tensor | Sequence[float] | None
+Levels = tuple[Tensor, ...]  # one tensor a level
+Messages = TypeVar("Messages", bound=Levels | None)
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
 
-class Beliefs(NamedTuple):
+class Beliefs(NamedTuple, Generic[Messages]):
     """What `infer` returns; each of the first three has one tensor a level, (batch, s^(L-l), symbols).
 
     Attributes:
@@ -36,19 +39,26 @@ class Beliefs(NamedTuple):
     called with messages=False.
     """
 
-    up: tuple[Tensor, ...] | None
-    down: tuple[Tensor, ...] | None
-    marginals: tuple[Tensor, ...]
+    up: Messages
+    down: Messages
+    marginals: Levels
     log_evidence: Tensor
 
 
+@overload
 def infer(
-    g: Grammar,
-    evidence: Tensor,
-    *,
-    class_prior: Tensor | Sequence[float] | None = None,
-    messages: bool = True,
-    backend: str = "auto",
+    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: Literal[True] = True, backend: str = "auto"
+) -> Beliefs[Levels]: ...
+
+
+@overload
+def infer(
+    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: bool, backend: str = "auto"
+) -> Beliefs[Levels | None]: ...
+
+
+def infer(
+    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: bool = True, backend: str = "auto"
 ) -> Beliefs:
     """Compute the exact posterior of every symbol of the tree by belief propagation, eqs. (7, 8) = (16–19).
 

@@ -91,8 +91,9 @@ def heard(
         v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
     """
     check_generator(generator)
-    times = noise_levels(t).tolist()
-    points, times = len(times), torch.tensor([*times, *[at] * several], dtype=torch.float32, device=generator.device)
+    levels = noise_levels(t).tolist()
+    points = len(levels)
+    times = torch.tensor([*levels, *[at] * several], dtype=torch.float32, device=generator.device)
     alone, together, halves, prior, no_noise, all_noise = [], [], [], [], 0.0, 0.0
     for g, x in drawn_data(draws, len(times), v=v, m=m, s=s, L=L, generator=generator):
         evidence = evidence_of(noise, x[0], times, generator=generator)
@@ -109,7 +110,8 @@ def heard(
         all_noise = max(all_noise, float((blank[L] - 1 / v).abs().max()))
         # Without evidence a marginal is the prior of its node, so the mean belief in the truth is its sum of squares.
         prior.append(torch.stack([(q**2).sum(-1).mean() for q in blank[:L]]).mean())
-    return Heard(*(torch.stack(each).cpu() for each in (alone, together, halves, prior)), no_noise, all_noise)
+    found = [torch.stack(each).cpu() for each in (alone, together, halves, prior)]
+    return Heard(found[0], found[1], found[2], found[3], no_noise, all_noise)
 
 
 def _belief(belief: Tensor, truth: Tensor) -> Tensor:

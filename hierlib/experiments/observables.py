@@ -38,18 +38,16 @@ def leaf_pair_distribution(g: Grammar, i: int, j: int) -> Tensor:
     if not (0 <= i < g.d and 0 <= j < g.d and i != j):
         raise ValueError(f"expected two different leaves 0…{g.d - 1}, got {i} and {j}")
     prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=torch.float64, device=g.device)
-    joint = None  # of the ancestors of i and j, once these are two
-    for level in reversed(range(g.L)):
+    fork = max(level for level in range(g.L) if i // g.s**level != j // g.s**level)  # one rule gives both ancestors
+    for level in reversed(range(fork + 1, g.L)):
+        prior = prior @ _step(g, level, i // g.s**level % g.s)
+    rule, (a, b) = g.rules[fork], (leaf // g.s**fork % g.s for leaf in (i, j))
+    weight = (prior / g.m)[:, None].expand(-1, g.m).reshape(-1)
+    code = (rule[..., a] * g.v + rule[..., b]).reshape(-1)
+    joint = weight.new_zeros(g.v * g.v).index_add_(0, code, weight).reshape(g.v, g.v)
+    for level in reversed(range(fork)):
         a, b = (leaf // g.s**level % g.s for leaf in (i, j))
-        if joint is not None:
-            joint = _step(g, level, a).T @ joint @ _step(g, level, b)
-        elif a == b:
-            prior = prior @ _step(g, level, a)
-        else:  # the common ancestor: one rule gives both children
-            rule = g.rules[level]
-            weight = (prior / g.m)[:, None].expand(-1, g.m).reshape(-1)
-            code = (rule[..., a] * g.v + rule[..., b]).reshape(-1)
-            joint = weight.new_zeros(g.v * g.v).index_add_(0, code, weight).reshape(g.v, g.v)
+        joint = _step(g, level, a).T @ joint @ _step(g, level, b)
     return joint
 
 

@@ -104,7 +104,7 @@ class KeptDeeper(NamedTuple):
     @property
     def holds(self) -> bool:
         """Whether the census keeps nearly all."""
-        return self.census.value > HOLDS
+        return bool(self.census.value > HOLDS)
 
 
 def kept_deeper(named: Mapping[tuple[int, int, int], np.ndarray], s: int, m: int) -> KeptDeeper:
@@ -293,7 +293,7 @@ def error_reached(t: ArrayLike, error: ArrayLike, share: float) -> float:
     """
     rising = np.maximum.accumulate(np.asarray(error, float))
     risen = rising / rising[-1]
-    return float(np.interp(share, risen, t)) if risen[0] < share else np.nan
+    return float(np.interp(share, risen, np.asarray(t, float))) if risen[0] < share else np.nan
 
 
 def critical_window(t: ArrayLike, error: ArrayLike) -> tuple[float, float]:

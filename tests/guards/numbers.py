@@ -26,6 +26,13 @@ NUMBERS = [
         f"{PRECISE}susceptibility_where_hardly_anything_changes",
     ),
     (
+        "pools that went up alone",
+        "hierlib/experiments/channels.py",
+        "    if pools.marginal is None:",
+        "    if False:",
+        "tests/test_channels.py::test_pools_and_the_mean_field_beside_exact_inference",
+    ),
+    (
         "a tensor made without a device",
         "hierlib/_kernels/memory.py",
         'return torch.empty(shape, dtype=dtype, device="cpu")',

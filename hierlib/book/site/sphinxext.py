@@ -51,21 +51,22 @@ def setup(app: Sphinx) -> dict[str, bool]:
 def _keep_punctuation(app: Sphinx, doctree: nodes.document, page: str) -> None:
     """Ties a formula to the bracket before it and the punctuation after: browsers may break a line there."""
     for formula in list(doctree.findall(nodes.math)):
-        parent, at = formula.parent, formula.parent.index(formula)
+        parent = formula.parent
+        at = next(i for i, each in enumerate(parent.children) if each is formula)  # index() takes an equal one for it
         before, after = parent[at - 1] if at else None, parent[at + 1] if at + 1 < len(parent) else None
         first, last = (each.astext() if isinstance(each, nodes.Text) else "" for each in (before, after))
         opening, closing = re.search(r"[(\[“‘]$", first), re.match(r"[.,;:!?)\]”’]+", last)
         if not (opening or closing):
             continue
         together = nodes.inline(classes=["nobreak"])
-        parent.replace(formula, together)
+        parent[at] = together
         if opening:
             together += nodes.Text(opening[0])
-            parent.replace(before, nodes.Text(first[: opening.start()]))
+            parent[at - 1] = nodes.Text(first[: opening.start()])
         together += formula
         if closing:
             together += nodes.Text(closing[0])
-            parent.replace(after, nodes.Text(last[closing.end() :]))
+            parent[at + 1] = nodes.Text(last[closing.end() :])
 
 
 def _keep_numbers(app: Sphinx, doctree: nodes.document, page: str) -> None:
@@ -75,7 +76,8 @@ def _keep_numbers(app: Sphinx, doctree: nodes.document, page: str) -> None:
             continue
         tied = _TIED.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)
         if tied != text:
-            text.parent.replace(text, nodes.Text(tied))
+            at = next(i for i, each in enumerate(text.parent.children) if each is text)
+            text.parent[at] = nodes.Text(tied)
 
 
 def _skip_fields(app: Sphinx, what: str, name: str, member: object, skip: bool, options: object) -> bool | None:
