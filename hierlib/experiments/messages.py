@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments.curves import Interval, mean_interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
@@ -294,7 +295,7 @@ def compare_averages(
             sent = sent_down(rules, a, b)
             true, one_wrong, total, annealed = formulas(a, b, float(v), float(m), float(s))
             z += [_z_score(sent[:, 0], true), _z_score(sent[:, 1], one_wrong), _z_score(sent.sum(1), total)]
-            share = (sent[:, 0] / sent.sum(1)).numpy() / annealed
+            share = array(sent[:, 0] / sent.sum(1)) / annealed
             ratio[i, j], error[i, j] = share.mean() - 1, share.std() / len(share) ** 0.5
     return Averaged(np.array(z), q, p, plus_minus(ratio, error))
 

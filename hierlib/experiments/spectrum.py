@@ -67,7 +67,7 @@ def named_rightly(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         seen = evidence_of(noise, x[0], t, generator=generator)
         guesses = census(g, seen), class_posterior(g, seen)[0]
-        rows.append([(score.argmax(1) == x[-1][:, 0]).double().mean() for score in guesses])
+        rows.append([float((score.argmax(1) == x[-1][:, 0]).double().mean()) for score in guesses])
     return (np.array(rows).T - 1 / v) / (1 - 1 / v)
 
 
