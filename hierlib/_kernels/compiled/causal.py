@@ -10,7 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 from hierlib._kernels.compiled.lanes import NOTHING, Pending, close, finish, read_leaf, settle, write_row
-from hierlib._kernels.compiled.layout import LOW, Data, Rows, Tile, Tree, block, block_bytes, compiled, entry, table
+from hierlib._kernels.compiled.layout import (
+    LOW,
+    Data,
+    Int,
+    Rows,
+    Tile,
+    Tree,
+    block,
+    block_bytes,
+    compiled,
+    entry,
+    table,
+)
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     Vector,
@@ -47,6 +59,7 @@ def go_down_left(real: np.floating, tile: Tile) -> None:
     """From the root to the leaves, each node after its parent; only what leaves are told is written."""
     ws, tree, io, first, data = tile
     s, pending = len(tree.family), NOTHING
+    level: Int
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
         children, into = ws + int_at(tree.split, level), ws + int_at(tree.down, level)
