@@ -18,7 +18,7 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
     told = memory.empty((size,), evidence.dtype).as_strided((job.n, g.d, g.v), (1, g.v * job.row, job.row))
     log_evidence = job.empty_log_evidence()
     tree, workspace = job.tree(True)
-    io = job.data(at, _Wanted(down=[told, *[None] * g.L]), log_evidence)
+    io = job.data(at, _Wanted(), log_evidence)._replace(down=at([told, *[None] * g.L]))
 
     def work(first: int, last: int, ws: int) -> None:
         run_causal(job.real, first, last, ws, tree, io)

@@ -31,15 +31,28 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
         _told[grid](up[level], told, below, lists[level], ends[level], *strides, *sizes)
         _, total = _settle(up[level], below, least=True)
         headroom, told = torch.minimum(headroom, total.amin(0)), below
-        up[level] = None
+        del up[level:]
     return told.permute(2, 0, 1), or_impossible(log_evidence, headroom)
 
 
 @triton.jit
 def _told(
-    up, above, below, lists, ends, per_node, per_symbol, n, columns, parents, v, m,
-    S: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    up: tl.tensor,
+    above: tl.tensor,
+    below: tl.tensor,
+    lists: tl.tensor,
+    ends: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    columns: tl.tensor,
+    parents: tl.tensor,
+    v: tl.tensor,
+    m: tl.tensor,
+    S: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> None:
     """What the i-th child is told by its parent and its left siblings, for ROWS of its symbols."""
     _, exists, node, datum = _place(n, columns, BLOCK)
     i, per_node, per_symbol, n = tl.program_id(2), _wide(per_node), _wide(per_symbol), _wide(n)

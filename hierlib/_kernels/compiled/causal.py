@@ -9,10 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from hierlib._kernels.compiled.lanes import NOTHING, close, finish, read_leaf, settle, write_row
-from hierlib._kernels.compiled.layout import LOW, Rows, Tile, block, block_bytes, compiled, entry, table
+from hierlib._kernels.compiled.lanes import NOTHING, Pending, close, finish, read_leaf, settle, write_row
+from hierlib._kernels.compiled.layout import (
+    LOW,
+    Data,
+    Int,
+    Rows,
+    Tile,
+    Tree,
+    block,
+    block_bytes,
+    compiled,
+    entry,
+    table,
+)
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
+    Vector,
     fma,
     int_at,
     inverse_power,
@@ -31,7 +44,7 @@ from hierlib._kernels.compiled.tile import NO_ROWS, Family, evidence_of, go_up
 
 
 @entry
-def run_causal(real, first_tile, last_tile, ws, tree, io):
+def run_causal(real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data) -> None:
     """Up the tree and down, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
     width = LANE_BYTES // itemsize(real)
     for first in range(first_tile * width, min(last_tile * width, io.n), width):
@@ -42,10 +55,11 @@ def run_causal(real, first_tile, last_tile, ws, tree, io):
 
 
 @compiled
-def go_down_left(real, tile):
+def go_down_left(real: np.floating, tile: Tile) -> None:
     """From the root to the leaves, each node after its parent; only what leaves are told is written."""
     ws, tree, io, first, data = tile
     s, pending = len(tree.family), NOTHING
+    level: Int
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
         children, into = ws + int_at(tree.split, level), ws + int_at(tree.down, level)
@@ -85,7 +99,7 @@ def go_down_left(real, tile):
 
 
 @compiled
-def told_node(real, tile, family, i, into, ahead, pending):
+def told_node(real: np.floating, tile: Tile, family: Family, i: int, into: int, ahead: Rows, pending: Pending) -> None:
     """What the i-th child, at this level, is told by its parent and its left siblings.
 
     ahead: rows that are needed next, and are fetched meanwhile.
@@ -120,7 +134,7 @@ def told_node(real, tile, family, i, into, ahead, pending):
 
 
 @compiled
-def add_left(real, i, parent, children, rule, total):
+def add_left(real: np.floating, i: int, parent: int, children: int, rule: int, total: Vector) -> Vector:
     """The total plus a rule's product: of the parent, and of the i siblings that come before."""
     if i == 0:
         return total + load(real, parent + offset_at(rule, 0))
