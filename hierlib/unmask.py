@@ -93,8 +93,8 @@ def price(
         ValueError: rounds or leaves are out of range; the denoiser or the order gives another shape.
     """
     cost = torch.as_tensor(log_probability, dtype=torch.float64, device=leaves.device).expand(len(leaves)).clone()
-    for now, belief in _rounds(denoise, leaves, order, rounds, v, dtype):
-        said = belief.double().gather(2, leaves[..., None])[..., 0].log()
+    for now, belief in walk(denoise, leaves, order, rounds, v=v, dtype=dtype):
+        said = belief.gather(2, leaves[..., None])[..., 0].double().log()
         cost -= said.masked_fill(~now, 0).sum(1)
     return cost
 
@@ -135,10 +135,47 @@ def draw(
     if not 0 < floor <= 1:
         raise ValueError(f"floor: expected a probability above 0, so that contradictions have an answer, got {floor}")
     x = torch.zeros(n, d, dtype=torch.int64, device=generator.device)
-    for now, belief in _rounds(denoise, x, order, rounds, v, dtype, floor):
+    for now, belief in walk(denoise, x, order, rounds, v=v, dtype=dtype, floor=floor):
         drawn = torch.multinomial(belief.flatten(0, 1), 1, generator=generator).reshape(n, d)
         x.copy_(torch.where(now, drawn, x))
     return x
+
+
+def walk(
+    denoise: Denoiser,
+    x: Tensor,
+    order: Order,
+    rounds: Rounds,
+    *,
+    v: int,
+    dtype: torch.dtype = torch.float64,
+    floor: float = 0.0,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The rounds of a sampler one by one, along strings that are given, or that the caller fills in as it goes.
+
+    Args:
+        denoise, order, rounds, v, dtype: as for `price`.
+        x: (n, d) strings, read anew in each round where they are seen.
+        floor: the probability with which the denoiser is told that a leaf seen is misprinted.
+
+    Yields:
+        The leaves of the round, (n, d) bool, and the belief in all leaves before it, (n, d, v).
+
+    Raises:
+        ValueError: as for `price`.
+    """
+    hidden = torch.ones_like(x, dtype=torch.bool)
+    before = 0
+    for seen in _seen(rounds, x.shape[1]):
+        belief = _said(denoise, x.masked_fill(hidden, v), v, dtype, floor)
+        scores = order(belief)
+        if not isinstance(scores, Tensor) or scores.shape not in (x.shape, x.shape[1:]):
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
+            raise ValueError(f"order: expected scores of shape {tuple(x.shape)} or {tuple(x.shape[1:])}, got {got}")
+        scores = scores.double().expand(x.shape).masked_fill(~hidden, torch.inf)
+        now = scores.argsort(dim=1, stable=True).argsort(1) < seen - before
+        yield now, belief
+        hidden, before = hidden & ~now, seen
 
 
 def profile(
@@ -216,28 +253,12 @@ def cheapest_sizes(entropies: Sequence[float] | Tensor, rounds: int) -> Cheapest
     return CheapestSizes(float(best[d] - f.sum()), tuple(reversed(seen)))
 
 
-def _rounds(
-    denoise: Denoiser, x: Tensor, order: Order, rounds: Rounds, v: int, dtype: torch.dtype, floor: float = 0.0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each round's new leaves, (n, d) bool, and the belief in all of them; x is read anew in each."""
-    hidden = torch.ones_like(x, dtype=torch.bool)
-    before = 0
-    for seen in _seen(rounds, x.shape[1]):
-        belief = _said(denoise, x.masked_fill(hidden, v), v, dtype, floor)
-        scores = order(belief)
-        if not isinstance(scores, Tensor) or scores.shape not in (x.shape, x.shape[1:]):
-            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
-            raise ValueError(f"order: expected scores of shape {tuple(x.shape)} or {tuple(x.shape[1:])}, got {got}")
-        scores = scores.double().expand(x.shape).masked_fill(~hidden, torch.inf)
-        now = scores.argsort(dim=1, stable=True).argsort(1) < seen - before
-        yield now, belief
-        hidden, before = hidden & ~now, seen
-
-
 def _said(denoise: Denoiser, x: Tensor, v: int, dtype: torch.dtype, floor: float = 0.0) -> Tensor:
     """What a denoiser says of leaves, v where they are hidden; those seen are misprinted with probability floor."""
     evidence = MaskNoise(v, dtype=dtype).evidence(x)
-    return finite(said_by(denoise, evidence * (1 - floor) + floor / v), "the denoiser's belief", "look at its weights")
+    if floor:
+        evidence = evidence * (1 - floor) + floor / v
+    return finite(said_by(denoise, evidence), "the denoiser's belief", "look at its weights")
 
 
 def _seen(rounds: Rounds, d: int) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -222,15 +223,32 @@ def validity(g: Grammar, leaves: Tensor) -> Validity:
     Raises:
         ValueError: wrong shape or symbols.
     """
+    columns = []
+    for good, above in pairwise(legal_nodes(g, leaves)):
+        below = good.unflatten(1, (-1, g.s)).all(2)
+        columns.append((above.double().mean(1), below.double().sum(1), above.double().sum(1)))
+    return Validity(*(torch.stack(column, -1) for column in zip(*columns, strict=True)))
+
+
+def legal_nodes(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
+    """Which nodes of some strings stand above nothing that is not legal, and are legal themselves.
+
+    Args:
+        g, leaves: as for `validity`.
+
+    Returns:
+        Level by level, leaves first, (n, nodes) bool; all leaves are legal.
+
+    Raises:
+        ValueError: wrong shape or symbols.
+    """
     if leaves.ndim != 2 or leaves.shape[1] != g.d or leaves.min() < 0 or leaves.max() >= g.v:
         raise ValueError(f"leaves: expected (n, {g.d}) symbols in 0…{g.v - 1}, got shape {tuple(leaves.shape)}")
-    x, good, columns = leaves.long(), torch.ones_like(leaves, dtype=torch.bool), []
+    x, found = leaves.long(), [torch.ones_like(leaves, dtype=torch.bool)]
     for level in range(g.L):
-        below = good.reshape(len(x), -1, g.s).all(-1)
         x, legal = parents_of(g, level, x)  # above a part that is not legal: any symbol, no longer looked at
-        good = below & legal
-        columns.append((good.double().mean(1), below.double().sum(1), good.double().sum(1)))
-    return Validity(*(torch.stack(column, -1) for column in zip(*columns, strict=True)))
+        found.append(found[-1].unflatten(1, (-1, g.s)).all(2) & legal)
+    return tuple(found)
 
 
 def chance_validity(g: Grammar) -> tuple[Tensor, Tensor]:

@@ -101,8 +101,8 @@ LANGUAGES = [
     (
         "a floor under contradictions",
         UNMASK,
-        "order, rounds, v, dtype, floor):",
-        "order, rounds, v, dtype):",
+        "v=v, dtype=dtype, floor=floor):",
+        "v=v, dtype=dtype):",
         f"{PRICE}runs_of_the_sampler_follow_its_law",
     ),
     (
@@ -115,8 +115,8 @@ LANGUAGES = [
     (
         "beliefs that are not finite",
         UNMASK,
-        'return finite(said_by(denoise, evidence * (1 - floor) + floor / v), "the denoiser\'s belief", "look at its weights")',
-        "return said_by(denoise, evidence * (1 - floor) + floor / v)",
+        'return finite(said_by(denoise, evidence), "the denoiser\'s belief", "look at its weights")',
+        "return said_by(denoise, evidence)",
         f"{PRICE}bad_input_is_refused",
     ),
     (

@@ -1,0 +1,258 @@
+"""What haste costs: prices of revealing leaves a few at a time, over drawn grammars, round by round, and of networks.
+
+Prices are those of `hierlib.unmask.price`, in nats.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hierlib import unmask
+from hierlib._denoiser import Denoiser, said_by
+from hierlib.enumeration import all_data
+from hierlib.experiments.uturns import drawn_data
+from hierlib.grammar import Grammar
+from hierlib.inference import infer
+from hierlib.networks.generation import exact_denoiser, legal_nodes
+from hierlib.noise import MaskNoise
+from hierlib.probability import entropy, log_probability
+
+ORDERS = ("strided", "digit-reversed", "random", "least certain first", "most certain first", "blocks")
+
+
+def order(name: str, g: Grammar, n: int, rounds: int, *, generator: torch.Generator) -> unmask.Order:
+    """One of `ORDERS`, for n strings of a grammar in some rounds.
+
+    Raises:
+        ValueError: there is no such order.
+    """
+    if name == "random":
+        return unmask.random_order(n, g.d, generator=generator)
+    known = {
+        "strided": unmask.strided(g.d, rounds),
+        "digit-reversed": unmask.digit_reversed(g.s, g.L),
+        "least certain first": unmask.by_uncertainty,
+        "most certain first": unmask.by_certainty,
+        "blocks": unmask.blocks(g.d),
+    }
+    if name not in known:
+        raise ValueError(f"order: expected one of {', '.join(map(repr, ORDERS))}, got {name!r}")
+    return known[name]
+
+
+def prices(
+    name: str,
+    rounds: Sequence[int],
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    generator: torch.Generator,
+    dtype: torch.dtype = torch.float32,
+) -> np.ndarray:
+    """Price of an order with the exact denoiser, for fresh grammars and data.
+
+    Args:
+        name: one of `ORDERS`.
+        rounds: numbers of rounds K.
+        v, m, s, L, draws, data, generator: as of `hierlib.experiments.uturns.drawn_data`.
+        dtype: floating type of the evidence.
+
+    Returns:
+        (draws, rounds) float64, mean over the data of each grammar: KL(data ‖ sampler) in nats.
+
+    Raises:
+        ValueError: as `drawn_data` and `hierlib.unmask.price` do; there is no such order.
+    """
+    found = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        each = [
+            unmask.price(
+                exact_denoiser(g), x[0], order(name, g, data, K, generator=generator), K, -entropy(g), v=v, dtype=dtype
+            )
+            for K in rounds
+        ]
+        found.append(torch.stack(each, 1).mean(0))
+    return torch.stack(found).cpu().numpy()
+
+
+class Legal(NamedTuple):
+    """What a sampler's strings are worth."""
+
+    leaves: Tensor  #: (n, d) the strings
+    levels: Tensor  #: (L+1,) fraction of the nodes of a level that are legal down to their leaves
+    strings: Tensor  #: (n,) bool, whether all of a string is
+    nodes: tuple[Tensor, ...]  #: per level, (n, nodes) bool, as from `legal_nodes`
+
+
+def legal(g: Grammar, name: str, n: int, rounds: int, *, generator: torch.Generator) -> Legal:
+    """Run the sampler of an order with the exact denoiser, and parse what it makes.
+
+    Args:
+        g: the grammar.
+        name: one of `ORDERS`.
+        n: number of strings.
+        rounds: number of rounds K.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: as `hierlib.unmask.draw` does; there is no such order.
+    """
+    chosen = order(name, g, n, rounds, generator=generator)
+    y = unmask.draw(exact_denoiser(g), n, chosen, rounds, d=g.d, v=g.v, generator=generator)
+    nodes = legal_nodes(g, y)
+    return Legal(y, torch.stack([level.double().mean() for level in nodes]), nodes[-1][:, 0], nodes)
+
+
+class Paid(NamedTuple):
+    """Where on the way the price is paid."""
+
+    hidden: Tensor  #: (K,) fraction of the leaves that are hidden before each round
+    price: Tensor  #: (n, K) of each round, in nats; the sum over rounds is that of `hierlib.unmask.price`
+
+    def late(self, share: float) -> np.ndarray:
+        """(2,) mean price of the rounds that begin with more than a share of the leaves hidden, and of all."""
+        early = self.price[:, self.hidden > share].sum(1).mean()
+        return np.array([float(early), float(self.price.sum(1).mean())])
+
+
+def paid(g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Paid:
+    """The price round by round, ln p(new leaves | seen) - Σ ln b_i: what the leaves of a round know of each other.
+
+    Its mean is the total correlation of the leaves of the round, given what is seen.
+
+    Args:
+        g: the grammar.
+        leaves: (n, d) data of it.
+        order, rounds: of the sampler, see `hierlib.unmask`.
+
+    Raises:
+        ValueError: as `hierlib.unmask.price` does.
+    """
+    seen_so_far: list[Tensor] = []
+
+    def denoise(evidence: Tensor) -> Tensor:
+        b = infer(g, evidence, messages=False)
+        blank = (evidence < 1).all(2).sum(1)  # every hidden leaf has the evidence 1/v
+        seen_so_far.append(b.log_evidence.double() + blank.double() * math.log(g.v))
+        return b.marginals[0]
+
+    said, hidden, still = [], [], leaves.shape[1]
+    for now, belief in unmask.walk(denoise, leaves, order, rounds, v=g.v):
+        each = belief.gather(2, leaves[..., None])[..., 0].log()
+        said.append(each.masked_fill(~now, 0).sum(1))
+        hidden.append(still / leaves.shape[1])
+        still -= int(now[0].sum())
+    log_p = torch.stack([*seen_so_far, log_probability(g, leaves)], 1)
+    return Paid(torch.tensor(hidden, dtype=torch.float64), log_p.diff(dim=1) - torch.stack(said, 1))
+
+
+def own_error(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Tensor:
+    """What a denoiser's own mistakes add to the price: Σ KL(b_i ‖ q_i) over the leaves of each round, along data.
+
+    b is exact inference. In the mean over data, price = price with the exact denoiser + own error, for every order that
+    does not look at the belief; for one that does, with the same leaves in each round.
+
+    Args:
+        denoise: a denoiser.
+        g, leaves, order, rounds: as for `paid`.
+
+    Returns:
+        (n,) float64, in nats.
+
+    Raises:
+        ValueError: as `hierlib.unmask.price` does.
+    """
+    exact, both = exact_denoiser(g), []
+
+    def paired(evidence: Tensor) -> Tensor:
+        both.append(exact(evidence.double()))
+        return denoise(evidence)
+
+    cost = torch.zeros(len(leaves), dtype=torch.float64, device=leaves.device)
+    for now, q in unmask.walk(paired, leaves, order, rounds, v=g.v, dtype=torch.float32):
+        b = both.pop()
+        cost += (torch.xlogy(b, b) - torch.xlogy(b, q.double())).sum(2).masked_fill(~now, 0).sum(1)
+    return cost
+
+
+class Law(NamedTuple):
+    """A sampler's law on all data of a small grammar, from its runs."""
+
+    divergence: float  #: KL(data ‖ sampler) in nats, corrected for the number of runs; infinite if a datum never came
+    error: float  #: its standard error
+    legal: float  #: fraction of the runs that are data
+
+
+def law_from_runs(g: Grammar, runs: Tensor) -> Law:
+    """The divergence of all data, equally probable, from what a sampler made.
+
+    With n runs, counts n_x and frequencies q_x = n_x/n, the mean of -ln q_x is too high by (1-q_x)/(2 n q_x) to first
+    order, and the error follows from the covariance of the counts.
+
+    Args:
+        g: a grammar small enough for `hierlib.enumeration.all_data`.
+        runs: (n, d) strings of the sampler, legal or not.
+
+    Raises:
+        ValueError: as `all_data` does.
+    """
+    data, n = all_data(g)[0], len(runs)
+    _, which = torch.cat([data, runs.long()]).unique(dim=0, return_inverse=True)
+    count = torch.bincount(which[len(data) :], minlength=int(which.max()) + 1)[which[: len(data)]].double()
+    q, p = count / n, 1 / len(data)
+    if not count.all():
+        return Law(float("inf"), float("nan"), float(q.sum()))
+    bias = ((1 - q) / (2 * n * q)).mean()
+    error = (((p * p / q).sum() - 1).clamp_min(0) / n).sqrt()
+    return Law(float(math.log(p) - q.log().mean() - bias), float(error), float(q.sum()))
+
+
+def amused(
+    denoise: Denoiser,
+    n: int,
+    rounds: int,
+    *,
+    d: int,
+    v: int,
+    generator: torch.Generator,
+    schedule: str = "cosine",
+    temperature: tuple[float, float] = (2, 0),
+    floor: float = 1e-9,
+) -> Tensor:
+    """Strings of diffusers' `AmusedScheduler`, in the loop of its pipeline, by any denoiser of masked leaves.
+
+    Each round draws all masked leaves and then masks those again that came out least likely, up to Gumbel noise. Leaves
+    that were seen before are kept by a confidence of ln(largest float), 709 here: at a temperature of some tens that is
+    out of reach of the noise, at 1000 it is not, and they are masked again.
+
+    Args:
+        denoise: a denoiser, (n, d, v) to (n, d, v).
+        n, d, v: number of strings, leaves, symbols.
+        rounds: its `num_inference_steps`.
+        generator: source of randomness, on the CPU.
+        schedule, temperature: its `masking_schedule` and `temperature`, its own defaults if not given.
+        floor: of misprints, as for `hierlib.unmask.draw`.
+
+    Returns:
+        (n, d) int64 symbols.
+    """
+    from diffusers import AmusedScheduler
+
+    scheduler = AmusedScheduler(mask_token_id=v, masking_schedule=schedule)
+    scheduler.set_timesteps(rounds, temperature=temperature)
+    x = torch.full((n, d), v, dtype=torch.int64)
+    noise = MaskNoise(v, dtype=torch.float64)
+    for t in scheduler.timesteps:
+        told = noise.evidence(x) * (1 - floor) + floor / v
+        x = scheduler.step(said_by(denoise, told).log(), t, x, generator=generator).prev_sample
+    return x
