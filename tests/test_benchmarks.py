@@ -163,7 +163,7 @@ def test_gpu_benchmark_measures_what_it_is_given(monkeypatch):
 
 def test_no_number_of_a_gpu_stands_where_none_was_measured():
     if not (ROOT / "benchmarks" / "results" / "gpu.json").exists():
-        page = " ".join((ROOT / "book" / "16_how-fast.md").read_text(encoding="utf-8").split())
+        page = " ".join((ROOT / "book" / "17_how-fast.md").read_text(encoding="utf-8").split())
         assert "**GPU: not measured here.**" in page and not re.search(r"GPU[^.]*\d", page)
 
 

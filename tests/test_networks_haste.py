@@ -68,13 +68,10 @@ def test_a_networks_price_is_haste_and_its_own_error():
     torch.manual_seed(3)
     net = TreeUNet(4, 2, 3, 8)
     denoise = torch.no_grad()(lambda e: net.eval().marginals(e.float()))
-    for rounds in (1, 2, 8):
-        order, how = unmask.strided(8, rounds), dict(v=4)
-        mine = unmask.price(denoise, data, order, rounds, -hl.entropy(g), **how, dtype=torch.float32)
-        best = unmask.price(exact_denoiser(g), data, order, rounds, -hl.entropy(g), **how)
-        error = haste.own_error(denoise, g, data, order, rounds)
-        assert float(mine.mean()) == pytest.approx(float(best.mean() + error.mean()), abs=1e-5)
-        assert error.min() >= 0 and error.mean() > 0.1
+    found = haste.bill(denoise, g, data, "strided", [1, 2, 8], generator=rng())
+    assert found.total.mean(0).tolist() == pytest.approx((found.haste + found.error).mean(0).tolist(), abs=1e-5)
+    assert found.error.min() >= 0 and found.error.mean() > 0.1 and found.off() < 0.1
+    assert found._replace(error=found.error + 1).off() > 5
     none = haste.own_error(lambda e: exact_denoiser(g)(e.double()), g, data, unmask.by_certainty, 3)
     assert none.abs().max() < 1e-9
 
@@ -134,10 +131,17 @@ def test_amused_told_to_be_random_costs_what_random_sets_cost():
     g, data = small()
     y = haste.amused(exact_denoiser(g), 60_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(30, 30))
     law = haste.law_from_runs(g, y)
-    ranks = [unmask.random_order(len(data), 8, generator=rng(seed)) for seed in range(100)]
-    each = [unmask.price(exact_denoiser(g), data, order, 4, -hl.entropy(g), v=4) for order in ranks]
-    mixed = -torch.stack(each).neg().exp().mean(0).log().mean()
-    assert law.divergence == pytest.approx(float(mixed), abs=4 * law.error + 0.002)
+    mixed = haste.mixture_price(g, 4, 100, generator=rng())
+    assert law.divergence == pytest.approx(mixed, abs=4 * law.error + 0.002)
+    one = haste.mixture_price(g, 4, 1, generator=rng())
+    assert mixed < one - 0.05 and haste.mixture_price(g, 8, 2, generator=rng()) == pytest.approx(0, abs=1e-9)
+
+
+def test_shares_of_legal_strings_are_by_grammar():
+    how = dict(draws=3, generator=rng())
+    found = haste.legal_shares("random", 50, 2, **SMALL, **how)
+    assert found.shape == (3,) and ((found >= 0) & (found < 1)).all()
+    assert haste.legal_shares("strided", 20, 8, **SMALL, **how).tolist() == [1, 1, 1]
 
 
 def test_no_such_order():

@@ -17,7 +17,7 @@ from hierlib import unmask
 from hierlib._denoiser import Denoiser, said_by
 from hierlib.enumeration import all_data
 from hierlib.experiments.uturns import drawn_data
-from hierlib.grammar import Grammar
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import infer
 from hierlib.networks.generation import exact_denoiser, legal_nodes
 from hierlib.noise import MaskNoise
@@ -113,6 +113,15 @@ def legal(g: Grammar, name: str, n: int, rounds: int, *, generator: torch.Genera
     return Legal(y, torch.stack([level.double().mean() for level in nodes]), nodes[-1][:, 0], nodes)
 
 
+def legal_shares(
+    name: str, n: int, rounds: int, *, v: int, m: int, s: int, L: int, draws: int, generator: torch.Generator
+) -> np.ndarray:
+    """Fraction of the strings of an order that are legal, (draws,), n strings for each fresh grammar: see `legal`."""
+    grammars = (random_grammar(v=v, m=m, s=s, L=L, generator=generator) for _ in range(draws))
+    each = [legal(g, name, n, rounds, generator=generator).strings.double().mean() for g in grammars]
+    return torch.stack(each).cpu().numpy()
+
+
 class Paid(NamedTuple):
     """Where on the way the price is paid."""
 
@@ -183,6 +192,58 @@ def own_error(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order
         b = both.pop()
         cost += (torch.xlogy(b, b) - torch.xlogy(b, q.double())).sum(2).masked_fill(~now, 0).sum(1)
     return cost
+
+
+class Bill(NamedTuple):
+    """What a denoiser pays for each datum and number of rounds, (n, K) each, in nats."""
+
+    haste: Tensor  #: the exact denoiser's price
+    error: Tensor  #: the denoiser's own error
+    total: Tensor  #: the denoiser's price; in the mean over data the sum of the two
+
+    def off(self) -> float:
+        """The largest distance of total from haste + error over the numbers of rounds, in standard errors over data."""
+        rest = self.total - self.haste - self.error
+        return float((rest.mean(0) / (rest.std(0) / len(rest) ** 0.5 + 1e-6)).abs().max())
+
+
+def bill(
+    denoise: Denoiser, g: Grammar, leaves: Tensor, name: str, rounds: Sequence[int], *, generator: torch.Generator
+) -> Bill:
+    """The price of a denoiser and its two parts, in an order that does not look at beliefs.
+
+    Args:
+        denoise: a denoiser that takes float32.
+        g, leaves: a grammar and data of it, (n, d).
+        name: "random", "strided", "digit-reversed" or "blocks".
+        rounds: (K,) numbers of rounds.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: as `hierlib.unmask.price` does; there is no such order.
+    """
+    rows = []
+    for K in rounds:
+        chosen, log_p = order(name, g, len(leaves), K, generator=generator), -entropy(g)
+        haste = unmask.price(exact_denoiser(g), leaves, chosen, K, log_p, v=g.v)
+        total = unmask.price(denoise, leaves, chosen, K, log_p, v=g.v, dtype=torch.float32)
+        rows.append((haste, own_error(denoise, g, leaves, chosen, K), total))
+    return Bill(*(torch.stack(each, 1) for each in zip(*rows, strict=True)))
+
+
+def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Generator) -> float:
+    """KL of all data from random sets whose order is a part of the sampler's chance, in nats: below their mean price.
+
+    Args:
+        g: a grammar small enough for `hierlib.enumeration.all_data`.
+        rounds: number of rounds K.
+        orders: how many orders a datum stand for all.
+        generator: source of randomness.
+    """
+    data = all_data(g)[0]
+    how = [order("random", g, len(data), rounds, generator=generator) for _ in range(orders)]
+    each = torch.stack([unmask.price(exact_denoiser(g), data, one, rounds, -entropy(g), v=g.v) for one in how])
+    return -float((each.neg().logsumexp(0) - math.log(orders)).mean())
 
 
 class Law(NamedTuple):
