@@ -133,8 +133,9 @@ def test_amused_told_to_be_random_costs_what_random_sets_cost():
     law = haste.law_from_runs(g, y)
     mixed = haste.mixture_price(g, 4, 100, generator=rng())
     assert law.divergence == pytest.approx(mixed, abs=4 * law.error + 0.002)
-    one = haste.mixture_price(g, 4, 1, generator=rng())
-    assert mixed < one - 0.05 and haste.mixture_price(g, 8, 2, generator=rng()) == pytest.approx(0, abs=1e-9)
+    few = np.array([haste.mixture_price(g, 4, 20, generator=rng(seed)) for seed in range(8)])
+    assert abs(few.mean() - mixed) < 4 * few.std() / 8**0.5 + 0.002, "whatever their number"
+    assert haste.mixture_price(g, 8, 2, generator=rng()) == pytest.approx(0, abs=1e-9)
 
 
 def test_shares_of_legal_strings_are_by_grammar():

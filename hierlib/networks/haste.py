@@ -237,13 +237,15 @@ def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Gene
     Args:
         g: a grammar small enough for `hierlib.enumeration.all_data`.
         rounds: number of rounds K.
-        orders: how many orders a datum stand for all.
+        orders: how many orders a datum stand for all, at least 2; their finite number is corrected for to first order.
         generator: source of randomness.
     """
     data = all_data(g)[0]
     how = [order("random", g, len(data), rounds, generator=generator) for _ in range(orders)]
     each = torch.stack([unmask.price(exact_denoiser(g), data, one, rounds, -entropy(g), v=g.v) for one in how])
-    return -float((each.neg().logsumexp(0) - math.log(orders)).mean())
+    ratio = each.neg().exp()  # q/p of each order
+    mean = ratio.mean(0)
+    return float((-mean.log() - ratio.var(0) / (2 * orders * mean**2)).mean())
 
 
 class Law(NamedTuple):

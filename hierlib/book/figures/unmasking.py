@@ -32,6 +32,7 @@ class Prices(NamedTuple):
 
     rounds: Sequence[int]  #: (K,) numbers of rounds
     nats: Interval  #: (K,) and their 95 % intervals
+    bars: bool = True  #: whether these are drawn: of two grammars they say little
 
 
 def _axis_of_rounds(ax: Axes, rounds: Sequence[int], label: str = "rounds $K$") -> None:
@@ -53,9 +54,12 @@ def price(found: Mapping[str, Prices], *, guides: Mapping[str, int], at: int) ->
     for name, each in found.items():
         value = np.asarray(each.nats.value)
         ax.plot(each.rounds, value, label=name, **LOOKS[name])
-        low = np.maximum(each.nats.lo, value / 30)  # a bar that reaches zero has no end on this axis
         marker: Options = {"color": LOOKS[name]["color"], "markersize": 3.5}
-        data(ax, each.rounds, Interval(value, low, each.nats.hi), **marker)
+        if each.bars:
+            low = np.maximum(each.nats.lo, value / 30)  # a bar that reaches zero has no end on this axis
+            data(ax, each.rounds, Interval(value, low, each.nats.hi), **marker)
+        else:
+            data(ax, each.rounds, value, **marker)
     for name, power in guides.items():
         rounds = np.array(found[name].rounds, float)
         through = float(np.asarray(found[name].nats.value)[list(found[name].rounds).index(at)])
@@ -66,8 +70,8 @@ def price(found: Mapping[str, Prices], *, guides: Mapping[str, int], at: int) ->
     return Drawing(
         fig,
         "Six curves on logarithmic axes against the number of rounds. Blocks and most certain first stay level near the "
-        "top. Random and least certain first fall, by a hundred from end to end or less. Strided and digit-reversed fall "
-        "twice as steeply and end lowest.",
+        "top. Random and least certain first fall. Strided and digit-reversed fall twice as steeply and end lowest, more "
+        "than a factor of ten below random.",
     )
 
 
@@ -103,9 +107,9 @@ def where(hidden: ArrayLike, entropies: ArrayLike, rounds: int, paid: Mapping[st
     right.legend(loc="lower right")
     return Drawing(
         fig,
-        "Left, a curve that falls from 3.4 nats with all leaves hidden to near zero, steepest at about a quarter hidden, "
-        "with steps above it; the areas between are shaded. Right, two curves that rise from 0 to 1: that of strides is "
-        "up before the last third of the leaves, that of random leaves rises to the end.",
+        "Left, a curve that falls from 3.4 nats with all leaves hidden to near zero, steepest at about a quarter hidden; "
+        "steps above it, the areas between shaded. Right, two curves from 0 to 1: that of strides is flat, jumps up near a "
+        "third hidden and is flat again, that of random leaves rises all the way.",
     )
 
 
@@ -137,9 +141,9 @@ def legal(strings: Mapping[str, Sequence[np.ndarray]], levels: Mapping[str, Arra
     ax.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.05))
     return Drawing(
         fig,
-        "Above, one picture an order, a row a level with the class on top: under strides nearly all cells are coloured, "
-        "with random leaves the upper half is empty, with blocks and the most certain leaves all but the lowest rows. "
-        "Below, the fraction of coloured cells falls from level to level, latest for strides.",
+        "Above, one picture an order, a row a level with the class on top: under strides most cells are coloured, with "
+        "random leaves the upper half is empty, with blocks and the most certain leaves all but the lowest rows. Below, "
+        "the fraction of coloured cells falls from level to level, latest for strides.",
     )
 
 
@@ -168,8 +172,8 @@ def trained(rounds: Sequence[int], bills: Mapping[int, Mapping[str, Bill]]) -> D
     return Drawing(
         fig,
         "Two panels of stacked bars against the number of rounds. With few training strings the upper part, the own "
-        "error, grows as the lower part, haste, goes; with many it stays small and the bars fall. Squares stand on top of "
-        "the bars.",
+        "error, grows as the lower part, haste, goes; with many it stays small and the bars fall. Squares stand on their "
+        "tops.",
     )
 
 
@@ -214,7 +218,7 @@ def amused(
     right.legend(fontsize=8.5)
     return Drawing(
         fig,
-        "Left, a curve that falls with the temperature to a dotted line at 0.7, with points on it. Right, against the number "
-        "of rounds: a line that falls to zero at eight rounds with one kind of points on it; two other kinds lie above it "
-        "and do not reach zero.",
+        "Left, a curve that falls with the temperature to a dotted line at 0.7, with points on it. Right, against the "
+        "number of rounds, a line that falls to zero at eight rounds; points for one setting lie on it, those for the "
+        "default above it.",
     )
