@@ -132,10 +132,19 @@ def test_amused_told_to_be_random_costs_what_random_sets_cost():
     y = haste.amused(exact_denoiser(g), 60_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(30, 30))
     law = haste.law_from_runs(g, y)
     mixed = haste.mixture_price(g, 4, 100, generator=rng())
-    assert law.divergence == pytest.approx(mixed, abs=4 * law.error + 0.002)
-    few = np.array([haste.mixture_price(g, 4, 20, generator=rng(seed)) for seed in range(8)])
-    assert abs(few.mean() - mixed) < 4 * few.std() / 8**0.5 + 0.002, "whatever their number"
-    assert haste.mixture_price(g, 8, 2, generator=rng()) == pytest.approx(0, abs=1e-9)
+    error = (mixed.hi - mixed.lo) / 3.92
+    assert law.divergence == pytest.approx(mixed.value, abs=4 * math.hypot(law.error, error))
+    few = [haste.mixture_price(g, 4, 20, generator=rng(seed)) for seed in range(8)]
+    values = np.array([x.value for x in few])
+    assert abs(values.mean() - mixed.value) < 4 * math.hypot(values.std() / 8**0.5, error) + 0.003
+    assert values.std() == pytest.approx((few[0].hi - few[0].lo) / 3.92, rel=0.7)
+    assert haste.mixture_price(g, 8, 2, generator=rng()) == pytest.approx((0, 0, 0), abs=1e-9)
+
+
+def test_a_power_is_read_off():
+    K = np.array([4, 8, 16])
+    found = haste.power(K, np.array([[1.0], [3.0], [5.0]]) / K**2)
+    assert found == pytest.approx((-2, -2, -2))
 
 
 def test_shares_of_legal_strings_are_by_grammar():

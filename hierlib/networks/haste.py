@@ -16,6 +16,7 @@ from torch import Tensor
 from hierlib import unmask
 from hierlib._denoiser import Denoiser, said_by
 from hierlib.enumeration import all_data
+from hierlib.experiments.curves import Interval, estimate, plus_minus
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import infer
@@ -83,6 +84,18 @@ def prices(
         ]
         found.append(torch.stack(each, 1).mean(0))
     return torch.stack(found).cpu().numpy()
+
+
+def power(rounds: Sequence[int], found: np.ndarray, *, seed: int = 0) -> Interval[float]:
+    """The power of K with which a price goes: least squares in logarithms, bootstrapped over rule draws.
+
+    Args:
+        rounds: (n,) numbers of rounds K, at least two.
+        found: (draws, n), as from `prices`.
+        seed: of the bootstrap.
+    """
+    log_K = np.log(rounds)
+    return estimate(lambda y: np.polyfit(log_K, np.log(np.clip(y, 1e-12, None)), 1)[0], found, seed=seed)
 
 
 class Legal(NamedTuple):
@@ -231,7 +244,7 @@ def bill(
     return Bill(*(torch.stack(each, 1) for each in zip(*rows, strict=True)))
 
 
-def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Generator) -> float:
+def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Generator) -> Interval[float]:
     """KL of all data from random sets whose order is a part of the sampler's chance, in nats: below their mean price.
 
     Args:
@@ -239,13 +252,17 @@ def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Gene
         rounds: number of rounds K.
         orders: how many orders a datum stand for all, at least 2; their finite number is corrected for to first order.
         generator: source of randomness.
+
+    Returns:
+        The price and its 95 % interval over orders.
     """
     data = all_data(g)[0]
     how = [order("random", g, len(data), rounds, generator=generator) for _ in range(orders)]
     each = torch.stack([unmask.price(exact_denoiser(g), data, one, rounds, -entropy(g), v=g.v) for one in how])
     ratio = each.neg().exp()  # q/p of each order
     mean = ratio.mean(0)
-    return float((-mean.log() - ratio.var(0) / (2 * orders * mean**2)).mean())
+    variance = ratio.var(0) / (orders * mean**2)  # of ln(mean), for each datum
+    return plus_minus(float((-mean.log() - variance / 2).mean()), float((variance.sum() / len(data) ** 2).sqrt()))
 
 
 class Law(NamedTuple):

@@ -69,9 +69,9 @@ def price(found: Mapping[str, Prices], *, guides: Mapping[str, int], at: int) ->
     label_lines(ax)
     return Drawing(
         fig,
-        "Six curves on logarithmic axes against the number of rounds. Blocks and most certain first stay level near the "
-        "top. Random and least certain first fall. Strided and digit-reversed fall twice as steeply and end lowest, more "
-        "than a factor of ten below random.",
+        "Six curves on logarithmic axes against the number of rounds. Blocks and most certain first stay level near "
+        "the top. Random and least certain first fall. Strided and digit-reversed fall twice as steeply and end "
+        "lowest, more than a factor of ten below random.",
     )
 
 
@@ -107,9 +107,9 @@ def where(hidden: ArrayLike, entropies: ArrayLike, rounds: int, paid: Mapping[st
     right.legend(loc="lower right")
     return Drawing(
         fig,
-        "Left, a curve that falls from 3.4 nats with all leaves hidden to near zero, steepest at about a quarter hidden; "
-        "steps above it, the areas between shaded. Right, two curves from 0 to 1: that of strides is flat, jumps up near a "
-        "third hidden and is flat again, that of random leaves rises all the way.",
+        "Left, a curve that falls from all leaves hidden to none, steepest at about a quarter "
+        "hidden; steps above it, the areas between shaded. Right, two curves from 0 to 1: that of strides is flat, "
+        "jumps up near a third hidden and is flat again, that of random leaves rises all the way.",
     )
 
 
@@ -141,9 +141,9 @@ def legal(strings: Mapping[str, Sequence[np.ndarray]], levels: Mapping[str, Arra
     ax.legend(fontsize=8.5, loc="upper left", bbox_to_anchor=(1.0, 1.05))
     return Drawing(
         fig,
-        "Above, one picture an order, a row a level with the class on top: under strides most cells are coloured, with "
-        "random leaves the upper half is empty, with blocks and the most certain leaves all but the lowest rows. Below, "
-        "the fraction of coloured cells falls from level to level, latest for strides.",
+        "Above, one picture an order, a row a level with the class on top: under strides most cells are coloured, "
+        "with random leaves the upper half is empty, with blocks and the most certain leaves all but the lowest rows."
+        " Below, the fraction of coloured cells falls from level to level, latest for strides.",
     )
 
 
@@ -172,8 +172,8 @@ def trained(rounds: Sequence[int], bills: Mapping[int, Mapping[str, Bill]]) -> D
     return Drawing(
         fig,
         "Two panels of stacked bars against the number of rounds. With few training strings the upper part, the own "
-        "error, grows as the lower part, haste, goes; with many it stays small and the bars fall. Squares stand on their "
-        "tops.",
+        "error, grows as the lower part, haste, goes; with many it stays small and the bars fall. Squares stand on "
+        "their tops.",
     )
 
 
@@ -218,7 +218,7 @@ def amused(
     right.legend(fontsize=8.5)
     return Drawing(
         fig,
-        "Left, a curve that falls with the temperature to a dotted line at 0.7, with points on it. Right, against the "
-        "number of rounds, a line that falls to zero at eight rounds; points for one setting lie on it, those for the "
-        "default above it.",
+        "Left, a curve that falls with the temperature to a dotted line at 0.7, with points on it. Right, against the"
+        " number of rounds, a line that falls to zero at eight rounds; points for one setting lie on it, those for "
+        "the default above it.",
     )
