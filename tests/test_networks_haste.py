@@ -134,6 +134,8 @@ def test_amused_told_to_be_random_costs_what_random_sets_cost():
     mixed = haste.mixture_price(g, 4, 100, generator=rng())
     error = (mixed.hi - mixed.lo) / 3.92
     assert law.divergence == pytest.approx(mixed.value, abs=4 * math.hypot(law.error, error))
+    y = haste.amused(exact_denoiser(g), 20_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(1e3, 1e3))
+    assert haste.law_from_runs(g, y).legal < law.legal - 0.02, "so hot that what was revealed is masked again"
     few = [haste.mixture_price(g, 4, 20, generator=rng(seed)) for seed in range(8)]
     values = np.array([x.value for x in few])
     assert abs(values.mean() - mixed.value) < 4 * math.hypot(values.std() / 8**0.5, error) + 0.003

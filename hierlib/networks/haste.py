@@ -69,7 +69,7 @@ def prices(
         dtype: floating type of the evidence.
 
     Returns:
-        (draws, rounds) float64, mean over the data of each grammar: KL(data ‖ sampler) in nats.
+        (draws, rounds) float64, mean over the data of each grammar, KL(data ‖ sampler) in nats.
 
     Raises:
         ValueError: as `drawn_data` and `hierlib.unmask.price` do; there is no such order.
