@@ -3,6 +3,7 @@
 CAUSAL, NEXT = "hierlib/_kernels/causal/torch.py", "tests/test_autoregression.py::test_"
 FILTERED, WORLDS = "hierlib/filtered.py", "tests/test_filtered.py::test_"
 UNMASK, PRICE = "hierlib/unmask.py", "tests/test_unmask.py::test_"
+HASTE, COST = "hierlib/networks/haste.py", "tests/test_networks_haste.py::test_"
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
@@ -118,6 +119,27 @@ LANGUAGES = [
         'return finite(said_by(denoise, evidence), "the denoiser\'s belief", "look at its weights")',
         "return said_by(denoise, evidence)",
         f"{PRICE}bad_input_is_refused",
+    ),
+    (
+        "leaves are paid for in their own round",
+        HASTE,
+        "said.append(each.masked_fill(~now, 0).sum(1))",
+        "said.append(each.sum(1))",
+        f"{COST}what_is_paid_round_by_round_adds_up",
+    ),
+    (
+        "few runs of a sampler",
+        HASTE,
+        "- q.log().mean() - bias)",
+        "- q.log().mean())",
+        f"{COST}a_law_from_runs_is_corrected_for_their_number",
+    ),
+    (
+        "orders by another name",
+        HASTE,
+        "    if name not in known:",
+        "    if False:",
+        f"{COST}no_such_order",
     ),
     (
         "symbols that a place never has",
