@@ -35,7 +35,7 @@ def test_what_is_paid_round_by_round_adds_up(name, rounds):
     torch.testing.assert_close(found.price.sum(1), whole, rtol=0, atol=1e-9)
     assert found.price.mean(0).min() > -1e-9, "what leaves know of each other is no less than nothing"
     assert found.hidden[0] == 1 and found.hidden.shape == (rounds,) and (found.hidden.diff() < 0).all()
-    early, all_of_it = found.late(0.5)
+    early, all_of_it = found.while_hidden(0.5)
     assert early == pytest.approx(float(found.price[:, found.hidden > 0.5].sum(1).mean()))
     assert all_of_it == pytest.approx(float(whole.mean()), abs=1e-9)
 

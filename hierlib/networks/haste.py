@@ -141,7 +141,7 @@ class Paid(NamedTuple):
     hidden: Tensor  #: (K,) fraction of the leaves that are hidden before each round
     price: Tensor  #: (n, K) of each round, in nats; the sum over rounds is that of `hierlib.unmask.price`
 
-    def late(self, share: float) -> np.ndarray:
+    def while_hidden(self, share: float) -> np.ndarray:
         """(2,) mean price of the rounds that begin with more than a share of the leaves hidden, and of all."""
         early = self.price[:, self.hidden > share].sum(1).mean()
         return np.array([float(early), float(self.price.sum(1).mean())])
@@ -175,7 +175,7 @@ def paid(g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds)
         hidden.append(still / leaves.shape[1])
         still -= int(now[0].sum())
     log_p = torch.stack([*seen_so_far, log_probability(g, leaves)], 1)
-    return Paid(torch.tensor(hidden, dtype=torch.float64), log_p.diff(dim=1) - torch.stack(said, 1))
+    return Paid(torch.tensor(hidden, dtype=torch.float64, device=leaves.device), log_p.diff(dim=1) - torch.stack(said, 1))
 
 
 def own_error(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Tensor:
@@ -330,7 +330,7 @@ def amused(
 
     scheduler = AmusedScheduler(mask_token_id=v, masking_schedule=schedule)
     scheduler.set_timesteps(rounds, temperature=temperature)
-    x = torch.full((n, d), v, dtype=torch.int64)
+    x = torch.full((n, d), v, dtype=torch.int64, device="cpu")
     noise = MaskNoise(v, dtype=torch.float64)
     for t in scheduler.timesteps:
         told = noise.evidence(x) * (1 - floor) + floor / v
