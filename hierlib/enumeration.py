@@ -56,7 +56,7 @@ def all_data(g: Grammar, *, limit: int = LIMIT) -> tuple[Tensor, ...]:
 class AnotherRule(NamedTuple):
     """A datum of the first class, and the datum after one node has used its next rule."""
 
-    index: int  #: of the datum among `all_data`
+    number: int  #: of the datum among `all_data`
     before: tuple[Tensor, ...]  #: its symbols, 1-d, one tensor a level, leaves first
     after: tuple[Tensor, ...]
     level: int  #: of the node, the first one of its level, next to the class, or the class itself where L is 1

@@ -12,12 +12,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.precision import TYPES, computed_in
 from hierlib.grammar import check_generator, whole
+
+Numbers = float | Sequence[float] | np.ndarray | Tensor  # one or many
 
 
 @runtime_checkable
@@ -338,7 +341,8 @@ def check_type(name: str, dtype: torch.dtype) -> None:
     """Raise a ValueError unless this is a floating type that evidence may have."""
     if dtype not in TYPES:
         known = ", ".join(str(kind).removeprefix("torch.") for kind in TYPES)
-        raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}")
+        hint = "" if dtype.is_floating_point else "; a noise makes evidence of leaves: noise.evidence(leaves, t)"
+        raise ValueError(f"{name}: expected one of the floating types {known}, got {dtype}{hint}")
 
 
 def check_noise(v: int, dtype: torch.dtype) -> None:
@@ -347,7 +351,7 @@ def check_noise(v: int, dtype: torch.dtype) -> None:
     check_type("dtype", dtype)
 
 
-def noise_levels(t: Sequence[float] | Tensor | float, name: str = "t") -> Tensor:
+def noise_levels(t: Numbers, name: str = "t") -> Tensor:
     """Noise levels, one or many, as (T,) float64 on the CPU; a ValueError of what is no number, or of none."""
     t = as_numbers(name, t, torch.float64, torch.device("cpu")).reshape(-1)
     if not len(t):
@@ -355,7 +359,7 @@ def noise_levels(t: Sequence[float] | Tensor | float, name: str = "t") -> Tensor
     return t
 
 
-def as_numbers(name: str, value: float | Sequence[float] | Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+def as_numbers(name: str, value: Numbers, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A tensor of what is a number or numbers; a ValueError that calls it by its name, of what is not."""
     try:
         return torch.as_tensor(value, dtype=dtype, device=device)

@@ -119,6 +119,9 @@ def test_pools_and_the_mean_field_beside_exact_inference():
     assert each.t == pytest.approx(0.4) and each.mean_field.tolist() == [0.5] * 4
     assert each.exact.value == pytest.approx(found.truth[:, 1].mean(0).numpy())
     assert each.population == pytest.approx(each.exact.value, abs=0.1) and (each.z < 6).all() and each.z.shape == (4,)
+    upward = density_evolution(leaf_sampler(CHANNELS["mask"], 0.4), **how, downward=False)
+    with pytest.raises(ValueError, match="pools: expected those of"):
+        channels.compared(found, 1, upward, np.full(4, 0.5))
 
 
 def test_nishimori_holds_for_channels_and_not_for_the_epsilon_process():
@@ -127,7 +130,7 @@ def test_nishimori_holds_for_channels_and_not_for_the_epsilon_process():
         found = channels.nishimori(
             hl.experiments.uturns.level_curves(noise, t, **SIZE, draws=24, data=4, generator=rng())
         )
-        assert found.z < most and found.count == 8
+        assert found.z < most and found.means == 8
     assert found.z > 10 and found.off > 0.05
 
 

@@ -69,7 +69,7 @@ def test_refuses_what_is_large_and_what_is_impossible():
 @given(g=grammars(max_data=600))
 def test_another_rule_changes_one_node_and_what_is_below_it(g):
     found = another_rule(g)
-    assert all(torch.equal(a, b[found.index]) for a, b in zip(found.before, all_data(g)))
+    assert all(torch.equal(a, b[found.number]) for a, b in zip(found.before, all_data(g)))
     assert all(torch.equal(a, b[0]) for a, b in zip(found.after, hl.parse(g, found.after[0][None])))
     moved = [(a != b) for a, b in zip(found.before, found.after)]
     assert int(moved[0].sum()) == found.changed and not any(level.any() for level in moved[found.level :])

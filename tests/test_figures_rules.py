@@ -33,7 +33,7 @@ def drawn(drawing, live=""):
 def test_another_way_says_how_many_leaves_change(v, m, s, L):
     g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng())
     found = another_rule(g)
-    drawing = rules.another_way(g, found.before, found.after, found.index)
+    drawing = rules.another_way(g, found.before, found.after, found.number)
     axes = drawn(drawing, 'data-live="tree-rules"')
     assert len(axes) == 3 and f"Two trees of {s**L} leaves" in drawing.alt and f"and {found.changed} of" in drawing.alt
 

@@ -143,6 +143,9 @@ def test_parse_names_the_datum():
         hl.parse(g, x)
     with pytest.raises(ValueError, match=r"expected shape \(n, 8\)"):
         hl.parse(g, x[:, :4])
+    for words in (["abcdabcd"], [[0, 1], [2]]):
+        with pytest.raises(ValueError, match="number the letters of strings by their place in an alphabet"):
+            hl.parse(g, words)
     with pytest.raises(ValueError, match="expected integer symbols"):
         hl.parse(g, x.double())
 

@@ -20,19 +20,20 @@ from hierlib._kernels.compiled import layout
 from hierlib._kernels.compiled.sampling import Draws, run_sampling
 from hierlib._kernels.compiled.simd import LANE_BYTES
 from hierlib._kernels.compiled.tile import run
+from hierlib._kernels.torch import Inferred
 from hierlib.grammar import Grammar
 
 SHARED = 2**16  # results of a level with fewer numbers than this share their memory with those of other levels
 
 
-def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
+def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool) -> Inferred:
     """Once up and once down the tree; the contract is that of `hierlib._kernels.torch.infer`."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
     wanted = job.rooms(marginals=0, up=1, down=0) if messages else job.rooms(marginals=0)
     log_evidence = job.propagate(wanted)
     if not messages:
         return None, None, tuple(wanted.marginals), log_evidence
-    return (evidence.permute(2, 0, 1), *wanted.up[1:]), tuple(wanted.down), tuple(wanted.marginals), log_evidence
+    return (evidence.permute(2, 0, 1), *wanted.up), tuple(wanted.down), tuple(wanted.marginals), log_evidence
 
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,7 +53,9 @@ def epsilon_overlap(g: Grammar, x: Sequence[Tensor], eps: Tensor, class_prior: T
     return overlap, log_evidence
 
 
-def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
+def posterior_sample(
+    g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator
+) -> tuple[list[Tensor], Tensor]:
     """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
     job = _Job(g, evidence.dtype, class_prior, evidence=evidence)
     keys = torch.randint(-(2**63), 2**63 - 1, (job.n, num_samples), generator=generator, device="cpu")
@@ -61,16 +64,16 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
     return [level.permute(1, 2, 0) for level in y], log_evidence
 
 
-Levels = list[Tensor | None]
+Levels = Sequence[Tensor]  # of the levels from some level on, up to the root; empty if of none
 
 
 class _Wanted(NamedTuple):
-    """What is to be computed: room for it, one tensor a level, None where it is not wanted; or nothing at all."""
+    """What is to be computed: room for it, from the lowest level on where it is wanted."""
 
-    up: Levels | None = None
-    down: Levels | None = None
-    marginals: Levels | None = None
-    overlap: Levels | None = None
+    up: Levels = ()
+    down: Levels = ()
+    marginals: Levels = ()
+    overlap: Levels = ()
 
 
 class _Job:
@@ -83,7 +86,7 @@ class _Job:
         prior: Tensor,
         *,
         evidence: Tensor | None = None,
-        x: list[Tensor] | None = None,
+        x: Levels = (),
         eps: Tensor | None = None,
     ):
         self.g, self.grammar, self.dtype, self.n = g, _grammar(g), dtype, prior.shape[1]
@@ -104,8 +107,9 @@ class _Job:
         large = sum(size for start in lowest.values() for size in sizes[start:] if size >= SHARED)
         memory.demand((small + large) * self.dtype.itemsize // self.n, self.n, 0, g.device)
         shared, offset = memory.empty((small,), self.dtype), 0
-        found: dict[str, Levels] = {kind: [None] * start for kind, start in lowest.items()}
+        found: dict[str, list[Tensor]] = {}
         for kind, start in lowest.items():
+            found[kind] = []
             for (nodes, symbols), size in zip(shapes[start:], sizes[start:], strict=True):
                 shape, strides = (self.n, nodes, symbols), (1, symbols * row, row)
                 if size < SHARED:
@@ -149,7 +153,12 @@ class _Job:
 
     def data(self, at: _Addresses, wanted: _Wanted, log_evidence: Tensor) -> layout.Data:
         """The kernels' view of the data and of the room for results."""
-        g, size, nothing = self.g, self.dtype.itemsize, self.grammar.nothing
+        g, size = self.g, self.dtype.itemsize
+
+        def table(levels: Levels) -> int:
+            unwanted = [None] * (g.L + 1 - len(levels))
+            return at([*unwanted, *levels]) if levels else self.grammar.nothing
+
         per_leaf, per_symbol, per_datum = (0, 0, 0) if self.evidence is None else self.evidence.stride()
         if self.n == 1 and self.evidence is not None:
             per_datum = 1  # torch leaves it open
@@ -160,15 +169,15 @@ class _Job:
             per_leaf=size * per_leaf,
             per_symbol=size * per_symbol,
             eps=at(self.eps),
-            x=at(self.x) or nothing,
+            x=table(self.x),
             prior=at(self.prior),
             prior_per_symbol=size * self.prior.stride(0),
             prior_per_datum=size * self.prior.stride(1),
             row=size * self.row,
-            up=at(wanted.up) or nothing,
-            down=at(wanted.down) or nothing,
-            marginals=at(wanted.marginals) or nothing,
-            overlap=at(wanted.overlap) or nothing,
+            up=table(wanted.up),
+            down=table(wanted.down),
+            marginals=table(wanted.marginals),
+            overlap=table(wanted.overlap),
             log_evidence=at(log_evidence),
             constant=-(g.d - 1) // (g.s - 1) * math.log(g.m),
             least=precision.least(self.dtype),
@@ -212,8 +221,8 @@ class _Addresses:
     What was not made here has to be `memory.readable`.
     """
 
-    def __init__(self):
-        self.kept = []
+    def __init__(self) -> None:
+        self.kept: list[np.ndarray | Tensor] = []
 
     def __call__(self, x: np.ndarray | Tensor | list | None) -> int:
         if x is None:
@@ -237,7 +246,8 @@ class _Grammar:
 
     def __init__(self, g: Grammar):
         g.to(g.device)  # checks the rules again: offsets are made of them
-        self.at, self.trees, self.written = _Addresses(), {}, g.written
+        self.at, self.written = _Addresses(), g.written
+        self.trees: dict[tuple[int, bool], tuple[layout.Tree, int]] = {}
         self.shapes = [(g.num_nodes(level), g.num_symbols(level)) for level in range(g.L + 1)]
         self.tables = [self.at(table) for table in _rule_tables(g)]
         self.nothing = self.at(np.zeros(g.L + 1, np.int64))
@@ -262,7 +272,7 @@ class _Grammar:
         order = [np.zeros(1, np.int64)]  # from the root to the cut: child i of column c is column i·len(order) + c
         for _ in range(self.L - cut):
             order.append(np.concatenate([order[-1] * s + i for i in range(s)]))
-        order = [order[self.L - max(level, cut)] for level in levels]
+        order = [order[self.L - max(level, cut)] for level in range(self.L + 1)]
         split = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
         sizes = np.array([slots, np.where(nodes > 1, s, 1), split]) * block
         headroom = int(layout.PRODUCTS + block.max())

@@ -18,14 +18,14 @@ import triton.language as tl
 from torch import Tensor
 
 from hierlib._kernels import memory, precision
-from hierlib._kernels.torch import or_impossible, outward
+from hierlib._kernels.torch import Inferred, or_impossible, outward
 from hierlib.grammar import Grammar
 
 COLUMNS, ROWS = 128, 8  # of a program: nodes of data, and symbols
 MOST = 65535  # programs in the second direction of a grid
 
 
-def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
+def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool) -> Inferred:
     """Once up and once down the tree; the contract is that of `hierlib._kernels.torch.infer`."""
     numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
     memory.demand((2 + messages) * numbers * evidence.element_size(), evidence.shape[-1], 0, evidence.device)
@@ -43,9 +43,11 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
         if messages:
             downs.append(down)
         else:
-            up[level] = None
-    up, down = (outward([evidence, *up[1:]]), outward(downs[::-1])) if messages else (None, None)
-    return up, down, outward(marginals[::-1]), or_impossible(log_evidence, headroom)
+            del up[level:]
+    all_marginals, log_evidence = outward(marginals[::-1]), or_impossible(log_evidence, headroom)
+    if not messages:
+        return None, None, all_marginals, log_evidence
+    return outward([evidence, *up[1:]]), outward(downs[::-1]), all_marginals, log_evidence
 
 
 def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,7 +57,9 @@ def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[
     return marginal[0].T, or_impossible(log_z + total[0].double().log(), headroom * total[0])
 
 
-def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
+def posterior_sample(
+    g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator
+) -> tuple[list[Tensor] | None, Tensor]:
     """Draw whole trees from the posterior; the contract is that of `hierlib._kernels.torch.posterior_sample`."""
     up, log_z, headroom = _upward(g, evidence)
     root, total = _settle(up[-1], class_prior[None].clone(memory_format=torch.contiguous_format))
@@ -136,7 +140,7 @@ def _rows(symbols: int) -> int:
     return max(ROWS, triton.cdiv(symbols, MOST))
 
 
-_cache: WeakKeyDictionary[Grammar, tuple] = WeakKeyDictionary()
+_cache: WeakKeyDictionary[Grammar, tuple[list[Tensor], list[Tensor], list[Tensor], object]] = WeakKeyDictionary()
 
 
 def _tables(g: Grammar) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -163,20 +167,29 @@ def _tables(g: Grammar) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
 
 
 @triton.jit
-def _wide(number):
+def _wide(number: tl.tensor) -> tl.tensor:
     """An integer, 64 bits wide."""
     return tl.cast(number, tl.int64)
 
 
 @triton.jit
-def _place(n, columns, BLOCK: tl.constexpr):
+def _place(n: tl.tensor, columns: tl.tensor, BLOCK: tl.constexpr) -> tuple[tl.tensor, tl.tensor, tl.tensor, tl.tensor]:
     """The columns of this program, which of them exist, their nodes and their data."""
     column = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     return column, column < columns, column // n, column % n
 
 
 @triton.jit
-def _largest(evidence, largest, per_node, per_symbol, n, columns, v, BLOCK: tl.constexpr):
+def _largest(
+    evidence: tl.tensor,
+    largest: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    columns: tl.tensor,
+    v: tl.tensor,
+    BLOCK: tl.constexpr,
+) -> None:
     """The maximum of each leaf's evidence; NaN where a number is negative or not finite."""
     column, exists, node, datum = _place(n, columns, BLOCK)
     here, per_symbol = evidence + node * per_node + datum, _wide(per_symbol)
@@ -191,9 +204,19 @@ def _largest(evidence, largest, per_node, per_symbol, n, columns, v, BLOCK: tl.c
 
 @triton.jit
 def _up(
-    below, above, rules, per_node, per_symbol, n, columns, parents, m,
-    S: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    below: tl.tensor,
+    above: tl.tensor,
+    rules: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    columns: tl.tensor,
+    parents: tl.tensor,
+    m: tl.tensor,
+    S: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> None:
     """Eq. (7): the message of a node from those of its children, for ROWS of its symbols."""
     _, exists, node, datum = _place(n, columns, BLOCK)
     per_node, per_symbol = _wide(per_node), _wide(per_symbol)
@@ -212,9 +235,22 @@ def _up(
 
 @triton.jit
 def _down(
-    up, above, below, lists, ends, per_node, per_symbol, n, columns, parents, v, m,
-    S: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
+    up: tl.tensor,
+    above: tl.tensor,
+    below: tl.tensor,
+    lists: tl.tensor,
+    ends: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    columns: tl.tensor,
+    parents: tl.tensor,
+    v: tl.tensor,
+    m: tl.tensor,
+    S: tl.constexpr,
+    BLOCK: tl.constexpr,
+    ROWS: tl.constexpr,
+) -> None:
     """Eq. (8): the message to the i-th child from its parent and its siblings, for ROWS of its symbols."""
     _, exists, node, datum = _place(n, columns, BLOCK)
     i, per_node, per_symbol, n = tl.program_id(2), _wide(per_node), _wide(per_symbol), _wide(n)
@@ -235,7 +271,9 @@ def _down(
 
 
 @triton.jit
-def _normalise(message, totals, n, columns, symbols, BLOCK: tl.constexpr):
+def _normalise(
+    message: tl.tensor, totals: tl.tensor, n: tl.tensor, columns: tl.tensor, symbols: tl.tensor, BLOCK: tl.constexpr
+) -> None:
     """Divide a message by its sum, in place."""
     column, exists, node, datum = _place(n, columns, BLOCK)
     here, n = message + node * symbols * n + datum, _wide(n)
@@ -250,8 +288,18 @@ def _normalise(message, totals, n, columns, symbols, BLOCK: tl.constexpr):
 
 @triton.jit
 def _marginals(
-    up, down, marginals, totals, per_node, per_symbol, n, columns, symbols, LEAST: tl.constexpr, BLOCK: tl.constexpr
-):
+    up: tl.tensor,
+    down: tl.tensor,
+    marginals: tl.tensor,
+    totals: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    columns: tl.tensor,
+    symbols: tl.tensor,
+    LEAST: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
     """ν↓ divided by its sum, in place, and ν↑·ν↓ by its sum; where both go to one place, the marginal stays."""
     column, exists, node, datum = _place(n, columns, BLOCK)
     from_below, per_symbol = up + node * per_node + datum, _wide(per_symbol)
@@ -275,8 +323,20 @@ def _marginals(
 
 @triton.jit
 def _sample(
-    up, above, below, random, rules, per_node, per_symbol, n, samples, size, m, S: tl.constexpr, BLOCK: tl.constexpr
-):
+    up: tl.tensor,
+    above: tl.tensor,
+    below: tl.tensor,
+    random: tl.tensor,
+    rules: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    n: tl.tensor,
+    samples: tl.tensor,
+    size: tl.tensor,
+    m: tl.tensor,
+    S: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
     """Draw a rule of each node's symbol: looks only at the m rules of that symbol."""
     n, per_node, per_symbol = _wide(n), _wide(per_node), _wide(per_symbol)
     place, exists, node, draw = _place(n * samples, size, BLOCK)
@@ -297,7 +357,9 @@ def _sample(
 
 
 @triton.jit
-def _weight(children, rule, per_node, per_symbol, exists, S: tl.constexpr):
+def _weight(
+    children: tl.tensor, rule: tl.tensor, per_node: tl.tensor, per_symbol: tl.tensor, exists: tl.tensor, S: tl.constexpr
+) -> tl.tensor:
     """What the children believe in a rule."""
     weight = tl.load(children + tl.load(rule, mask=exists, other=0) * per_symbol, mask=exists, other=0).to(tl.float64)
     for i in tl.static_range(1, S):

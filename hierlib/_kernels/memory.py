@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from hierlib import _limits
+from hierlib.grammar import Grammar
 
 ALIGNMENT = 64
 KEPT = 2**28
@@ -27,7 +28,7 @@ _lock = threading.Lock()
 class _Block:
     """Bytes that go back to the free list when the last array on them is gone."""
 
-    def __init__(self, nbytes: int):
+    def __init__(self, nbytes: int) -> None:
         need = nbytes + ALIGNMENT
         usual = need + need // 16
         with _lock:
@@ -46,7 +47,7 @@ class _Block:
             "version": 3,
         }
 
-    def __del__(self):
+    def __del__(self) -> None:
         # Without the lock: the garbage collector may call this anywhere, inside a locked section too. An append is
         # atomic, and two at once can only keep one block too many.
         if sum(map(_nbytes, list(_free))) + self.raw.nbytes <= KEPT:
@@ -101,7 +102,7 @@ def demand(per_datum: int, n: int, fixed: int, device: torch.device) -> None:
     )
 
 
-def chunk(g, dtype: torch.dtype, n: int) -> int:
+def chunk(g: Grammar, dtype: torch.dtype, n: int) -> int:
     """How many of n data to infer at once, so that a quarter of the free memory holds what inference makes of them."""
     per_datum = 5 * dtype.itemsize * sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
     free = available(g.device)

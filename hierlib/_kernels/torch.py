@@ -7,6 +7,8 @@ beyond the result does not grow with the tree.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -14,6 +16,8 @@ from torch import Tensor
 from hierlib._kernels import memory, precision
 from hierlib.grammar import Grammar
 
+Levels = tuple[Tensor, ...]  # one a level, (batch, nodes, symbols)
+Inferred = tuple[Levels | None, Levels | None, Levels, Tensor]  # up, down, marginals; log evidence, (batch,)
 BLOCK = 2**18  # numbers gathered at once; 1 MiB in float32
 
 
@@ -45,7 +49,7 @@ def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
     return up, torch.where(valid, log_z, torch.nan), headroom[0]
 
 
-def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
+def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool) -> Inferred:
     """Once up and once down the tree, eqs. (7, 8) = (16–19); see `hierlib.inference.infer`.
 
     Args:
@@ -76,8 +80,10 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool):
         if messages:
             downs.append(down)
         marginals.append(marginal)
-    up, down = (outward([evidence, *up[1:]]), outward(downs[::-1])) if messages else (None, None)
-    return up, down, outward(marginals[::-1]), or_impossible(log_evidence, headroom)
+    all_marginals, log_evidence = outward(marginals[::-1]), or_impossible(log_evidence, headroom)
+    if not messages:
+        return None, None, all_marginals, log_evidence
+    return outward([evidence, *up[1:]]), outward(downs[::-1]), all_marginals, log_evidence
 
 
 def or_impossible(log_evidence: Tensor, headroom: Tensor) -> Tensor:
@@ -86,7 +92,7 @@ def or_impossible(log_evidence: Tensor, headroom: Tensor) -> Tensor:
     return torch.where(outside, -torch.inf, log_evidence).to(headroom.dtype)
 
 
-def outward(levels: list[Tensor]) -> tuple[Tensor, ...]:
+def outward(levels: list[Tensor]) -> Levels:
     """Beliefs as users see them: (batch, nodes, symbols) rather than (nodes, symbols, batch), the same memory."""
     return tuple(x.permute(2, 0, 1) for x in levels)
 
@@ -98,7 +104,9 @@ def class_posterior(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[
     return marginal[0].T, or_impossible(log_z + total[0, 0].double().log(), headroom * total[0, 0].detach())
 
 
-def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator):
+def posterior_sample(
+    g: Grammar, evidence: Tensor, class_prior: Tensor, num_samples: int, generator: torch.Generator
+) -> tuple[list[Tensor] | None, Tensor]:
     """Draw whole trees from the posterior, from the root down; see `hierlib.inference.posterior_sample`.
 
     Args:
@@ -123,16 +131,21 @@ def posterior_sample(g: Grammar, evidence: Tensor, class_prior: Tensor, num_samp
         below, rule = up[level], g.rules[level]
         tuples = rule[y[-1]]  # (batch, samples, nodes, m, s): only the m rules of the symbol drawn
         node = torch.arange(0, len(below), g.s, device=below.device)
-        weight = math.prod(below[node + i, tuples[..., i].movedim(-1, 0), datum] for i in range(g.s)).movedim(0, -1)
+        weight = product(below[node + i, tuples[..., i].movedim(-1, 0), datum] for i in range(g.s)).movedim(0, -1)
         which = torch.multinomial(weight.reshape(-1, g.m), 1, generator=generator).reshape(*y[-1].shape, 1, 1)
         y.append(tuples.gather(-2, which.expand(*which.shape[:-1], g.s)).flatten(2))
     return y[::-1], log_evidence
 
 
+def product(factors: Iterable[Tensor]) -> Tensor:
+    """The product of one tensor or more, from the first to the last."""
+    return reduce(torch.mul, factors)
+
+
 def _to_parents(children: Tensor, rule: Tensor) -> Tensor:
     """Unnormalised upward messages of the parents of a block of children, eq. (7): (nodes, symbols, batch)."""
     parents, m, s = rule.shape
-    weight = math.prod(_gather(children, rule, i) for i in range(s))
+    weight = product(_gather(children, rule, i) for i in range(s))
     return weight.unflatten(1, (parents, m)).sum(2)
 
 
@@ -144,7 +157,7 @@ def _to_children(children: Tensor, parent: Tensor, rule: Tensor) -> Tensor:
     above = parent.repeat_interleave(m, 1)
     out = []
     for i in range(s):
-        weight = math.prod([g for j, g in enumerate(gathered) if j != i], start=above)
+        weight = product([above, *(g for j, g in enumerate(gathered) if j != i)])
         zero = weight.new_zeros(len(weight), v, weight.shape[-1])
         out.append(zero.index_add(1, rule[..., i].flatten(), weight))
     return torch.stack(out, 1).flatten(0, 1)

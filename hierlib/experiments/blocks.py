@@ -6,7 +6,7 @@ Intervals are over grammars: statistics are taken of the moments' means, bootstr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ def kept_at(g: Grammar, x: Sequence[Tensor], eps: Sequence[float], *, seed: int 
     found = []
     for noise in eps:
         evidence = epsilon_evidence(x[0][:1], eps=noise, v=g.v)
-        y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+        y = posterior_sample(g, evidence, generator=torch.Generator(g.device).manual_seed(seed))
         found.append([(after[0, 0] == before[0]) for after, before in zip(y, x, strict=True)])
     return found
 
@@ -97,7 +97,7 @@ def decay_exponent(log_r: ArrayLike, C: ArrayLike) -> float:
     2.0
     """
     C = np.asarray(C, float)
-    return float(-np.polyfit(log_r, np.log(C), 1)[0]) if (C > 0).all() else np.nan
+    return float(-np.polyfit(np.asarray(log_r, float), np.log(C), 1)[0]) if (C > 0).all() else np.nan
 
 
 class Growth(NamedTuple):
@@ -215,7 +215,8 @@ def around_loss(
     Returns:
         None where the class is not lost.
     """
-    size, scan = dict(v=v, m=m, s=s, L=L, generator=generator), np.asarray(scan, float)
+    scan = np.asarray(scan, float)
+    size: dict[str, Any] = dict(v=v, m=m, s=s, L=L, generator=generator)
     half = _class_half(noise, scan, **size, draws=scan_draws, data=scan_data, seed=seed)
     if not np.isfinite(half.value):
         return None
@@ -258,8 +259,10 @@ def under_channels(
     found = {}
     for name in dict.fromkeys(name for name, _ in around):
         low, high = (around.get((name, depth)) for depth in (shallow, deep))
-        both = low is not None and high is not None
-        found[name] = under_channel(low, high, seed=seed) if both else UnderChannel(np.nan, NOTHING, np.nan, NOTHING)
+        if low is None or high is None:
+            found[name] = UnderChannel(np.nan, NOTHING, np.nan, NOTHING)
+        else:
+            found[name] = under_channel(low, high, seed=seed)
     return found
 
 
@@ -286,7 +289,7 @@ def _chi(variance: Array, independent: Array) -> Array:
     return np.divide(variance, independent, out=np.ones_like(variance), where=independent > 0)
 
 
-def _class_half(noise: Noise, t: Array, *, seed: int, **size) -> Interval:
-    """Half height of the class among the noises t, for fresh grammars and data."""
-    y = class_curves(noise, t, **size)
-    return estimate(lambda z: half_height(t, z, chance=1 / size["v"]).t, y, seed=seed, num=300)
+def _class_half(noise: Noise, t: Array, *, v: int, seed: int, **size: Any) -> Interval:
+    """Half height of the class among the noises t, for fresh grammars and data; size: as of `class_curves`."""
+    y = class_curves(noise, t, v=v, **size)
+    return estimate(lambda z: half_height(t, z, chance=1 / v).t, y, seed=seed, num=300)

@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._finite import all_finite, finite
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior, posterior_sample
-from hierlib.noise import Noise, evidence_of, noise_levels
+from hierlib.noise import Noise, Numbers, evidence_of, noise_levels
 from hierlib.theory.changes import RARE, partners
 
 
@@ -27,7 +26,7 @@ class Kept(NamedTuple):
     mean: Tensor  #: (batch, d) probability that a leaf is kept
     changed: Tensor  #: (batch, d) one minus that, also where it is too small to be seen in the other
     with_all: Tensor  #: (batch, d) covariance of a leaf with the number of kept leaves
-    with_one: Tensor | None  #: (batch, d) covariance of each leaf with the one asked for
+    with_one: Tensor  #: (batch, d) covariance of each leaf with the one asked for; (batch, 0) if none was
 
     @property
     def variance(self) -> Tensor:
@@ -77,7 +76,7 @@ def moments_of(
     if not len(rows):
         return kept
     again = _moments(log_evidence, evidence[rows], x0[rows], None if leaf is None else leaf[rows], rare=True)
-    return Kept(*(None if x is None else x.index_copy(0, rows, y) for x, y in zip(kept, again, strict=True)))
+    return Kept(*(x.index_copy(0, rows, y) for x, y in zip(kept, again, strict=True)))
 
 
 @torch.enable_grad()
@@ -91,7 +90,7 @@ def _moments(
     finite(log_z, "log evidence", "a datum is impossible, or its evidence is not finite")
     (first,) = torch.autograd.grad(log_z.sum(), h, create_graph=True)
     (with_all,) = torch.autograd.grad(first.sum(), h, retain_graph=leaf is not None)
-    one = None
+    one = with_all[:, :0]
     if leaf is not None:
         (one,) = torch.autograd.grad(first.gather(1, leaf[:, None]).sum(), h)
     first = first.detach()
@@ -165,7 +164,7 @@ class Curves(NamedTuple):
 
 def curves(
     noise: Noise,
-    t: ArrayLike,
+    t: Numbers,
     *,
     v: int,
     m: int,
@@ -239,7 +238,7 @@ def sampled_moments(y: Tensor, x0: Tensor, s: int) -> Moments:
         block = block.unflatten(2, (-1, s)).sum(3)
         spread.append(block.var(1).sum(1))
     pairs = [y.shape[2] * n for n in partners(s, L)]
-    C = [4 * (a - b) / n for a, b, n in zip(spread, [0, *spread], pairs)]
+    C = [4 * (a - b) / n for a, b, n in zip(spread, [torch.zeros_like(spread[0]), *spread], pairs)]
     return Moments(spread[-1], spread[0], torch.stack(C, 1))
 
 

@@ -6,13 +6,14 @@ A noise is one of `hierlib.noise` or any other `hierlib.Noise`; that of the ε-p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments.curves import (
     NOTHING,
     Interval,
@@ -61,7 +62,7 @@ def curves_around_loss(
         top: the strongest noise; by default 1.5 for Gaussian diffusion, 0.98 for others.
         everywhere: whether there are noises far from the half height as well.
     """
-    size = dict(v=v, m=m, s=s, L=L, generator=generator)
+    size: dict[str, Any] = dict(v=v, m=m, s=s, L=L, generator=generator)
     top = top or (1.5 if isinstance(noise, GaussianNoise) else 0.98)
     coarse = np.geomspace(0.02, top, 25)
     if isinstance(noise, EpsilonNoise):
@@ -78,11 +79,12 @@ def curves_around_loss(
         t, sides = np.concatenate([dense, coarse[::3] if everywhere else []]), (dense[1], dense[13])
     t = np.unique(t[t < top])
     found = level_curves(noise, t, **size, draws=draws, data=data)
-    return AroundLoss(found, tuple(int(np.abs(t - x).argmin()) for x in sides))
+    before, after = (int(np.abs(t - x).argmin()) for x in sides)
+    return AroundLoss(found, (before, after))
 
 
 def survey(
-    noises: Mapping[str, Noise], depths: Mapping[str, Sequence[int]], **run
+    noises: Mapping[str, Noise], depths: Mapping[str, Sequence[int]], **run: Any
 ) -> dict[tuple[str, int], AroundLoss]:
     """`curves_around_loss` of several noises in trees of several depths; far from the half height in the deepest only.
 
@@ -213,7 +215,7 @@ class Nishimori(NamedTuple):
 
     off: float  #: the largest difference of all noises and levels
     z: float  #: the largest, in standard errors
-    count: int  #: number of means
+    means: int  #: how many were compared
 
 
 def nishimori(curves: LevelCurves) -> Nishimori:
@@ -247,7 +249,12 @@ def compared(curves: LevelCurves, i: int, pools: Levels, mean_field: ArrayLike, 
         curves: of one noise. i: which of its strengths.
         pools: two or more, of `density_evolution` at that strength.
         mean_field: (L+1,) at the same mean belief of a leaf. seed: of the bootstrap over grammars.
+
+    Raises:
+        ValueError: the pools went up alone.
     """
+    if pools.marginal is None:
+        raise ValueError("pools: expected those of `density_evolution` up and down again, got them with downward=False")
     exact, population = curves.truth[:, i].numpy(), pools.marginal.numpy()
     z = standard_scores(exact, population)
     return Compared(float(curves.t[i]), mean_interval(exact, seed=seed), population.mean(0), np.asarray(mean_field), z)
@@ -272,7 +279,7 @@ def climb(
     noise: Noise, t: Sequence[float], *, m: int, s: int, levels: int, size: int, pools: int, generator: torch.Generator
 ) -> Climb:
     """Population dynamics upward at each strength; arguments as for `hierlib.theory.population.density_evolution`."""
-    how = dict(m=m, s=s, L=levels, size=size, pools=pools, downward=False, generator=generator)
+    how: dict[str, Any] = dict(m=m, s=s, L=levels, size=size, pools=pools, downward=False, generator=generator)
     up = [density_evolution(leaf_sampler(noise, time), **how).up.numpy() for time in t]
     return Climb(tuple(t), np.stack(up), 1 / noise.v)
 
@@ -304,13 +311,14 @@ def fates(
         noises: by name, a noise and its strengths.
         generator: source of randomness.
     """
-    state, found = generator.get_state(), {}
+    state = generator.get_state()
+    found: dict[str, list[Fate]] = {}
     for name, (noise, t) in noises.items():
         found[name] = []
         for time in t:
             generator.set_state(state)
             evidence = evidence_of(noise, x[0], time, generator=generator)
             beliefs = infer(g, evidence, messages=False).marginals
-            true = [b[0].gather(-1, level[0][:, None])[:, 0].numpy() for b, level in zip(beliefs, x, strict=True)]
-            found[name].append(Fate(evidence[0].gather(-1, x[0][0][:, None])[:, 0].numpy(), true))
+            true = [array(b[0].gather(-1, level[0][:, None])[:, 0]) for b, level in zip(beliefs, x, strict=True)]
+            found[name].append(Fate(array(evidence[0].gather(-1, x[0][0][:, None])[:, 0]), true))
     return found

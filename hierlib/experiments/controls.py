@@ -104,7 +104,7 @@ def without_tree(
     one = torch.randint(d, (8 * data,), generator=generator, device=on)
     evidence = epsilon_evidence(start, eps=float(faint[mixture[-1].argmax()]), v=v)
     covariance = 4 * moments_of(of_mixture, evidence, start, one).with_one.cpu().numpy()
-    away, near = np.abs(np.arange(d) - one[:, None].cpu().numpy()), 2.0 ** np.arange(int(d).bit_length() - 1)
+    away, near = np.abs(np.arange(d) - one[:, None].cpu().numpy()), np.power(2.0, np.arange(int(d).bit_length() - 1))
     inside = [(away >= r) & (away < 2 * r) for r in near]
     C = np.stack([(covariance * part).sum(1) / part.sum(1).clip(1) for part in inside], 1)  # (data, bins)
 
@@ -112,7 +112,8 @@ def without_tree(
         return decay_exponent(np.log(1.5 * near), y.clip(1e-12))
 
     return WithoutTree(
-        *(np.array([y.max() for y in each]) for each in (chain, mixture)),
+        np.array([y.max() for y in chain]),
+        np.array([y.max() for y in mixture]),
         4 * kept.with_one.mean(0).cpu().numpy()[d // 2 + 1 :],
         1.5 * near,
         C.mean(0),

@@ -7,27 +7,30 @@ every array: (draws, …).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
+Number = TypeVar("Number", bound=float | np.ndarray)
 
-class Interval(NamedTuple):
+
+class Interval(NamedTuple, Generic[Number]):
     """A number or an array of them with its 95 % interval."""
 
-    value: float | np.ndarray
-    lo: float | np.ndarray
-    hi: float | np.ndarray
+    value: Number
+    lo: Number
+    hi: Number
 
     @property
-    def bounds(self) -> tuple:
+    def bounds(self) -> tuple[Number, Number]:
         """The pair (lo, hi)."""
         return self.lo, self.hi
 
-    def at(self, index) -> Interval:
+    def at(self, index: Any) -> Interval:
         """The interval of some of the entries, as of an array."""
-        return Interval(*(x[index] for x in self))
+        return Interval(*(np.asarray(x)[index] for x in self))
 
     def within(self, low: float, high: float) -> Interval:
         """The interval cut to what the quantity can be at all, say 0 … 1 for a probability; the value stays.
@@ -188,7 +191,7 @@ def normal_interval(rows: ArrayLike) -> Interval:
     return plus_minus(rows.mean(0), standard_error(rows))
 
 
-def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
+def plus_minus(value: FloatOrArray, error: FloatOrArray) -> Interval[FloatOrArray]:
     """A value and 1.96 of its standard errors to either side.
 
     >>> plus_minus(1.0, 0.25)
@@ -197,7 +200,7 @@ def plus_minus(value: ArrayLike, error: ArrayLike) -> Interval:
     return Interval(value, value - 1.96 * error, value + 1.96 * error)
 
 
-def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval:
+def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval[float]:
     """The mean of one sample over that of another, (n,) and (k,), independent; errors to first order."""
     a, b = np.asarray(a), np.asarray(b)
     ratio = a.mean() / b.mean()
@@ -205,14 +208,14 @@ def ratio_of_means(a: ArrayLike, b: ArrayLike) -> Interval:
     return plus_minus(float(ratio), float(error))
 
 
-def worst(gap: Interval) -> Interval:
+def worst(gap: Interval[np.ndarray]) -> Interval[float]:
     """Of many differences the one largest in size, as a positive number with its interval."""
     i = np.unravel_index(np.abs(gap.value).argmax(), gap.value.shape)
     sign = np.sign(gap.value[i])
     return Interval(float(abs(gap.value[i])), *sorted((float(sign * gap.lo[i]), float(sign * gap.hi[i]))))
 
 
-def difference(a: Interval, b: Interval) -> Interval:
+def difference(a: Interval[float], b: Interval[float]) -> Interval[float]:
     """a - b of two independent numbers: half the lengths of their intervals are added in squares.
 
     >>> difference(Interval(5.0, 2.0, 8.0), Interval(1.0, -3.0, 5.0))
@@ -222,7 +225,7 @@ def difference(a: Interval, b: Interval) -> Interval:
     return Interval(*(float(x) for x in (value, value - error, value + error)))
 
 
-def quotient(a: Interval, b: Interval) -> Interval:
+def quotient(a: Interval[float], b: Interval[float]) -> Interval[float]:
     """a / b of two independent positive numbers: half the relative lengths of their intervals are added in squares.
 
     >>> quotient(Interval(8.0, 5.6, 10.4), Interval(2.0, 1.2, 2.8))

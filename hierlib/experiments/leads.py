@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ def depth_needed(v: int, m: int, s: int, *, lead: float = 1e-3, deepest: int = 3
     return next((L for L in range(1, deepest + 1) if meanfield.best_kept(v, m, s, L).lead > lead), None)
 
 
-def lead_at(noise: Noise, t: float, **run) -> Interval:
+def lead_at(noise: Noise, t: float, **run: Any) -> Interval:
     """The lead of the class over the leaves at one noise level; `run` as of `level_curves`."""
     curves = level_curves(noise, [t], **run).truth[:, 0].numpy()
     return mean_interval(curves[:, -1] - curves[:, 0])
@@ -65,7 +66,7 @@ def leads(
     for m in rules:
         found[m] = {}
         for L in depths:
-            size = dict(v=v, m=m, s=s, L=L, generator=generator)
+            size: dict[str, Any] = dict(v=v, m=m, s=s, L=L, generator=generator)
             t = about_half_height(noise, **size) * np.geomspace(0.4, 0.85, 5)
             more = min(8, 2 ** (max(depths) - L))
             curves = level_curves(noise, t, **size, draws=draws * more, data=data)

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from hierlib.experiments.curves import Interval, plus_minus
 from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, evidence_of, treats_symbols_alike
 
 Array = NDArray[np.float64]
+Number = TypeVar("Number", float, Array, Tensor)
 
 
-def doubt(belief: ArrayLike, v: int) -> ArrayLike:
+def doubt(belief: Number, v: int) -> Number:
     """ε at which the ε-process leaves this mean belief in the truth (eq. 63): v/(v-1) (1 - belief)."""
     return v / (v - 1) * (1 - belief)
 
@@ -67,12 +69,16 @@ def strength_at(noise: Noise, eps: ArrayLike, t: ArrayLike, doubt: ArrayLike) ->
     >>> strength_at(MaskNoise(v=4), 0.5, [0, 2], [0, 1]), float(strength_at(GaussianNoise(v=4), 0.5, [0, 2], [0, 1]))
     (0.5, 1.0)
     """
-    return eps if isinstance(noise, EpsilonNoise | MaskNoise) else np.interp(eps, doubt, t)
+    return eps if isinstance(noise, EpsilonNoise | MaskNoise) else np.interp(np.asarray(eps, float), *_curve(doubt, t))
 
 
 def doubt_at(noise: Noise, strength: float, t: ArrayLike, doubt: ArrayLike) -> float:
     """The doubt that a noise leaves at this strength: the inverse of `strength_at`."""
-    return float(strength if isinstance(noise, EpsilonNoise | MaskNoise) else np.interp(strength, t, doubt))
+    return float(strength if isinstance(noise, EpsilonNoise | MaskNoise) else np.interp(strength, *_curve(t, doubt)))
+
+
+def _curve(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    return np.asarray(x, float), np.asarray(y, float)
 
 
 def linear_share(x: ArrayLike, y: ArrayLike) -> float:
@@ -81,6 +87,7 @@ def linear_share(x: ArrayLike, y: ArrayLike) -> float:
     >>> round(linear_share([1, 2, 3], [2, 4, 6]), 6), round(linear_share([1, 2, 3], [1, 2, 1]), 6)
     (1.0, 0.0)
     """
+    x, y = _curve(x, y)
     return float(1 - np.var(y - np.polyval(np.polyfit(x, y, 1), x)) / np.var(y))
 
 
@@ -92,7 +99,7 @@ def relaxation_rate(t: ArrayLike, eps: ArrayLike, error: ArrayLike, *, seed: int
         seed: of 500 drawings of the errors.
     """
     left, t = 1 - np.asarray(eps, float), np.asarray(t, float)
-    noisy = np.log(left + error * np.random.default_rng(seed).standard_normal((500, len(t))))
+    noisy = np.log(left + np.asarray(error, float) * np.random.default_rng(seed).standard_normal((500, len(t))))
     rate = np.polyfit(t, np.log(left), 1)[0]
     return plus_minus(float(rate), float(np.std([np.polyfit(t, y, 1)[0] for y in noisy])))
 
@@ -149,9 +156,9 @@ def leaf_numbers(noise: Noise, t: Sequence[float], *, leaves: int = 20_000, gene
     return LeafNumbers(*np.array(rows).T)
 
 
-def read_off(at: Interval, t: ArrayLike, y: ArrayLike) -> Interval:
+def read_off(at: Interval[float], t: ArrayLike, y: ArrayLike) -> Interval[float]:
     """What a curve (T,) over increasing t is at a place known with an interval; nan where the place is."""
-    value, *ends = (float(np.interp(x, t, y)) for x in at)
+    value, *ends = (float(np.interp(x, *_curve(t, y))) for x in at)
     return Interval(value, min(ends), max(ends))
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from hierlib.experiments.curves import (
     NOTHING,
+    HalfHeight,
     Interval,
     bootstrap,
     crossing,
@@ -65,10 +66,10 @@ def transition(t: np.ndarray, curves: np.ndarray, *, chance: float) -> Transitio
         chance: of the class.
     """
 
-    def fall(y):
+    def fall(y: np.ndarray) -> HalfHeight:
         return half_height(t, y[:, -1], chance=chance)
 
-    def order(y):
+    def order(y: np.ndarray) -> np.ndarray:
         behind = crossing(t, y[:, -1], y[:, 0])
         return np.array([behind, behind / fall(y).t])
 
@@ -93,7 +94,7 @@ def largest_spread(
     if len(curves) < 2 or np.isnan(away_from):
         return NOTHING, np.nan
 
-    def spread(*means):
+    def spread(*means: np.ndarray) -> np.ndarray:
         values = np.stack([y[:, level] for y in means])
         return values.max(0) - values.min(0)
 
@@ -107,7 +108,7 @@ def leaf_slope_growth(t: np.ndarray, first: np.ndarray, last: np.ndarray, at: fl
     if levels < 1:
         return NOTHING
 
-    def growth(a, b):
+    def growth(a: np.ndarray, b: np.ndarray) -> float:
         shallow, deep = (slope_at(t, y[:, 0], at) for y in (a, b))
         return (deep / shallow) ** (1 / levels)
 
@@ -129,7 +130,7 @@ def widths(t: np.ndarray, curves: np.ndarray, chance: np.ndarray) -> Widths:
     """
     L = curves.shape[-1] - 1
 
-    def wide(y, l):
+    def wide(y: np.ndarray, l: int) -> float:
         return width(t, y[:, l], chance=chance[l])
 
     sudden = estimate(lambda y: wide(y, L) / wide(y, 0), curves)
@@ -210,18 +211,36 @@ class Told(NamedTuple):
     untold: np.ndarray
 
 
-def told_the_class(noise: Noise, t: float, *, seed: int, **run: int) -> Told:
+def told_the_class(
+    noise: Noise,
+    t: float,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Told:
     """Both for the same grammars, data and noise, at one noise level.
 
     Args:
         noise: a noise process. t: its level.
-        seed: of all random numbers. run: v, m, s, L, draws and data of `level_curves`.
+        v, m, s, L, draws, data: as of `level_curves`.
+        seed: of all random numbers.
+        device: where all is done.
     """
-    found = [
-        level_curves(noise, [t], conditional=given, **run, generator=torch.Generator().manual_seed(seed))
-        for given in (True, False)
-    ]
-    return Told(*(each.truth[:, 0].numpy() for each in found))
+
+    def kept(conditional: bool) -> np.ndarray:
+        rng = torch.Generator(device).manual_seed(seed)
+        run = level_curves(
+            noise, [t], v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng, conditional=conditional
+        )
+        return run.truth[:, 0].numpy()
+
+    return Told(kept(True), kept(False))
 
 
 def nishimori_gap(found: LevelCurves) -> Interval:
@@ -260,14 +279,14 @@ def first_in_stages(start: Sequence[Tensor], after: Sequence[Tensor]) -> Stages 
     Returns:
         `Stages`, or None if there is no such datum.
     """
-    lost = [(y != x).double().mean(2) for x, y in zip(start, after, strict=True)]  # (T, n) a level
+    lost = [(y != x).double().mean(2).cpu() for x, y in zip(start, after, strict=True)]  # (T, n) a level
     stages = [
         (lost[0] > 0) & (lost[1] == 0),  # leaves only
         (lost[-1] == 0) & (lost[2] > 0) & (lost[0] < 0.5),  # branches, not the class
         (lost[-1] == 1) & (lost[-2] > 0) & (lost[0] > 0.2) & (lost[0] <= 0.5),  # the class, not the leaves
     ]
     for run in range(lost[0].shape[1]):
-        leaves, branches, top = (np.flatnonzero(stage[:, run].numpy()) for stage in stages)
+        leaves, branches, top = (np.flatnonzero(stage[:, run]) for stage in stages)
         branches = branches[branches >= leaves[0] + 2] if len(leaves) else branches[:0]
         top = top[top >= branches[0] + 2] if len(branches) else top[:0]
         if len(top):

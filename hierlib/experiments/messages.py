@@ -13,10 +13,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments.curves import Interval, mean_interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
-from hierlib.noise import epsilon_evidence, noise_levels
+from hierlib.noise import Numbers, epsilon_evidence, noise_levels
 from hierlib.theory.meanfield import MeanField
 
 Array = NDArray[np.float64]
@@ -33,7 +34,7 @@ class MessageCurves(NamedTuple):
 
 
 def message_curves(
-    eps: Sequence[float] | Tensor,
+    eps: Numbers,
     *,
     v: int,
     m: int,
@@ -71,22 +72,23 @@ def message_curves(
             again = [y.repeat(len(part), 1) for y in x]
             noise = part.to(g.device).repeat_interleave(data)
             b = infer(g, epsilon_evidence(again[0], eps=noise, v=v), backend=backend)
-            beliefs = [[belief_in(z, y).double() for z, y in zip(kind, again, strict=True)] for kind in b[:3]]
-            moments = [[[z.pow(k).mean(1) for z in kind] for kind in beliefs] for k in (1, 2)]
-            moments = torch.stack([torch.stack([torch.stack(z, -1) for z in kinds]) for kinds in moments])
+            beliefs = [[belief_in(z, y).double() for z, y in zip(kind, again, strict=True)] for kind in b.kinds]
+            powers = [[[z.pow(k).mean(1) for z in kind] for kind in beliefs] for k in (1, 2)]
+            moments = torch.stack([torch.stack([torch.stack(z, -1) for z in kinds]) for kinds in powers])
             rows.append(moments.unflatten(2, (len(part), data)).mean(3))  # (2, 3, levels of noise, L+1)
         mean, square = torch.cat(rows, 2).cpu()
         first.append(mean)
         second.append(square)
     means = torch.stack(first, 1)  # (3, draws, T, L+1)
     variance = torch.stack(second, 1).mean(1) - means.mean(1).square()
-    return MessageCurves(eps, *means, variance.clamp_min(0).sqrt())
+    up, down, marginal = means
+    return MessageCurves(eps, up, down, marginal, variance.clamp_min(0).sqrt())
 
 
 class Compared(NamedTuple):
     """One kind of belief by noise and level, (T, L+1) each: measured, and in the mean field."""
 
-    found: Interval  #: mean over rule draws
+    found: Interval[Array]  #: mean over rule draws
     standard_error: Array  #: of that mean
     sd_over_nodes: Array  #: standard deviation over all nodes, data and draws
     theory: Array
@@ -139,10 +141,12 @@ def single_messages(
         levels: how many, from the leaves up, at most L+1.
         v, m, s, L: of the grammars. draws: their number. generator: source of randomness.
     """
-    right, shown, truth = torch.zeros(draws, len(eps), levels, dtype=torch.float64, device="cpu"), [], []
+    right = torch.zeros(draws, len(eps), levels, dtype=torch.float64, device="cpu")
+    shown: list[list[Tensor]] = []
+    truth: list[Tensor] = []
     for draw, (g, x) in enumerate(drawn_data(draws, 1, v=v, m=m, s=s, L=L, generator=generator)):
         for i, noise in enumerate(eps):
-            up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).up[:levels]
+            up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).kinds[0][:levels]
             right[draw, i] = torch.stack([(u.argmax(-1) == y).double().mean() for u, y in zip(up, x)])
             shown += [[u[0] for u in up]] if draw == 0 else []
         truth = truth or [y[0] for y in x[:levels]]
@@ -186,11 +190,11 @@ def largest_gap(
     found, eps, where = np.asarray(found), np.asarray(eps), np.asarray(where, bool)
     if not where.any():
         return None
-    levels = np.arange(found.shape[2]) if levels is None else np.asarray(levels)
+    looked_at = np.arange(found.shape[2]) if levels is None else np.asarray(levels)
     off, error = np.abs(found.mean(0) - theory), standard_error(found)
-    i, j = np.unravel_index(np.where(where[:, None], off, -1.0)[:, levels].argmax(), (len(eps), len(levels)))
-    at = i, levels[j]
-    return Largest(float(off[at]), float(error[at]), float(eps[i]), int(levels[j]))
+    i, j = np.unravel_index(np.where(where[:, None], off, -1.0)[:, looked_at].argmax(), (len(eps), len(looked_at)))
+    at = i, looked_at[j]
+    return Largest(float(off[at]), float(error[at]), float(eps[i]), int(looked_at[j]))
 
 
 class NodeBeliefs(NamedTuple):
@@ -215,7 +219,7 @@ def node_beliefs(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         beliefs = infer(g, epsilon_evidence(x[0], eps=eps, v=v))
         for l, level in enumerate(rows):
-            for kind, into in zip(beliefs[:3], level, strict=True):
+            for kind, into in zip(beliefs.kinds, level, strict=True):
                 into.append(belief_in(kind[l], x[l]))
     return [NodeBeliefs(*(torch.cat(kind) for kind in level)) for level in rows]
 
@@ -258,7 +262,7 @@ class Averaged(NamedTuple):
     z: Array  #: distances in standard errors, of all averages that were compared
     q: Array  #: (Q,) beliefs in the parent
     p: Array  #: (P,) beliefs in the siblings
-    ratio: Interval  #: (Q, P) mean of the normalised message at the truth over the annealed one, minus 1
+    ratio: Interval[Array]  #: (Q, P) mean of the normalised message at the truth over the annealed one, minus 1
 
     @property
     def highest(self) -> Interval:
@@ -291,7 +295,7 @@ def compare_averages(
             sent = sent_down(rules, a, b)
             true, one_wrong, total, annealed = formulas(a, b, float(v), float(m), float(s))
             z += [_z_score(sent[:, 0], true), _z_score(sent[:, 1], one_wrong), _z_score(sent.sum(1), total)]
-            share = (sent[:, 0] / sent.sum(1)).numpy() / annealed
+            share = array(sent[:, 0] / sent.sum(1)) / annealed
             ratio[i, j], error[i, j] = share.mean() - 1, share.std() / len(share) ** 0.5
     return Averaged(np.array(z), q, p, plus_minus(ratio, error))
 

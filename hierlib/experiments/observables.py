@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -37,18 +38,16 @@ def leaf_pair_distribution(g: Grammar, i: int, j: int) -> Tensor:
     if not (0 <= i < g.d and 0 <= j < g.d and i != j):
         raise ValueError(f"expected two different leaves 0…{g.d - 1}, got {i} and {j}")
     prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=torch.float64, device=g.device)
-    joint = None  # of the ancestors of i and j, once these are two
-    for level in reversed(range(g.L)):
+    fork = max(level for level in range(g.L) if i // g.s**level != j // g.s**level)  # one rule gives both ancestors
+    for level in reversed(range(fork + 1, g.L)):
+        prior = prior @ _step(g, level, i // g.s**level % g.s)
+    rule, (a, b) = g.rules[fork], (leaf // g.s**fork % g.s for leaf in (i, j))
+    weight = (prior / g.m)[:, None].expand(-1, g.m).reshape(-1)
+    code = (rule[..., a] * g.v + rule[..., b]).reshape(-1)
+    joint = weight.new_zeros(g.v * g.v).index_add_(0, code, weight).reshape(g.v, g.v)
+    for level in reversed(range(fork)):
         a, b = (leaf // g.s**level % g.s for leaf in (i, j))
-        if joint is not None:
-            joint = _step(g, level, a).T @ joint @ _step(g, level, b)
-        elif a == b:
-            prior = prior @ _step(g, level, a)
-        else:  # the common ancestor: one rule gives both children
-            rule = g.rules[level]
-            weight = (prior / g.m)[:, None].expand(-1, g.m).reshape(-1)
-            code = (rule[..., a] * g.v + rule[..., b]).reshape(-1)
-            joint = weight.new_zeros(g.v * g.v).index_add_(0, code, weight).reshape(g.v, g.v)
+        joint = _step(g, level, a).T @ joint @ _step(g, level, b)
     return joint
 
 
@@ -152,7 +151,7 @@ def calibration(belief: Tensor, truth: Tensor, bins: int = 10) -> Calibration:
     happened = torch.nn.functional.one_hot(truth, belief.shape[-1]).to(belief)
     place = (belief * bins).long().clamp_(max=bins - 1).flatten()
     columns = torch.ones_like(belief), belief, happened, belief * (1 - belief)  # the last: a variance
-    count, said, seen, variance = (torch.bincount(place, y.flatten(), bins).numpy() for y in columns)
+    count, said, seen, variance = (array(torch.bincount(place, y.flatten(), bins)) for y in columns)
     few = variance <= 1
     count, said, seen, variance = (y[~few] for y in (count, said, seen, variance))
     return Calibration(said / count, seen / count, np.sqrt(variance) / count)
@@ -169,8 +168,8 @@ def pooled_chi_square(counts: Tensor, expected: Tensor, *, least: float = 10) ->
         The p-value, and the number of cells; with one cell there is nothing to test, and p is 1.
     """
     rare = expected < least
-    seen = np.append(counts[~rare].double().numpy(), float(counts[rare].sum()))
-    wanted = np.append(expected[~rare].double().numpy(), float(expected[rare].sum()))
+    seen = np.append(array(counts[~rare].double()), float(counts[rare].sum()))
+    wanted = np.append(array(expected[~rare].double()), float(expected[rare].sum()))
     if wanted[-1] < least:  # too few rare ones for a cell of their own
         seen, wanted = np.append(seen[:-2], seen[-2:].sum()), np.append(wanted[:-2], wanted[-2:].sum())
     if len(wanted) < 2:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from hierlib.experiments.curves import NOTHING, Interval, estimate, last_above, plus_minus, standard_error
 from hierlib.experiments.messages import message_curves
@@ -87,7 +88,7 @@ class Gaps(NamedTuple):
 
     few: float  #: m < 3/4 m_c
     near: float  #: from there to m_c
-    beyond: float  #: at m ≥ m_c, where the mean field has no threshold: the largest that is measured
+    beyond: float  #: at m ≥ m_c, where the mean field has no threshold, the largest that is measured
 
 
 def gaps(found: Mapping[int, Thresholds], v: int, s: int) -> Gaps:
@@ -115,7 +116,7 @@ def phase_diagram(found: Mapping[int, Thresholds], v: int, s: int) -> xr.Dataset
 def criteria(eps: np.ndarray, curves: np.ndarray, v: int) -> dict[str, float]:
     """Where the mean belief in the class, (draws, T), meets three heights; eps is (T,), increasing."""
     mean = curves.mean(0)
-    heights = {
+    heights: dict[str, ArrayLike] = {
         "leaves": meanfield.leaf_belief(eps, v),  # of a leaf alone
         "half": (1 + 1 / v) / 2,
         "trace": 1 / v + 5 * standard_error(curves),  # five standard errors above chance
@@ -130,7 +131,7 @@ class Doubt(NamedTuple):
     ratio: Interval  #: factor a level over the first three levels
 
 
-def doubt_upward(eps: float, **run) -> Doubt:
+def doubt_upward(eps: float, **run: Any) -> Doubt:
     """The doubt about the true symbol level by level, at one small noise; `run` as of `message_curves`."""
     doubt = 1 - message_curves([eps], **run).up[:, 0].numpy()
     steps = (doubt[:, 1:4] / doubt[:, : min(3, doubt.shape[1] - 1)]).mean(1)
@@ -183,11 +184,11 @@ def weak_noise(
         generator: source of randomness.
         pool: beliefs of a level in the population.
     """
-    leaves, size = population.leaf_sampler(noise, t), {"v": v, "m": m, "s": s}
+    leaves = population.leaf_sampler(noise, t)
     up = population.density_evolution(
         leaves, m=m, s=s, L=levels, size=pool, pools=1, downward=False, generator=generator
     ).up
-    its = {**size, "draws": draws, "data": data, "generator": generator}
+    its: dict[str, Any] = dict(v=v, m=m, s=s, draws=draws, data=data, generator=generator)
     trees = [class_curves(noise, [t], L=depth, **its)[:, 0].numpy() for depth in depths]
     return WeakNoise(up.mean(0)[1:].numpy(), depths, np.stack(trees, 1))
 

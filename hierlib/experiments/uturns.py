@@ -16,21 +16,29 @@ from torch import Tensor
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_generator, random_grammar, sample, whole
 from hierlib.inference import class_posterior, infer, posterior_sample
-from hierlib.noise import Noise, corrupted, evidence_of, noise_levels, told
+from hierlib.noise import Noise, Numbers, corrupted, evidence_of, noise_levels, told
 
 CHUNK = 2**22  # numbers of evidence at once; 16 MiB in float32
 
 
 def drawn_data(
-    draws: int, data: int, *, generator: torch.Generator, **size: int | None
+    draws: int,
+    data: int,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    num_classes: int | None = None,
+    generator: torch.Generator,
 ) -> Iterator[tuple[Grammar, tuple[Tensor, ...]]]:
     """Fresh grammars, one after the other, each with data of its own.
 
     Args:
         draws: number of grammars.
         data: number of data from each.
+        v, m, s, L, num_classes: as of `random_grammar`.
         generator: source of randomness of both.
-        size: v, m, s, L and num_classes of `random_grammar`.
 
     Yields:
         A grammar and its data, as `sample` gives them.
@@ -41,7 +49,7 @@ def drawn_data(
     draws, data = whole("draws", draws, 1), whole("data", data, 1)
     check_generator(generator)
     for _ in range(draws):
-        g = random_grammar(**size, generator=generator)
+        g = random_grammar(v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator)
         yield g, sample(g, data, generator=generator)
 
 
@@ -57,7 +65,7 @@ class LevelCurves(NamedTuple):
 
 def level_curves(
     noise: Noise,
-    t: Sequence[float] | Tensor,
+    t: Numbers,
     *,
     v: int,
     m: int,
@@ -110,7 +118,7 @@ def level_curves(
 
 def class_curves(
     noise: Noise,
-    t: Sequence[float] | Tensor,
+    t: Numbers,
     *,
     v: int,
     m: int,
@@ -156,7 +164,7 @@ def uturn(
     g: Grammar,
     leaves: Tensor,
     noise: Noise,
-    t: Sequence[float] | Tensor,
+    t: Numbers,
     *,
     generator: torch.Generator,
     class_prior: Tensor | None = None,
@@ -205,9 +213,9 @@ def seen_turn(g: Grammar, x: Sequence[Tensor], noise: Noise, t: float, *, seed: 
         t: its noise level.
         seed: of the noise, and again of the way back; the same at every t.
     """
-    evidence = evidence_of(noise, x[0], t, generator=torch.Generator().manual_seed(seed))
+    evidence = evidence_of(noise, x[0], t, generator=torch.Generator(g.device).manual_seed(seed))
     marginals = infer(g, evidence).marginals
-    y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+    y = posterior_sample(g, evidence, generator=torch.Generator(g.device).manual_seed(seed))
     belief = tuple(p.gather(-1, z[..., None])[..., 0] for p, z in zip(marginals, x, strict=True))
     return SeenTurn(belief, tuple(level[:, 0] for level in y))
 

@@ -23,7 +23,7 @@ class MeanFieldChanges(NamedTuple):
     chi: Array  #: susceptibility
 
 
-def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChanges:
+def mean_field(eps: ArrayLike, v: int, m: float, s: int, L: int) -> MeanFieldChanges:
     """Correlation of changes and susceptibility of the ε-process, averaged over grammars as in appendix B.
 
     From the class down, kept and changed are a Markov chain: a child of a kept node is kept with A_k, one of a changed
@@ -40,7 +40,7 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
     """
     found, (not_p, not_q, not_P) = meanfield.solve(eps, v, m, s, L), _complements(eps, v, m, s, L)
     n, a, rare = v**s - 1, (m - 1) / (v**s - 1), not_P[..., 0] < RARE
-    C = [4 * found.P[..., 0] * np.where(rare, not_P[..., 0], 1 - found.P[..., 0])]
+    rows = [4 * found.P[..., 0] * np.where(rare, not_P[..., 0], 1 - found.P[..., 0])]
     fade = np.ones_like(found.P[..., 0])
     for l in range(1, L + 1):
         p, q, P = found.p[..., l - 1], found.q[..., l], found.P[..., l - 1]
@@ -48,9 +48,9 @@ def mean_field(eps: ArrayLike, v: int, m: int, s: int, L: int) -> MeanFieldChang
         total = q * p**s + c * _rest(not_p[..., l - 1], s)
         changed = c * not_p[..., l - 1] ** 2 * p**s * (q - c) / total**2
         both = (q * p**s + c * p**2 * (1 - p ** (s - 2))) / (q * p**s + c * (1 - p**s))
-        C.append(4 * np.where(rare, changed, both - P**2) * fade)
+        rows.append(4 * np.where(rare, changed, both - P**2) * fade)
         fade = fade * _fading(p, a, s) ** 2
-    C = np.stack(C, -1)
+    C = np.stack(rows, -1)
     with np.errstate(invalid="ignore", divide="ignore"):
         chi = np.where(C[..., 0] > 0, (C * partners(s, L)).sum(-1) / C[..., 0], 1.0)
     return MeanFieldChanges(C, chi)
@@ -128,19 +128,19 @@ def unbounded_rules(v: int) -> tuple[float, float] | None:
     return first, last
 
 
-def _complements(eps: ArrayLike, v: int, m: int, s: int, L: int) -> tuple[Array, Array, Array]:
+def _complements(eps: ArrayLike, v: int, m: float, s: int, L: int) -> tuple[Array, Array, Array]:
     """1-p, 1-q and 1-P of `meanfield.solve`, with all their digits where these are near one."""
     n, f = v**s - 1, (m * v - 1) / (v**s - 1)
-    up = [np.asarray(eps, float) * (v - 1) / v]
+    not_p = [np.asarray(eps, float) * (v - 1) / v]
     for _ in range(L):
-        rest = _rest(up[-1], s)
-        up.append(m * (v - 1) / n * rest / (1 - rest + f * rest))
-    down = [np.full_like(up[0], 1 - 1 / v)]
-    for below in reversed(up[:-1]):
-        c, rest = (m - 1 + down[0]) / n, _rest(below, s - 1)
-        weight = (1 - down[0]) * (1 - rest) + c * (v - 1 + rest)
-        down.insert(0, np.divide(c * (v - 1), weight, out=np.zeros_like(weight), where=weight > 0))
-    up, down = np.stack(up, -1), np.stack(down, -1)
+        rest = _rest(not_p[-1], s)
+        not_p.append(m * (v - 1) / n * rest / (1 - rest + f * rest))
+    not_q = [np.full_like(not_p[0], 1 - 1 / v)]
+    for below in reversed(not_p[:-1]):
+        c, rest = (m - 1 + not_q[0]) / n, _rest(below, s - 1)
+        weight = (1 - not_q[0]) * (1 - rest) + c * (v - 1 + rest)
+        not_q.insert(0, np.divide(c * (v - 1), weight, out=np.zeros_like(weight), where=weight > 0))
+    up, down = np.stack(not_p, -1), np.stack(not_q, -1)
     wrong = up * down / (v - 1)
     return up, down, np.divide(wrong, (1 - up) * (1 - down) + wrong, out=np.ones_like(wrong), where=wrong < 1)
 

@@ -303,8 +303,8 @@ def _parameters(v: ArrayLike, m: ArrayLike, s: ArrayLike) -> tuple[Array, Array,
     top = v ** (s - 1)
     bad = ~((m >= 1) & (m <= top))
     if np.any(bad):
-        got, top = _worst(m + 0 * top, bad), _worst(top + 0 * m, bad)
-        raise ValueError(f"m: expected 1 ≤ m ≤ v^(s-1) = {top} rules per symbol, got {got}")
+        got, most = _worst(m + 0 * top, bad), _worst(top + 0 * m, bad)
+        raise ValueError(f"m: expected 1 ≤ m ≤ v^(s-1) = {most} rules per symbol, got {got}")
     return v, m, s
 
 

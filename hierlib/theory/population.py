@@ -8,7 +8,6 @@ distribution. What it leaves out is that the nodes of a level share their rules.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from hierlib._finite import finite
 from hierlib._kernels.precision import least
+from hierlib._kernels.torch import product
 from hierlib.grammar import check_generator, check_parameters
 from hierlib.noise import EpsilonNoise, Noise, evidence_of, treats_symbols_alike
 
@@ -106,7 +106,7 @@ def density_evolution(
         generator: source of randomness; the pools live on its device.
 
     Returns:
-        `Levels`, float64.
+        `Levels`, float64 on the CPU.
 
     Raises:
         ValueError: a parameter is out of range; beliefs are not finite or contradict each other, so that no symbol is
@@ -123,29 +123,32 @@ def density_evolution(
     v = leaves(1, generator).shape[-1]
     check_parameters(v, m, s, 1, v)  # any depth will do: there is no tree
     runs = [_one_pool(leaves, v, m, s, L, size, downward, generator) for _ in range(pools)]
-    up, down, marginal = (None if x[0] is None else torch.stack(x) for x in zip(*runs))
-    return Levels(up, down, marginal)
+    up, down, marginal = ([x.cpu() for x in part if x is not None] for part in zip(*runs))
+    return Levels(torch.stack(up), torch.stack(down) if down else None, torch.stack(marginal) if marginal else None)
 
 
-def _one_pool(leaves, v, m, s, L, size, downward, generator) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """One pool up and down the tree; pools are (v, size), and up[0] is drawn afresh wherever it is used."""
+def _one_pool(
+    leaves: Sampler, v: int, m: int, s: int, L: int, size: int, downward: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """One pool up and down the tree; pools are (v, size), and leaves are drawn afresh wherever they are used."""
 
-    def draw(pool: Tensor | None) -> Tensor:
-        if pool is None:
-            return leaves(size, generator).T
+    def draw(pool: Tensor) -> Tensor:
         return pool[:, torch.randint(pool.shape[1], (size,), generator=generator, device=pool.device)]
 
-    up: list[Tensor | None] = [None]
-    for _ in range(L):
-        up.append(_step_up([draw(up[-1]) for _ in range(s)], m, generator))
-    mean_up = torch.stack([draw(None)[0].mean()] + [pool[0].mean() for pool in up[1:]])
+    def draw_up(level: int) -> Tensor:
+        return draw(up[level - 1]) if level else leaves(size, generator).T
+
+    up: list[Tensor] = []  # of the levels from 1 on
+    for level in range(L):
+        up.append(_step_up([draw_up(level) for _ in range(s)], m, generator))
+    mean_up = torch.stack([draw_up(0)[0].mean()] + [pool[0].mean() for pool in up])
     if not downward:
         return mean_up, None, None
     down = torch.full((v, size), 1 / v, dtype=torch.float64, device=mean_up.device)
-    means = [(down[0].mean(), (up[L] * down / _total(up[L] * down))[0].mean())]
+    means = [(down[0].mean(), (up[-1] * down / _total(up[-1] * down))[0].mean())]
     for level in reversed(range(L)):
-        down = _step_down(draw(down), [draw(up[level]) for _ in range(s - 1)], m, generator)
-        both = draw(up[level]) * down
+        down = _step_down(draw(down), [draw_up(level) for _ in range(s - 1)], m, generator)
+        both = draw_up(level) * down
         means.insert(0, (down[0].mean(), (both / _total(both))[0].mean()))
     mean_down, marginal = (torch.stack(x) for x in zip(*means))
     return mean_up, mean_down, marginal
@@ -157,7 +160,7 @@ def _step_up(children: list[Tensor], m: int, generator: torch.Generator) -> Tens
     for part in _parts(children, m):
         v, n = part[0].shape
         codes = _planted_codes(n, v, m, len(part), generator)
-        weight = math.prod(child.gather(0, _symbol(codes, i, v, len(part))) for i, child in enumerate(part))
+        weight = product(child.gather(0, _symbol(codes, i, v, len(part))) for i, child in enumerate(part))
         message = weight.reshape(v, m, n).sum(1)
         out.append(message / _total(message))
     return torch.cat(out, 1)

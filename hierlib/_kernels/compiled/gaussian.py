@@ -51,7 +51,9 @@ def _real(x: Tensor) -> np.floating:
 
 
 @entry
-def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
+def run_diffuse(
+    real: np.floating, x: int, leaves: int, symbols: int, n: int, x0: int, spread: int, signal: int
+) -> None:
     """x: address of (leaves, symbols, n); x0: of int64 (leaves, n); spread, signal: of (n,)."""
     size, zero = itemsize(real), splat(real, 0)
     width, row = LANE_BYTES // size, n * size
@@ -67,7 +69,7 @@ def run_diffuse(real, x, leaves, symbols, n, x0, spread, signal):
 
 
 @entry
-def run_softmax(real, x, y, leaves, symbols, n, scale, check):
+def run_softmax(real: np.floating, x: int, y: int, leaves: int, symbols: int, n: int, scale: int, check: int) -> None:
     """x, y: addresses of (leaves, symbols, n); scale: of (n,); check: of a vector, NaN where x·scale is not finite."""
     size, zero, bad = itemsize(real), splat(real, 0), splat(real, 0)
     width, row = LANE_BYTES // size, n * size

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from hierlib._kernels.compiled.layout import (
     EVIDENCE,
     EXPONENT,
@@ -18,7 +20,10 @@ from hierlib._kernels.compiled.layout import (
     REST,
     SCRATCH,
     TRUTH,
+    Data,
+    Int,
     Rows,
+    Tile,
     block,
     block_bytes,
     compiled,
@@ -26,6 +31,7 @@ from hierlib._kernels.compiled.layout import (
 )
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
+    Vector,
     fma,
     get,
     int_at,
@@ -44,7 +50,7 @@ from hierlib._kernels.compiled.simd import (
 
 
 @compiled
-def begin(real, tile):
+def begin(real: np.floating, tile: Tile) -> None:
     """Set up the tile: running products, the class prior, the two values of ε evidence. Spare lanes are one."""
     ws, tree, io, first, data = tile
     size, one = itemsize(real), splat(real, 1)
@@ -70,7 +76,7 @@ def begin(real, tile):
 
 
 @compiled
-def finish(real, tile):
+def finish(real: np.floating, tile: Tile) -> None:
     """Log evidence: -inf where numbers (nearly) vanished, NaN where the evidence is negative or not finite."""
     ws, tree, io, first, data = tile
     size = itemsize(real)
@@ -85,14 +91,14 @@ def finish(real, tile):
 
 
 @compiled
-def first_lanes(real, ws, x, count):
+def first_lanes(real: np.floating, ws: int, x: Vector, count: int) -> Vector:
     """The first lanes of a vector, and ones."""
     put(ws + SCRATCH, x)
     return load_some(real, ws + SCRATCH, count, splat(real, 1))
 
 
 @compiled
-def read_leaf(real, tile, leaf):
+def read_leaf(real: np.floating, tile: Tile, leaf: int) -> tuple[Vector, Vector]:
     """Copy in a leaf's evidence; returns its maximum, and the power of two that it was divided by if far from 1."""
     ws, tree, io, first, data = tile
     v, size, into = int_at(tree.symbols, 0), itemsize(real), ws + block(tree, 0, leaf)
@@ -117,7 +123,7 @@ def read_leaf(real, tile, leaf):
 
 
 @compiled
-def collect_leaf(real, tile, leaf, into):
+def collect_leaf(real: np.floating, tile: Tile, leaf: int, into: int) -> None:
     """Lane by lane: evidence that does not stand in whole vectors, or is made of true symbols."""
     ws, tree, io, first, data = tile
     size = itemsize(real)
@@ -135,7 +141,7 @@ def collect_leaf(real, tile, leaf, into):
 
 
 @compiled
-def close(real, family, symbols, into, total):
+def close(real: np.floating, family: tuple[int, ...], symbols: int, into: int, total: Vector) -> None:
     """Put the normalising factor below a block; if it is far from 1, so that products might underflow, use it now."""
     factor = splat(real, 1) / total
     if not moderate(family, total):
@@ -161,7 +167,7 @@ NOTHING = Pending(False, 0, 0, 0, 0, 0, 0)
 
 
 @compiled
-def settle(real, tile, level, node, down, evidence):
+def settle(real: np.floating, tile: Tile, level: Int, node: Int, down: int, evidence: Vector) -> Pending:
     """Write what is wanted of a node whose downward message is known: its marginal is ν↑·ν↓ / evidence.
 
     Where all messages are wanted, and are whole vectors, they are left for `write_row`, and returned.
@@ -197,7 +203,7 @@ def settle(real, tile, level, node, down, evidence):
 
 
 @compiled
-def write_row(real, ws, io, pending, a):
+def write_row(real: np.floating, ws: int, io: Data, pending: Pending, a: int) -> None:
     """Write the numbers of one symbol of a node."""
     up, down = load(real, pending.up + a * LANE_BYTES), load(real, pending.down + a * LANE_BYTES)
     if pending.marginal != 0:
@@ -209,7 +215,9 @@ def write_row(real, ws, io, pending, a):
 
 
 @compiled
-def write(real, tile, level, node, here, others, factor, there):
+def write(
+    real: np.floating, tile: Tile, level: Int, node: Int, here: int, others: Rows, factor: Vector, there: int
+) -> None:
     """Write a block, times other rows (at step 0 always the same), times a factor, to its place in a result."""
     ws, tree, io, first, data = tile
     symbols, columns, size = int_at(tree.symbols, level), int_at(tree.columns, level), itemsize(real)

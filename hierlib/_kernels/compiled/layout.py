@@ -9,13 +9,17 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numba
+import numpy as np
 from numba import njit
 
 from hierlib._kernels import precision
 from hierlib._kernels.compiled.simd import LANE_BYTES, LINE, int_at
+
+Function = TypeVar("Function", bound=Callable)
+Int = int | np.int64  # the same once compiled
 
 # The workspace begins with rows for the whole tile, then a block for products, then the messages.
 SCRATCH, LOW, HIGH, REST, TRUTH, MANTISSA, EXPONENT, EVIDENCE, PRODUCTS = (
@@ -80,21 +84,21 @@ class Tile(NamedTuple):
 class Rows(NamedTuple):
     """Vectors that stand in memory at equal distances."""
 
-    address: int  # of the first; 0: there are none
+    address: Int  # of the first; 0: there are none
     step: int  # bytes from one to the next
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Function) -> Function:
     """Compile what other compiled code alone calls."""
     return _compiled(function, no_cpython_wrapper=True)
 
 
-def entry(function: Callable) -> Callable:
+def entry(function: Function) -> Function:
     """Compile what Python calls."""
     return _compiled(function, no_cpython_wrapper=False)
 
 
-def _compiled(function: Callable, *, no_cpython_wrapper: bool) -> Callable:
+def _compiled(function: Function, *, no_cpython_wrapper: bool) -> Function:
     """Compile, and keep the machine code on disk where a folder can be written.
 
     numba renews stored code when the file of the function changes, but not when another does that is compiled into
@@ -121,23 +125,23 @@ def _code_folder() -> Path:
 
 
 @compiled
-def block_bytes(tree, level):
+def block_bytes(tree: Tree, level: Int) -> int:
     return (int_at(tree.symbols, level) + 1) * LANE_BYTES
 
 
 @compiled
-def block(tree, level, node):
+def block(tree: Tree, level: Int, node: Int) -> int:
     """Where in the workspace the upward message of a node stands."""
     return int_at(tree.up, level) + node % int_at(tree.slots, level) * block_bytes(tree, level)
 
 
 @compiled
-def table(tree, address, level, copies):
+def table(tree: Tree, address: int, level: Int, copies: int) -> int:
     """Where a level's part of the rules begins; the root's rules are the last."""
     return address + 4 * level * int_at(tree.symbols, 0) * tree.m * len(tree.family) * copies
 
 
 @compiled
-def name_of(tree, level, column, node):
+def name_of(tree: Tree, level: Int, column: int, node: Int) -> int:
     """The number, in the whole tree, of a node of a subtree or column."""
     return int_at(int_at(tree.order, level), column) * int_at(tree.nodes, level) + node

@@ -17,10 +17,14 @@ from llvmlite import ir
 from numba import float32
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hierlib._kernels.compiled.layout import compiled, entry
+from hierlib._kernels.compiled.layout import Int, compiled, entry
+from hierlib._kernels.compiled.simd import Builder, Context, Float, Lowered, Signature, Typing, Value, Values
 
+Floats = NDArray[np.float32]
+Words = NDArray[np.uint32]
 WORDS, AHEAD = 624, 397  # the twister's state, and how far ahead its recurrence looks
 CHUNK = 4096  # uniform numbers that wait in the cache to be made normal
 NEXT = 8 + 4 + 4  # where torch's copy of its state says which word is next; before it the seed, how many are left, …
@@ -63,7 +67,7 @@ def _fill(x: Tensor, generator: torch.Generator) -> None:
 
 
 @entry
-def run_normal(x, state):
+def run_normal(x: Floats, state: NDArray[np.uint64]) -> None:
     """Fill x; state: the number of the next word, then all words, changed as torch's own would be."""
     words = np.empty(WORDS, np.uint32)
     for i in range(WORDS):
@@ -84,9 +88,9 @@ def run_normal(x, state):
 
 
 @compiled
-def uniform(x, words, place):
+def uniform(x: Floats, words: Words, place: Int) -> Int:
     """Fill x with the generator's next numbers in [0, 1), of 24 bits each; returns which word is next."""
-    done = 0
+    done: Int = 0
     while done < len(x):
         if place == WORDS:
             twist(words)
@@ -98,7 +102,7 @@ def uniform(x, words, place):
 
 
 @compiled
-def temper(x, words):
+def temper(x: Floats, words: Words) -> None:
     for i in range(len(words)):
         y = words[i]
         y = np.uint32(y ^ (y >> np.uint32(11)))
@@ -109,7 +113,7 @@ def temper(x, words):
 
 
 @compiled
-def twist(words):
+def twist(words: Words) -> None:
     """The next 624 words of the Mersenne twister MT19937, in stretches in which none needs another of the same."""
     behind = WORDS - AHEAD
     for start, end, other in ((0, behind, AHEAD), (behind, 2 * behind, -behind), (2 * behind, WORDS - 1, -behind)):
@@ -119,13 +123,13 @@ def twist(words):
 
 
 @compiled
-def mixed(high, low):
+def mixed(high: np.uint32, low: np.uint32) -> np.uint32:
     both = np.uint32((high & np.uint32(0x80000000)) | (low & np.uint32(0x7FFFFFFF)))
     return np.uint32((both >> np.uint32(1)) ^ (np.uint32(0) - (low & np.uint32(1)) & np.uint32(0x9908B0DF)))
 
 
 @compiled
-def normal(x):
+def normal(x: Floats) -> None:
     """Box and Muller: of 16 uniform numbers, the first 8 give radii, the others angles."""
     one, turn, zero = np.float32(1), np.float32(2 * math.pi), np.float32(0)
     a, b = np.empty(len(x) // 2, np.float32), np.empty(len(x) // 2, np.float32)
@@ -138,7 +142,7 @@ def normal(x):
 
 
 @compiled
-def swap_eights(x, a, b, back):
+def swap_eights(x: Floats, a: Floats, b: Floats, back: bool) -> None:
     """Between x and its eights, in turn those of a and b."""
     eight = np.uint64(8)
     for k in range(np.uint64(0), np.uint64(len(a)), eight):  # unsigned: no index counts from the end
@@ -152,10 +156,10 @@ def swap_eights(x, a, b, back):
 
 
 @intrinsic
-def fma(typing, x, y, z):
+def fma(typing: Typing, x: Float, y: Float, z: Float) -> Lowered:
     """x·y + z, rounded once."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType()] * 3)
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.fma.f32"), args)
 
@@ -163,7 +167,7 @@ def fma(typing, x, y, z):
 
 
 @compiled
-def logarithm(x):
+def logarithm(x: np.float32) -> np.float32:
     """Cephes' logf for normal x > 0, in the order in which torch rounds."""
     bits = np.float32(x).view(np.int32)
     exponent = np.float32(np.int32(bits >> np.int32(23)) - np.int32(126))
@@ -187,7 +191,7 @@ def logarithm(x):
 
 
 @compiled
-def sine_cosine(x):
+def sine_cosine(x: np.float32) -> tuple[np.float32, np.float32]:
     """Cephes' sinf and cosf for x in [0, 2π], in the order in which torch rounds."""
     octant = np.int32((np.int32(x * np.float32(1.27323954473516)) + np.int32(1)) & np.int32(~1))
     y = np.float32(octant)

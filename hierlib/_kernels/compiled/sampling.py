@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hierlib._kernels.compiled.lanes import finish, read_leaf
-from hierlib._kernels.compiled.layout import Tile, block, block_bytes, compiled, entry, name_of, table
+from hierlib._kernels.compiled.layout import Data, Int, Tile, Tree, block, block_bytes, compiled, entry, name_of, table
 from hierlib._kernels.compiled.simd import LANE_BYTES, get, int_at, itemsize, offset_at, prefetch, put
 from hierlib._kernels.compiled.tile import evidence_of, go_up
 
@@ -22,7 +22,9 @@ class Draws(NamedTuple):
 
 
 @entry
-def run_sampling(real, first_tile, last_tile, ws, tree, io, draws):
+def run_sampling(
+    real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data, draws: Draws
+) -> None:
     """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at."""
     keys, samples, y, weights = draws
     width = LANE_BYTES // itemsize(real)
@@ -41,7 +43,7 @@ def run_sampling(real, first_tile, last_tile, ws, tree, io, draws):
 
 
 @compiled
-def draw_family(real, tile, draws, level, node):
+def draw_family(real: np.floating, tile: Tile, draws: Draws, level: Int, node: Int) -> None:
     """Draw the children, at this level, of a node of each subtree or column."""
     (ws, tree, io, first, data), (keys, samples, y, weights) = tile, draws
     s, m, v, size = len(tree.family), tree.m, int_at(tree.symbols, 0), itemsize(real)
@@ -74,7 +76,7 @@ def draw_family(real, tile, draws, level, node):
 
 
 @compiled
-def draw_root(real, ws, tree, lane, random, weights, there):
+def draw_root(real: np.floating, ws: int, tree: Tree, lane: int, random: np.uint64, weights: int, there: int) -> None:
     symbols, total = int_at(tree.symbols, tree.top), 0.0
     for a in range(symbols):
         here = ws + a * LANE_BYTES + lane
@@ -84,7 +86,7 @@ def draw_root(real, ws, tree, lane, random, weights, there):
 
 
 @compiled
-def choose(cumulative, count, random):
+def choose(cumulative: int, count: int, random: np.uint64) -> np.int64:
     """An index below count, given the running sums of the weights and 64 random bits."""
     level = (random >> np.uint64(11)) * 2.0**-53 * get(1.0, cumulative + 8 * (count - 1))
     chosen = np.int64(0)
@@ -94,7 +96,7 @@ def choose(cumulative, count, random):
 
 
 @compiled
-def random_of(keys, draw, node, level):
+def random_of(keys: int, draw: int, node: Int, level: Int) -> np.uint64:
     """64 bits that pass for random, of a draw at a node (SplitMix64; Steele, Lea & Flood 2014)."""
     x = np.uint64(int_at(keys, draw)) + np.uint64(node * 64 + level)
     x *= np.uint64(0x9E3779B97F4A7C15)

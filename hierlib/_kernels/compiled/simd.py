@@ -13,10 +13,18 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Callable, Sequence
 
 import llvmlite.binding as llvm
 from llvmlite import ir
+from llvmlite.ir import IRBuilder as Builder
+from llvmlite.ir import Value
 from numba.core import cgutils, types
+from numba.core.base import BaseContext as Context
+from numba.core.datamodel import DataModelManager
+from numba.core.types import Float, Integer, Type
+from numba.core.typing import BaseContext as Typing
+from numba.core.typing import Signature
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
@@ -27,49 +35,53 @@ LINE = ALIGNMENT  # bytes of a cache line, to which the workspace and the result
 # Of a line each; more at once hide latency.
 REGISTERS = 4 if llvm.get_host_cpu_features().get("avx512f") else 1
 LANE_BYTES = int(os.environ.get("HIERLIB_LANE_BYTES", REGISTERS * LINE))
+Values = Sequence[Value]
+Lowered = tuple[Signature, Callable[[Context, Builder, Signature, Values], Value]]  # what an intrinsic returns
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Vector(types.Type):
     """LANE_BYTES bytes of a floating type."""
 
-    def __init__(self, dtype):
+    def __init__(self, dtype: Float) -> None:
         self.dtype = dtype
         self.lanes = LANE_BYTES * 8 // dtype.bitwidth
         super().__init__(f"Vector({dtype} x {self.lanes})")
 
     @property
-    def llvm(self):
+    def llvm(self) -> ir.VectorType:
         return ir.VectorType(ir.FloatType() if self.dtype == types.float32 else ir.DoubleType(), self.lanes)
 
     @property
-    def suffix(self):
+    def suffix(self) -> str:
         """Its name in the names of LLVM's functions."""
         return f"v{self.lanes}f{self.dtype.bitwidth}"
 
-    def constant(self, bits: int):
+    def constant(self, bits: int) -> ir.Constant:
         """The same integer in every lane."""
         return ir.Constant(self.llvm_int, [bits] * self.lanes)
 
     @property
-    def llvm_int(self):
+    def llvm_int(self) -> ir.VectorType:
         return ir.VectorType(ir.IntType(self.dtype.bitwidth), self.lanes)
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
-    def __init__(self, manager, vector):
+    def __init__(self, manager: DataModelManager, vector: Vector) -> None:
         super().__init__(manager, vector, vector.llvm)
 
 
-def _reader(result_of, llvm_type, align):
+def _reader(
+    result_of: Callable[[Float], Type], llvm_type: Callable[[Float], ir.Type], align: Callable[[Float], int]
+) -> Callable:
     """An intrinsic (real, address) → what stands there."""
 
     @intrinsic
-    def read(typing, real, address):
+    def read(typing: Typing, real: Float, address: Integer) -> Lowered:
         result = result_of(real)
 
-        def codegen(context, builder, signature, args):
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
             pointer = builder.inttoptr(args[1], llvm_type(real).as_pointer())
             return builder.load(pointer, align=align(real))
 
@@ -78,11 +90,11 @@ def _reader(result_of, llvm_type, align):
     return read
 
 
-def _scalar(real):
+def _scalar(real: Float) -> ir.Type:
     return Vector(real).llvm.element
 
 
-def _bytes(real):
+def _bytes(real: Float) -> int:
     return real.bitwidth // 8
 
 
@@ -91,10 +103,10 @@ load_anywhere = _reader(Vector, lambda real: Vector(real).llvm, _bytes)
 get = _reader(lambda real: real, _scalar, _bytes)
 
 
-def _integer_reader(bits):
+def _integer_reader(bits: int) -> Callable:
     @intrinsic
-    def read(typing, address, i):
-        def codegen(context, builder, signature, args):
+    def read(typing: Typing, address: Integer, i: Integer) -> Lowered:
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
             pointer = builder.gep(builder.inttoptr(args[0], ir.IntType(bits).as_pointer()), [args[1]])
             return builder.zext(builder.load(pointer), I64) if bits < 64 else builder.load(pointer)
 
@@ -108,10 +120,10 @@ int_at = _integer_reader(64)
 
 
 @intrinsic
-def two_offsets_at(typing, address):
+def two_offsets_at(typing: Typing, address: Integer) -> Lowered:
     """Two numbers of a uint32 table, in one load."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         both = builder.load(builder.inttoptr(args[0], I64.as_pointer()), align=4)
         ends = builder.and_(both, ir.Constant(I64, 2**32 - 1)), builder.lshr(both, ir.Constant(I64, 32))
         return context.make_tuple(builder, signature.return_type, ends)
@@ -120,10 +132,10 @@ def two_offsets_at(typing, address):
 
 
 @intrinsic
-def put(typing, address, x):
+def put(typing: Typing, address: Integer, x: Type) -> Lowered:
     """Write a number or a vector, aligned to its elements."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         pointer = builder.inttoptr(args[0], args[1].type.as_pointer())
         builder.store(args[1], pointer, align=8 if isinstance(x, types.Integer) else _bytes(getattr(x, "dtype", x)))
         return context.get_dummy_value()
@@ -132,10 +144,10 @@ def put(typing, address, x):
 
 
 @intrinsic
-def stream(typing, address, x):
+def stream(typing: Typing, address: Integer, x: Vector) -> Lowered:
     """Write a vector to an aligned address, past the caches: nothing here will read it again."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         pointer = builder.inttoptr(args[0], args[1].type.as_pointer())
         written = builder.store(args[1], pointer, align=LINE)
         written.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(I32, 1)]))
@@ -145,10 +157,10 @@ def stream(typing, address, x):
 
 
 @intrinsic
-def prefetch(typing, address):
+def prefetch(typing: Typing, address: Integer) -> Lowered:
     """Begin to fetch the vector at an address to the cache."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, I32, I32, I32])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
@@ -160,7 +172,7 @@ def prefetch(typing, address):
     return types.void(types.intp), codegen
 
 
-def _first_lanes(builder, vector, count):
+def _first_lanes(builder: Builder, vector: Vector, count: Value) -> Value:
     """One bit a lane: set for the first ones."""
     index = ir.VectorType(I32, vector.lanes)
     one = builder.insert_element(ir.Constant(index, ir.Undefined), builder.trunc(count, I32), ir.Constant(I32, 0))
@@ -169,11 +181,11 @@ def _first_lanes(builder, vector, count):
 
 
 @intrinsic
-def load_some(typing, real, address, count, other):
+def load_some(typing: Typing, real: Float, address: Integer, count: Integer, other: Vector) -> Lowered:
     """The first lanes of the vector at an address, and the other lanes of `other`: only those are read."""
     vector, bits = other, ir.VectorType(ir.IntType(1), other.lanes)
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         pointer = builder.inttoptr(args[1], vector.llvm.as_pointer())
         kind = ir.FunctionType(vector.llvm, [pointer.type, I32, bits, vector.llvm])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.load.{vector.suffix}.p0")
@@ -184,11 +196,11 @@ def load_some(typing, real, address, count, other):
 
 
 @intrinsic
-def put_some(typing, address, x, count):
+def put_some(typing: Typing, address: Integer, x: Vector, count: Integer) -> Lowered:
     """Write the first lanes of x to an address."""
     bits = ir.VectorType(ir.IntType(1), x.lanes)
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         pointer = builder.inttoptr(args[0], x.llvm.as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [x.llvm, pointer.type, I32, bits])
         function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.masked.store.{x.suffix}.p0")
@@ -200,20 +212,20 @@ def put_some(typing, address, x, count):
 
 
 @intrinsic
-def itemsize(typing, real):
+def itemsize(typing: Typing, real: Float) -> Lowered:
     """Bytes of a number."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         return ir.Constant(I64, _bytes(real))
 
     return types.intp(real), codegen
 
 
 @intrinsic
-def splat(typing, real, x):
+def splat(typing: Typing, real: Float, x: types.Number) -> Lowered:
     """A vector with the number x in every lane."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         number = context.cast(builder, args[1], x, real)
         kind = signature.return_type.llvm
         one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(I32, 0))
@@ -223,15 +235,16 @@ def splat(typing, real, x):
     return Vector(real)(real, x), codegen
 
 
-def _operator(symbol, instruction):
+def _operator(symbol: Callable, instruction: str) -> None:
     @infer_global(symbol)
     class Typing(AbstractTemplate):
-        def generic(self, args, kws):
+        def generic(self, args: tuple[Type, ...], kws: dict[str, Type]) -> Signature | None:
             if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
                 return signature(args[0], *args)
+            return None
 
     @lower_builtin(symbol, Vector, Vector)
-    def lower(context, builder, sig, args):
+    def lower(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         return getattr(builder, instruction)(*args)
 
 
@@ -241,10 +254,10 @@ _operator(operator.truediv, "fdiv")
 
 
 @intrinsic
-def fma(typing, x, y, z):
+def fma(typing: Typing, x: Vector, y: Vector, z: Vector) -> Lowered:
     """x·y + z, in one instruction where there is one."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         name = f"llvm.fmuladd.{x.suffix}"
         kind = ir.FunctionType(x.llvm, [x.llvm] * 3)
         return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
@@ -252,10 +265,10 @@ def fma(typing, x, y, z):
     return x(x, x, x), codegen
 
 
-def _extreme(order):
+def _extreme(order: str) -> Callable:
     @intrinsic
-    def apply(typing, x, y):
-        def codegen(context, builder, signature, args):
+    def apply(typing: Typing, x: Vector, y: Vector) -> Lowered:
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
             a, b = (builder.bitcast(arg, x.llvm_int) for arg in args)
             return builder.bitcast(builder.select(builder.icmp_unsigned(order, a, b), a, b), x.llvm)
 
@@ -271,10 +284,10 @@ smallest = _extreme("<")
 
 
 @intrinsic
-def power_of_two(typing, x):
+def power_of_two(typing: Typing, x: Vector) -> Lowered:
     """The largest power of two up to x, in each lane, but at most an eighth of the largest there is."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         digits, top = (23, 252) if x.dtype == types.float32 else (52, 2044)
         bits = builder.and_(builder.bitcast(args[0], x.llvm_int), x.constant(top + 3 << digits))
         cap = x.constant(top << digits)
@@ -284,10 +297,10 @@ def power_of_two(typing, x):
 
 
 @intrinsic
-def inverse_power(typing, x):
+def inverse_power(typing: Typing, x: Vector) -> Lowered:
     """A power of two between 1/x and 2/x, in each lane, of a positive normal x; 0 where that is too small."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
         exponent = builder.and_(builder.bitcast(args[0], x.llvm_int), x.constant(2 * one + 1 << digits))
         return builder.bitcast(builder.sub(x.constant(2 * one << digits), exponent), x.llvm)
@@ -296,11 +309,11 @@ def inverse_power(typing, x):
 
 
 @intrinsic
-def moderate(typing, family, x):
+def moderate(typing: Typing, family: types.UniTuple, x: Vector) -> Lowered:
     """Whether every lane lies between 2^-n and 2^n, where n is `spread` of as many as are in the family."""
     near = spread(family.count)
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
         bits = builder.bitcast(args[1], x.llvm_int)
         low = builder.icmp_unsigned(">=", bits, x.constant(one - near << digits))
@@ -312,16 +325,16 @@ def moderate(typing, family, x):
 
 
 @intrinsic
-def multiply_log(typing, mantissa, exponent, x):
+def multiply_log(typing: Typing, mantissa: Integer, exponent: Integer, x: Vector) -> Lowered:
     """Multiply running products, float64 in [1, 2) and int64 powers of two at two addresses, by the lanes of x > 0."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         double, whole = Vector(types.float64), ir.VectorType(I64, x.lanes)
         wide = ir.VectorType(ir.DoubleType(), x.lanes)
         m_at = builder.inttoptr(args[0], wide.as_pointer())
         e_at = builder.inttoptr(args[1], whole.as_pointer())
 
-        def constant(bits):
+        def constant(bits: int) -> ir.Constant:
             return ir.Constant(whole, [bits] * x.lanes)
 
         factor = args[2] if x == double else builder.fpext(args[2], wide)
@@ -336,29 +349,29 @@ def multiply_log(typing, mantissa, exponent, x):
 
 
 @intrinsic
-def maximum(typing, x, y):
+def maximum(typing: Typing, x: Vector, y: Vector) -> Lowered:
     """The larger of two numbers of any sign, in each lane; y where x is NaN."""
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
 
     return x(x, x), codegen
 
 
 @intrinsic
-def exponential(typing, x):
+def exponential(typing: Typing, x: Vector) -> Lowered:
     """e^x for x ≤ 0, to the last digit or two; zero where it leaves the range of normal numbers.
 
     x = n·log 2 + r with whole n and |r| ≤ log(2)/2: the series of e^r, then n is added to the exponent.
     """
 
-    def codegen(context, builder, signature, args):
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
         digits, lowest, terms = (23, -87.0, 8) if x.dtype == types.float32 else (52, -708.0, 14)
 
-        def constant(number):
+        def constant(number: float) -> ir.Constant:
             return ir.Constant(x.llvm, [number] * x.lanes)
 
-        def call(name, *operands):
+        def call(name: str, *operands: Value) -> Value:
             kind = ir.FunctionType(x.llvm, [x.llvm] * len(operands))
             return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.{x.suffix}"), operands)
 

@@ -17,15 +17,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hierlib._kernels.compiled.lanes import NOTHING, begin, close, finish, first_lanes, read_leaf, settle, write_row
+from hierlib._kernels.compiled.lanes import (
+    NOTHING,
+    Pending,
+    begin,
+    close,
+    finish,
+    first_lanes,
+    read_leaf,
+    settle,
+    write_row,
+)
 from hierlib._kernels.compiled.layout import (
     EXPONENT,
     HIGH,
     LOW,
     MANTISSA,
     SCRATCH,
+    Data,
+    Int,
     Rows,
     Tile,
+    Tree,
     block,
     block_bytes,
     compiled,
@@ -34,6 +47,7 @@ from hierlib._kernels.compiled.layout import (
 )
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
+    Vector,
     fma,
     int_at,
     inverse_power,
@@ -56,7 +70,7 @@ from hierlib._kernels.compiled.simd import (
 class Family(NamedTuple):
     """A parent and its children: addresses of its downward message and of the first of their upward ones."""
 
-    level: int  # of the children
+    level: Int  # of the children
     parent: int
     children: int
 
@@ -65,7 +79,7 @@ NO_ROWS = Rows(0, 0)
 
 
 @entry
-def run(real, first_tile, last_tile, ws, tree, io, downward):
+def run(real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data, downward: bool) -> None:
     """Once up the tree, and down if wanted, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
     width = LANE_BYTES // itemsize(real)
     for first in range(first_tile * width, min(last_tile * width, io.n), width):
@@ -78,7 +92,7 @@ def run(real, first_tile, last_tile, ws, tree, io, downward):
 
 
 @compiled
-def go_up(real, tile):
+def go_up(real: np.floating, tile: Tile) -> None:
     """From the leaves to the root's marginal, depth first: a node as soon as its last child is done."""
     ws, tree, io, first, data = tile
     begin(real, tile)
@@ -120,10 +134,11 @@ def go_up(real, tile):
 
 
 @compiled
-def go_down(real, tile):
+def go_down(real: np.floating, tile: Tile) -> None:
     """From the root to the leaves, each node after its parent, in the reverse of the order of `go_up`."""
     ws, tree, io, first, data = tile
     s, nowhere, pending = len(tree.family), np.int64(0), NOTHING
+    level: Int
     for level in range(tree.top - 1, tree.cut - 1, -1):
         parents = data * int_at(tree.columns, level + 1)
         children, into = ws + int_at(tree.split, level), ws + int_at(tree.down, level)
@@ -164,7 +179,7 @@ def go_down(real, tile):
 
 
 @compiled
-def factor_of(real, tree, level, children):
+def factor_of(real: np.floating, tree: Tree, level: Int, children: int) -> Vector:
     """What normalises a product of the messages of a family."""
     child = block_bytes(tree, level)
     factor = load(real, children + child - LANE_BYTES)
@@ -174,7 +189,7 @@ def factor_of(real, tree, level, children):
 
 
 @compiled
-def follow(real, ws, tree, level, parents, total, factor):
+def follow(real: np.floating, ws: int, tree: Tree, level: Int, parents: int, total: Vector, factor: Vector) -> None:
     """The headroom of a node at level + 1, of which total / factor is the sum as it was computed, joins its siblings'.
 
     See `hierlib._kernels.precision`.
@@ -189,7 +204,9 @@ def follow(real, ws, tree, level, parents, total, factor):
 
 
 @compiled
-def up_node(real, tree, level, children, factor, into, io, ahead):
+def up_node(
+    real: np.floating, tree: Tree, level: Int, children: int, factor: Vector, into: int, io: Data, ahead: Int
+) -> Vector:
     """Eq. (7) = (16, 17): the message of a node at level + 1; returns the sum of it for normalised children.
 
     factor: see `factor_of`.
@@ -214,7 +231,9 @@ def up_node(real, tree, level, children, factor, into, io, ahead):
 
 
 @compiled
-def down_node(real, tile, family, i, into, ahead, pending):
+def down_node(
+    real: np.floating, tile: Tile, family: Family, i: int, into: int, ahead: Rows, pending: Pending
+) -> Vector:
     """Eq. (8) = (18, 19): the message to the i-th child, at this level; returns the sum of its product with ν↑.
 
     The rules are listed by the child's symbol, so this is the loop of `up_node` with the parent as one factor.
@@ -252,7 +271,9 @@ def down_node(real, tile, family, i, into, ahead, pending):
 
 
 @compiled
-def add_product(real, family, first, others, rule, total):
+def add_product(
+    real: np.floating, family: tuple[int, ...], first: int, others: int, rule: int, total: Vector
+) -> Vector:
     """The total plus the product of s rows: the first counted from one address, the others from another."""
     s, (one, two) = len(family), two_offsets_at(rule)
     x, y = load(real, first + one), load(real, others + two)
@@ -262,7 +283,7 @@ def add_product(real, family, first, others, rule, total):
 
 
 @compiled
-def split(real, tree, level, block, children, parents):
+def split(real: np.floating, tree: Tree, level: Int, block: int, children: int, parents: int) -> None:
     """Copy the lanes of each child to a block of its own; the other lanes there are one."""
     child = block_bytes(tree, level)
     for i in range(len(tree.family)):
@@ -272,6 +293,6 @@ def split(real, tree, level, block, children, parents):
 
 
 @compiled
-def evidence_of(real, io, first, leaf):
+def evidence_of(real: np.floating, io: Data, first: int, leaf: Int) -> Int:
     """Where a leaf's evidence stands, if it stands in vectors."""
     return io.evidence + leaf * io.per_leaf + first * io.per_datum if io.per_datum == itemsize(real) else 0
