@@ -172,11 +172,12 @@ def name_by(found: dict[str, list[Entry]], words: Mapping[str, Any]) -> list[str
 
     Args:
         found: entries by page, to be changed.
-        words: for each PAGE of book/ or PAGE#ANCHOR its phrases; with a title, an entry more.
+        words: for each PAGE of book/ or PAGE#ANCHOR its phrases; with a title, an entry more, maybe of PAGE?CHOICE.
     """
     lost = []
     for place, said in words.items():
-        name, _, anchor = place.partition("#")
+        name, *rest = re.split(r"#|(?=\?)", place, maxsplit=1)
+        anchor = "".join(rest)
         parts = found.get(f"book/{name}", [])
         if isinstance(said, Mapping):
             at = len(parts) if parts else None
