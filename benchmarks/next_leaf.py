@@ -3,8 +3,8 @@
     python benchmarks/next_leaf.py
 
 `next_leaf` takes turns with `infer(…, messages=False)` on the same evidence, and is compared with an inference of every
-prefix, of which some are timed: all take as long as each other. The price of unmasking is timed as one call of the exact
-denoiser a round. Processor time of one thread; ratios are medians over the rounds.
+prefix, of which some are timed: all take as long as each other. The price of unmasking calls the exact denoiser once a
+round, in float64. Processor time of one thread; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
