@@ -35,6 +35,6 @@ def chosen(device: torch.device | str | None = AUTO) -> torch.device:
     return found
 
 
-def array(x: object, dtype: DTypeLike = None) -> NDArray[Any]:
+def array(x: object, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """`np.asarray` of numbers wherever they are: a tensor of a GPU comes back, others are not copied."""
     return np.asarray(x.detach().cpu() if isinstance(x, torch.Tensor) else x, dtype)
