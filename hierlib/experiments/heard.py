@@ -100,7 +100,7 @@ def heard(
         b = infer(g, evidence)
         alone.append(_belief(evidence, x[0]).mean(1)[:points])
         together.append(_belief(b.marginals[0], x[0]).mean(1)[:points])
-        kinds = [[_belief(q[l][points:], x[l][points:]).mean() for l in range(L + 1)] for q in b[:3]]
+        kinds = [[_belief(q[l][points:], x[l][points:]).mean() for l in range(L + 1)] for q in b.kinds]
         halves.append(torch.stack([torch.stack(kind) for kind in kinds]))
         first = [level[:1] for level in x]
         clear, blank = (

@@ -228,7 +228,9 @@ def told_the_class(
 
     Args:
         noise: a noise process. t: its level.
-        v, m, s, L, draws, data: as of `level_curves`. seed: of all random numbers. device: where all is done.
+        v, m, s, L, draws, data: as of `level_curves`.
+        seed: of all random numbers.
+        device: where all is done.
     """
 
     def kept(conditional: bool) -> np.ndarray:

@@ -25,7 +25,7 @@ def two_sweeps(g: Grammar, evidence: Tensor, beliefs: Beliefs, truth: Sequence, 
         leaf: the one that the live figure looks at first.
     """
     fig, axes = plt.subplots(2, 1, figsize=(style.WIDTH, 2 * (0.5 + 0.72 * g.L)))
-    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.up or ()]
+    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.kinds[0]]
     titles = "after the way up: what each node heard from below", "after the way down: the exact posterior"
     for ax, levels, sign, title in zip(axes, (ups, beliefs.marginals), ("up", "marginal"), titles):
 

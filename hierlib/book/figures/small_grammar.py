@@ -100,7 +100,7 @@ def draw_grammar(ax: Axes, x: Sequence, belief: Sequence, y: Sequence) -> None:
 
 
 _MARKUP = """
-<div class="grammar-picture" style="min-height:calc({rows} * 46px + 162px)"></div>
+<div class="grammar-picture" style="min-height:calc({rows} * 46px + 178px)"></div>
 <label class="live-range grammar-slider"><input type="range" min="0" max="{last}" step="1" value="{start}"
 aria-label="noise t"></label>
 <p class="grammar-line">noise <output class="grammar-noise"></output></p>
