@@ -83,7 +83,7 @@ def up(
     """Eq. (7): the message of a node from those of its children, for ROWS of its symbols."""
     per_node, per_symbol, n = _distance(per_node, GROUP), _distance(per_symbol, GROUP), _distance(n, GROUP)
     exists, node, datum = _groups(n, nodes, BLOCK)
-    children = below + node * S * per_node + datum
+    children, message = below + node * S * per_node + datum, above + node * parents * n + datum
     first = tl.program_id(1) * ROWS
     for y in range(first, tl.minimum(first + ROWS, parents)):
         total = tl.zeros([BLOCK], dtype=above.dtype.element_ty)
@@ -93,7 +93,7 @@ def up(
             for i in tl.static_range(1, S):
                 product *= tl.load(children + i * per_node + _distance(tl.load(rule + i), 1) * per_symbol)
             total += product
-        tl.store(above + (node * parents + y) * n + datum, total, mask=exists)
+        tl.store(message + y * n, total, mask=exists)
 
 
 @triton.jit(do_not_specialize=["per_node", "per_symbol", "n", "nodes"])
@@ -119,7 +119,7 @@ def down(
     exists, node, datum = _groups(n, nodes, BLOCK)
     i = tl.program_id(2)
     children = up + node * S * per_node + datum
-    parent = above + node * parents * n + datum
+    parent, message = above + node * parents * n + datum, below + (node * S + i) * v * n + datum
     first = tl.program_id(1) * ROWS
     for a in range(first, tl.minimum(first + ROWS, v)):
         total = tl.zeros([BLOCK], dtype=below.dtype.element_ty)
@@ -131,7 +131,7 @@ def down(
                 j = tl.where(k <= i, k - 1, k)  # the k-th of the other children
                 product *= tl.load(children + j * per_node + _distance(tl.load(rule + k), 1) * per_symbol)
             total += product
-        tl.store(below + ((node * S + i) * v + a) * n + datum, total, mask=exists)
+        tl.store(message + a * n, total, mask=exists)
 
 
 @triton.jit
