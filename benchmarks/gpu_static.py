@@ -6,7 +6,6 @@ Every kernel is compiled for real devices. Of NVIDIA's the instructions are disa
 of the sums over rules read. Three times follow for an H200, each as if nothing else took any: that of issuing the
 instructions of those loops, that of their loads through L1, and that of all arrays through memory, once a kernel. The
 real time is at least the largest of them, and nothing here says by how much.
-
 """
 
 from __future__ import annotations
