@@ -107,17 +107,20 @@ class _Job:
         small = sum([size for start in lowest.values() for size in sizes[start:] if size < SHARED])
         large = sum([size for start in lowest.values() for size in sizes[start:] if size >= SHARED])
         memory.demand((small + large) * self.dtype.itemsize // self.n, self.n, 0, g.device)
-        shared, offset = memory.empty((small,), self.dtype), 0
+        shared, offset = memory.empty((small,), self.dtype).numpy(), 0
+        size, real = self.dtype.itemsize, self.real.dtype
         found: dict[str, list[Tensor]] = {}
         for kind, start in lowest.items():
             found[kind] = []
-            for (nodes, symbols), size in zip(shapes[start:], sizes[start:], strict=True):
-                shape, strides = (self.n, nodes, symbols), (1, symbols * row, row)
-                if size < SHARED:
-                    found[kind].append(shared.as_strided(shape, strides, offset))
-                    offset += size
+            for (nodes, symbols), numbers in zip(shapes[start:], sizes[start:], strict=True):
+                if numbers < SHARED:
+                    room, first = shared, size * offset
+                    offset += numbers
                 else:
-                    found[kind].append(memory.empty((size,), self.dtype).as_strided(shape, strides))
+                    room, first = memory.empty((numbers,), self.dtype).numpy(), 0
+                strides = (size, size * symbols * row, size * row)
+                level = np.ndarray((self.n, nodes, symbols), real, room, first, strides)  # quicker than as_strided
+                found[kind].append(torch.from_numpy(level))
         return _Wanted(**found)
 
     def propagate(self, wanted: _Wanted, *, downward: bool = True) -> Tensor:
@@ -129,7 +132,7 @@ class _Job:
             run(self.real, part.begin, part.end, part.data, ws, part.tree, io, downward)
 
         _in_threads(work, self.parts(downward), 0)
-        return log_evidence.to(self.dtype)
+        return log_evidence
 
     def sample(self, keys: Tensor, y: list[Tensor]) -> Tensor:
         """Posterior samples, written to y; returns the log evidence, (n,)."""
@@ -141,7 +144,7 @@ class _Job:
             run_sampling(self.real, part.begin, part.end, part.data, ws, part.tree, io, weights)
 
         _in_threads(work, self.parts(True), 8 * max(self.g.m, self.g.num_classes))
-        return log_evidence.to(self.dtype)
+        return log_evidence
 
     def parts(self, downward: bool) -> list[_Part]:
         """What the threads are to do one part after the other: whole tiles, then what is left of the data."""
@@ -157,7 +160,7 @@ class _Job:
         return found
 
     def empty_log_evidence(self) -> Tensor:
-        return torch.empty(self.n, dtype=torch.float64, device="cpu")
+        return torch.empty(self.n, dtype=self.dtype, device="cpu")
 
     def data(self, at: _Addresses, wanted: _Wanted, log_evidence: Tensor) -> layout.Data:
         """The kernels' view of the data and of the room for results."""

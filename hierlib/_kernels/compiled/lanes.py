@@ -41,12 +41,14 @@ from hierlib._kernels.compiled.simd import (
     load,
     load_anywhere,
     load_doubles,
+    load_line,
     load_some,
     moderate,
     multiplied,
     power_of_two,
     put,
     put_some,
+    rounded,
     splat,
     splat_line,
     stream,
@@ -93,7 +95,8 @@ def finish(real: np.floating, tile: Tile) -> None:
             possible &= get(real, ws + LOW + lane * size) >= io.least
             high = get(real, ws + HIGH + lane * size)
             valid &= (high >= 0) & (high < math.inf)
-        put(io.log_evidence + 8 * (first + k), (total if possible else -math.inf) if valid else math.nan)
+        found = (total if possible else -math.inf) if valid else math.nan
+        put(io.log_evidence + size * (first + k), rounded(real, found))
 
 
 @compiled
@@ -297,9 +300,15 @@ def scatter(real: np.floating, tile: Tile, level: Int, node: Int, there: int) ->
                 x = get(real, ws + PRODUCTS + a * LANE_BYTES + c * size)
                 put(there + name_of(tree, level, c, node) * bytes_ + a * size, x)
         column += line
+    whole = (data * size | there | io.row) % LINE == 0
     for c in range(column, columns):
-        place = there + name_of(tree, level, c, node) * bytes_
-        move(real, symbols, ws + PRODUCTS + c * data * size, LANE_BYTES, place, io.row, data)
+        from_, into = ws + PRODUCTS + c * data * size, there + name_of(tree, level, c, node) * bytes_
+        if not whole:
+            move(real, symbols, from_, LANE_BYTES, into, io.row, data)
+            continue
+        for k in range(0, data * size, LINE):
+            for a in range(symbols):
+                stream(into + a * io.row + k, load_line(real, from_ + a * LANE_BYTES + k))
 
 
 @compiled

@@ -68,7 +68,7 @@ class Data(NamedTuple):
     down: int
     marginals: int
     overlap: int  # addresses of float64 (n,): sums over the nodes
-    log_evidence: int  # address of float64 (n,)
+    log_evidence: int  # address of (n,)
     constant: float  # number: what is added to all log evidence
     least: float  # number: the smallest evidence and headroom that do not count as a zero
 

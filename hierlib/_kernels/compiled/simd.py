@@ -104,6 +104,7 @@ def _bytes(real: Float) -> int:
 load = _reader(Vector, lambda real: Vector(real).llvm, lambda real: LINE)  # aligned, as the workspace is
 load_anywhere = _reader(Vector, lambda real: Vector(real).llvm, _bytes)
 get = _reader(lambda real: real, _scalar, _bytes)
+load_line = _reader(lambda real: Vector(real, LINE), lambda real: Vector(real, LINE).llvm, lambda real: LINE)
 load_doubles = _reader(  # as many as a line has numbers
     lambda real: _doubles(Vector(real, LINE)), lambda real: _doubles(Vector(real, LINE)).llvm, lambda real: 8
 )
@@ -215,6 +216,16 @@ def put_some(typing: Typing, address: Integer, x: Vector, count: Integer) -> Low
         return context.get_dummy_value()
 
     return types.void(types.intp, x, types.intp), codegen
+
+
+@intrinsic
+def rounded(typing: Typing, real: Float, x: Float) -> Lowered:
+    """A number of the floating type."""
+
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
+        return context.cast(builder, args[1], x, real)
+
+    return real(real, x), codegen
 
 
 @intrinsic
