@@ -115,8 +115,8 @@ LANGUAGES = [
     (
         "beliefs that are not finite",
         UNMASK,
-        'return finite(said_by(denoise, evidence * (1 - floor) + floor / v), "the denoiser\'s belief", "look at its weights")',
-        "return said_by(denoise, evidence * (1 - floor) + floor / v)",
+        "    return finite(belief, ",
+        "    return (lambda x, *_: x)(belief, ",
         f"{PRICE}bad_input_is_refused",
     ),
     (
