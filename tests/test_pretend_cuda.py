@@ -166,7 +166,7 @@ def measured(device):
         "first_in_stages": lambda: levels.first_in_stages(x, turn) or 0,
         "typical_turn": lambda: levels.typical_turn(gauss, [0.1, 0.4], 1, **SIZE, generator=rng(device)),
         "message_curves": lambda: messages.message_curves([0.3], **run, generator=rng(device)),
-        "single_messages": lambda: messages.single_messages([0.3], 2, **SIZE, draws=2, generator=rng(device)).right,
+        "single_messages": lambda: messages.single_messages([0.3], 2, **SIZE, draws=2, generator=rng(device)),
         "heard": lambda: heard.heard(gauss, [0.2], 0.3, **SIZE, draws=2, several=2, generator=rng(device)),
         "corrected_leaves": lambda: heard.corrected_leaves(g, x, seen)[0],
         "clocks": lambda: spectrum.clocks(mask, [0.3], **few, generator=rng(device)),
@@ -203,9 +203,7 @@ def test_what_chapters_measure_comes_back_to_the_processor(name):
 # Sizes at which a chapter takes seconds; `python -m tests.pretend_cuda SLUG NAME=VALUE …` runs any.
 CHAPTERS = {
     "hierlib-in-ten-minutes": dict(L="4"),
-    "belief-propagation": dict(draws="5"),
     "averaging-over-grammars": dict(draws="8", L="4", tables="2000"),
-    "going-down": dict(draws="12", L="4", tables="1000"),
 }
 
 
