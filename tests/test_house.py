@@ -27,7 +27,6 @@ TOPICS = {
         "recipes",
         "shipped",
         "sources",
-        "devices",
         "offsets",
         "workflows",
     ),
