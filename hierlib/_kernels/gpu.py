@@ -16,7 +16,7 @@ import triton
 from torch import Tensor
 
 from hierlib._kernels import gpu_loops, memory, precision
-from hierlib._kernels.torch import Inferred, or_impossible, outward
+from hierlib._kernels.torch import Inferred, Levels, or_impossible, outward
 from hierlib.grammar import Grammar
 
 COLUMNS, ROWS = 128, 8  # of a program: nodes of data, and symbols
@@ -91,7 +91,8 @@ def _root(class_prior: Tensor) -> Tensor:
     return _padded(class_prior)[None].clone(memory_format=torch.contiguous_format)
 
 
-def _outward(levels: list[Tensor], n: int) -> tuple[Tensor, ...]:
+def _outward(levels: list[Tensor], n: int) -> Levels:
+    """The same without the padding."""
     return outward([level[..., :n] for level in levels])
 
 

@@ -33,8 +33,8 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
         _, total = _settle(up[level], below, least=True)
         headroom, told = torch.minimum(headroom, total.amin(0)), below
         del up[level:]
-    batch = evidence.shape[-1]  # without what was padded
-    return told[..., :batch].permute(2, 0, 1), or_impossible(log_evidence[:batch], headroom[:batch])
+    n = evidence.shape[-1]  # the rest are padding
+    return told[..., :n].permute(2, 0, 1), or_impossible(log_evidence[:n], headroom[:n])
 
 
 @triton.jit
