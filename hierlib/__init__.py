@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING
 from hierlib import _lazy
 
 if TYPE_CHECKING:
+    from hierlib.autoregression import next_leaf, sample_left_to_right
     from hierlib.experiments.changes import susceptibility
     from hierlib.grammar import Grammar, parse, random_grammar, sample
     from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
     from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
+    from hierlib.probability import entropy, log_probability
     from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
 
 __version__ = "0.1.0"
 
 _HOMES = {  # what is imported when it is first asked for: torch takes a second, and not everybody wants it
+    "autoregression": ("next_leaf", "sample_left_to_right"),
     "experiments.changes": ("susceptibility",),
     "grammar": ("Grammar", "parse", "random_grammar", "sample"),
     "inference": ("Beliefs", "class_posterior", "epsilon_overlap", "infer", "overlap", "posterior_sample"),
+    "probability": ("entropy", "log_probability"),
     "theory": ("meanfield", "population"),
     "noise": ("EpsilonNoise", "GaussianNoise", "MaskNoise", "Noise", "UniformNoise", "epsilon_evidence"),
 }
@@ -36,14 +40,18 @@ __all__ = [
     "Noise",
     "UniformNoise",
     "class_posterior",
+    "entropy",
     "epsilon_evidence",
     "epsilon_overlap",
     "infer",
+    "log_probability",
+    "next_leaf",
     "overlap",
     "parse",
     "posterior_sample",
     "random_grammar",
     "sample",
+    "sample_left_to_right",
     "susceptibility",
 ]
 
@@ -56,4 +64,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, "experiments", "grammar", "inference", "noise", "theory"})
+    return sorted({*globals(), *_HOME, *(home.partition(".")[0] for home in _HOMES)})

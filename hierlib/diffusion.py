@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torchvision)
+from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import Watch
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar
@@ -60,7 +60,7 @@ def reverse_diffusion(
 
 
 def reverse_process(
-    denoise: Callable[[Tensor], Tensor],
+    denoise: Denoiser,
     x_k: Tensor,
     k: int,
     *,
@@ -106,19 +106,6 @@ def reverse_process(
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
         watch(step, mean, x)
     return x.argmax(-1)
-
-
-def said_by(denoise: Callable[[Tensor], Tensor], evidence: Tensor) -> Tensor:
-    """The marginals that a denoiser makes of evidence, both (n, d, v).
-
-    Raises:
-        ValueError: it returns another shape, which would be broadcast, or no tensor.
-    """
-    said = denoise(evidence)
-    if not isinstance(said, Tensor) or said.shape != evidence.shape:
-        got = tuple(said.shape) if isinstance(said, Tensor) else type(said)
-        raise ValueError(f"denoise: expected marginals of shape {tuple(evidence.shape)}, as the evidence, got {got}")
-    return said
 
 
 class Revealed(NamedTuple):

@@ -91,6 +91,11 @@ class Grammar:
         )
 
 
+def block_grammar(g: Grammar, level: int) -> Grammar:
+    """The grammar of blocks of s^level leaves, below the nodes of a level, 1 … L: these are its classes."""
+    return Grammar(g.v, g.m, g.s, level, g.num_symbols(level), g.rules[:level])
+
+
 def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
     """Raise a ValueError unless a Random Hierarchy Model with these parameters exists."""
     for name, value, low in (
@@ -268,18 +273,33 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
     bad = ((x[0] < 0) | (x[0] >= g.v)).any(1)
     if bad.any():
         raise ValueError(f"leaves: expected symbols in 0…{g.v - 1}; {_name(bad)} has others")
-    for level, rule in enumerate(g.rules):
-        codes, order = encode(rule.reshape(-1, g.s), g.v).sort()
-        seen = encode(x[-1].unflatten(1, (-1, g.s)), g.v)
-        place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
-        bad = (codes[place] != seen).any(1)
+    for level in range(g.L):
+        parents, legal = parents_of(g, level, x[-1])
+        bad = ~legal.all(1)
         if bad.any():
             raise ValueError(
                 f"leaves: {_name(bad)} is not a string of this grammar "
                 f"(a tuple at level {level} is the right-hand side of no rule)"
             )
-        x.append(order[place] // g.m)
+        x.append(parents)
     return tuple(x)
+
+
+def parents_of(g: Grammar, level: int, children: Tensor) -> tuple[Tensor, Tensor]:
+    """The symbols of level + 1 that are rewritten as these tuples of a level, and whether a rule says so.
+
+    Args:
+        g: the grammar.
+        level: 0 … L-1.
+        children: (n, nodes of the level) symbols of it.
+
+    Returns:
+        (n, nodes of the level above) int64 parents, some symbol where there is none, and bool.
+    """
+    codes, order = encode(g.rules[level].reshape(-1, g.s), g.v).sort()
+    seen = encode(children.unflatten(1, (-1, g.s)), g.v)
+    place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
+    return order[place] // g.m, codes[place] == seen
 
 
 def _of_integers(x: Tensor) -> bool:

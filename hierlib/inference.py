@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Generic, Literal, NamedTuple, TypeVar, overload
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,15 +18,13 @@ from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, check_device, check_generator, whole
 from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
 
-Prior = Tensor | Sequence[float] | None
 Levels = tuple[Tensor, ...]  # one tensor a level
-Messages = TypeVar("Messages", bound=Levels | None)
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
 FEW = 64  # up to so many numbers are looked at faster in Python than by torch
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
 
-class Beliefs(NamedTuple, Generic[Messages]):
+class Beliefs(NamedTuple):
     """What `infer` returns; each of the first three has one tensor a level, (batch, s^(L-l), symbols).
 
     Attributes:
@@ -40,26 +38,26 @@ class Beliefs(NamedTuple, Generic[Messages]):
     called with messages=False.
     """
 
-    up: Messages
-    down: Messages
+    up: Levels | None
+    down: Levels | None
     marginals: Levels
     log_evidence: Tensor
 
-
-@overload
-def infer(
-    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: Literal[True] = True, backend: str = "auto"
-) -> Beliefs[Levels]: ...
-
-
-@overload
-def infer(
-    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: bool, backend: str = "auto"
-) -> Beliefs[Levels | None]: ...
+    @property
+    def kinds(self) -> tuple[Levels, Levels, Levels]:
+        """Upward, downward and marginal beliefs; a ``ValueError`` if `infer` was called with messages=False."""
+        if self.up is None or self.down is None:
+            raise ValueError("expected beliefs with their messages, got the marginals alone: infer with messages=True")
+        return self.up, self.down, self.marginals
 
 
 def infer(
-    g: Grammar, evidence: Tensor, *, class_prior: Prior = None, messages: bool = True, backend: str = "auto"
+    g: Grammar,
+    evidence: Tensor,
+    *,
+    class_prior: Tensor | Sequence[float] | None = None,
+    messages: bool = True,
+    backend: str = "auto",
 ) -> Beliefs:
     """Compute the exact posterior of every symbol of the tree by belief propagation, eqs. (7, 8) = (16–19).
 
@@ -94,7 +92,7 @@ def infer(
         up, down, marginals, log_evidence = kernel.infer(g, seen, prior, messages)
         return [*(up or ()), *(down or ()), *marginals, log_evidence]
 
-    *levels, log_evidence = _solve(run, g, evidence, class_prior, backend)
+    *levels, log_evidence = solve(run, g, evidence, class_prior, backend)
     kinds = [tuple(levels[i : i + g.L + 1]) for i in range(0, len(levels), g.L + 1)]
     if not messages:
         return Beliefs(None, None, kinds[0], log_evidence)
@@ -138,7 +136,7 @@ def posterior_sample(
         return [*(y or ()), log_evidence]
 
     with torch.no_grad():
-        return tuple(_solve(run, g, evidence, class_prior, backend)[:-1])
+        return tuple(solve(run, g, evidence, class_prior, backend)[:-1])
 
 
 def class_posterior(
@@ -171,7 +169,7 @@ def class_posterior(
     def run(kernel: ModuleType, seen: Tensor, prior: Tensor) -> list[Tensor]:
         return list(kernel.class_posterior(g, seen, prior))
 
-    marginal, log_evidence = _solve(run, g, evidence, class_prior, backend)
+    marginal, log_evidence = solve(run, g, evidence, class_prior, backend)
     return marginal, log_evidence
 
 
@@ -262,7 +260,7 @@ def overlap(beliefs: Beliefs, x: Sequence[Tensor]) -> Tensor:
     return torch.stack([m.gather(-1, y[..., None]).mean() for m, y in zip(beliefs.marginals, x, strict=True)])
 
 
-def _solve(
+def solve(
     run: Callable[[ModuleType, Tensor, Tensor], list[Tensor]],
     g: Grammar,
     evidence: Tensor,
@@ -314,7 +312,7 @@ def _in_range(
             again = run(torch.float64, None)
             found = [y.to(kind) if y.is_floating_point() else y for y in again]
         outside = torch.isneginf(found[-1].detach())
-    _refuse(
+    refuse(
         outside,
         "datum {} is impossible, no string of the grammar (and class_prior) has non-zero evidence at every leaf, or "
         "evidence within the range of float64",
@@ -324,10 +322,10 @@ def _in_range(
 
 def refuse_numbers(bad: Tensor) -> None:
     """Raise a ValueError if there are data, (batch,), whose evidence is known to be negative or not finite."""
-    _refuse(bad, "expected finite non-negative numbers; datum {} has others")
+    refuse(bad, "expected finite non-negative numbers; datum {} has others")
 
 
-def _refuse(bad: Tensor, message: str) -> None:
+def refuse(bad: Tensor, message: str) -> None:
     """Raise a ValueError about the evidence that names the data for which bad, (batch,), is true, if there are any."""
     if bad.any():
         raise ValueError(f"evidence: {message.format(_which(bad))}")

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # this is a script, too
 
 from tests.guards import Guard  # noqa: E402
 from tests.guards.data import OF_DATA, OF_ENDS, OF_INPUTS  # noqa: E402
+from tests.guards.language import LANGUAGES  # noqa: E402
 from tests.guards.models import MODELS  # noqa: E402
 from tests.guards.numbers import NUMBERS  # noqa: E402
 from tests.guards.results import ROWS  # noqa: E402
@@ -33,7 +34,7 @@ GUARDS = [
     *OF_ENDS,
     *OF_SOURCES,
     *OF_VERDICTS,
-    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS)),
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES)),
 ]
 
 

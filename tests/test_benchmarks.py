@@ -97,6 +97,23 @@ def test_roofline_runs_at_a_toy_size(tmp_path):
     assert case["times_the_limit"] > 1, "nothing is faster than the limit"
 
 
+def test_next_leaf_runs_at_a_toy_size(tmp_path):
+    out = tmp_path / "next_leaf.json"
+    run("next_leaf.py", "--out", out)
+    case = json.loads(out.read_text(encoding="utf-8"))["cases"]["tiny"]
+    assert case["largest_difference"] < 1e-5 and all(t > 0 for t in case["microseconds_per_datum"].values())
+
+
+def test_all_prefixes_cost_no_more_than_one_inference():
+    stored = json.loads((ROOT / "benchmarks" / "results" / "next_leaf.json").read_text(encoding="utf-8"))
+    assert "dirty" not in stored["provenance"]["commit"], "measure a committed state"
+    for case in stored["cases"].values():
+        assert case["largest_difference"] < 1e-5 and case["times_infer"] <= 1.3
+    paper = stored["cases"]["paper"]
+    assert paper["parameters"].items() >= dict(v=32, m=8, s=2, L=10).items()
+    assert paper["times_faster_than_every_prefix"] >= 300
+
+
 def test_book_benchmark_runs_a_chapter(tmp_path):
     out = tmp_path / "book.json"
     command = [sys.executable, "benchmarks/book.py", "--slug", "hierlib-in-ten-minutes", "--out", str(out)]

@@ -277,3 +277,14 @@ def test_powers_are_raised_and_text_survives_the_role(glued):
     glue.number("small", 0.01, ".3f")
     shown = {key: format_plain_text(glued[key]["text/plain"], "s") for key in ("power", "many", "small")}
     assert shown == {"power": "one of 10⁹²⁴", "many": "20\u202f000", "small": "0.010"}
+
+
+@pytest.mark.parametrize("rate", [1, 3, 8])
+def test_the_numbers_of_the_signal_kept_do_not_run_together(rate):
+    fig, axes = plt.subplots(1, 2, figsize=(6, 3.8), width_ratios=[3, 2])
+    axes[0].set_xlim(-0.03, 1.03)
+    style.noise_ruler(axes[0], lambda t: np.exp(-rate * t))
+    fig.canvas.draw()
+    numbers = [each.get_window_extent() for each in axes[0].child_axes[0].get_xticklabels()]
+    assert len(numbers) >= 2
+    assert all(right.x0 - left.x1 > 3 for left, right in pairwise(sorted(numbers, key=lambda box: box.x0)))

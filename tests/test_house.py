@@ -39,7 +39,6 @@ TOPICS = {
         "recipes",
         "shipped",
         "sources",
-        "devices",
         "offsets",
         "workflows",
     ),

@@ -44,7 +44,9 @@ def test_exact_against_enumeration(g, batch, seed, zeros):
         product = up * down
         torch.testing.assert_close(product / product.sum(-1, keepdim=True), marginal, **DOUBLE)
     only = hl.infer(g, e, messages=False)
-    assert only.up is None and only.down is None
+    assert only.up is None and only.down is None and b.kinds == (b.up, b.down, b.marginals)
+    with pytest.raises(ValueError, match="expected beliefs with their messages"):
+        _ = only.kinds
     assert all(torch.equal(a, b) for a, b in zip(only.marginals, b.marginals, strict=True))
 
 

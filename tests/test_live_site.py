@@ -69,6 +69,48 @@ def test_every_live_figure_answers_to_its_first_control_and_keeps_its_height(bro
     assert not any(found.values()), found
 
 
+# What stands at the axes and lines of the live figures that have any.
+NAMED = {
+    "level-curves": ["probability kept", "noise t", "class", "leaves"],
+    "small-grammar": ["probability kept", "noise t", "class", "leaves"],
+    "layers": ["how alike start and end are", "class kept", "inversion time|noise"],
+    "family": ["others"],
+    "messages-at-truth": ["belief in the true symbol", "upward", "each point one node"],
+    "cloud": ["belief p in each true child", "message p′", "annealed map", "mean", "rule draws"],
+    "same-average": ["share of the leaves", "leaf belief", "class on top"],
+    "map": ["noise ε", "rules per symbol", "belief in the truth", "class", "leaves"],
+}
+# Texts of a figure that are cut off at its edge or lie on each other, as pairs.
+_CROWDED = """(stage) => {
+  const edge = stage.getBoundingClientRect();
+  const all = [...stage.querySelectorAll("svg text")].map((el) => [el.textContent, el.getBoundingClientRect()]);
+  const bad = all.filter(([, box]) => box.left < edge.left - 2 || box.right > edge.right + 2).map(([words]) => words);
+  for (const [i, [words, a]] of all.entries())
+    for (const [other, b] of all.slice(i + 1))
+      if (a.left < b.right - 2 && b.left < a.right - 2 && a.top < b.bottom - 4 && b.top < a.bottom - 4)
+        bad.push(`${words} | ${other}`);
+  return bad;
+}"""
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("width", [1280, 360])
+def test_axes_and_lines_of_live_figures_have_names(browser, site, http, width):
+    missing, there = {}, set()
+    for path in live_pages(site):
+        with b.visit(browser, f"{http}/{path}", width=width) as seen:
+            seen.page.wait_for_function(b.LIVE_DRAWN)
+            for stage in seen.page.locator(".live-stage[data-live]").all():
+                name = stage.get_attribute("data-live")
+                words = " ".join(stage.locator("svg text, div").all_text_contents())
+                lacks = [each for each in NAMED.get(name, []) if not re.search(each, words)]
+                lacks += stage.evaluate(_CROWDED) if name in NAMED else []
+                there.add(name)
+                if lacks:
+                    missing[f"{path} {name}"] = lacks
+    assert not missing and set(NAMED) <= there
+
+
 @pytest.mark.timeout(600)
 def test_nothing_in_a_live_figure_moves_while_the_page_loads(browser, site, http):
     found = {}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import hierlib as hl
-from hierlib.experiments import changes, channels, heard, spectrum
+from hierlib.experiments import changes, heard, leaf_noise, spectrum
 from hierlib.experiments.uturns import class_curves, level_curves, survivors, uturn
 from hierlib.noise import evidence_of
 from hierlib.theory import population
@@ -149,13 +149,13 @@ def test_symbols_that_are_not_treated_alike_count_in_population_dynamics_as_in_t
 
 def test_what_looks_at_one_symbol_refuses_noises_that_treat_them_otherwise():
     for call in (
-        lambda noise: channels.mean_doubt(noise, [0.3], leaves=80, generator=rng()),
-        lambda noise: channels.leaf_numbers(noise, [0.3], leaves=80, generator=rng()),
+        lambda noise: leaf_noise.mean_doubt(noise, [0.3], leaves=80, generator=rng()),
+        lambda noise: leaf_noise.leaf_numbers(noise, [0.3], leaves=80, generator=rng()),
     ):
         with pytest.raises(ValueError, match=r"treats all symbols alike \(symmetric = True\), got Fading"):
             call(Fading(4))
     with pytest.raises(ValueError, match="MaskNoise or UniformNoise, whose Z is known, got EpsilonNoise"):
-        channels.bhattacharyya(hl.EpsilonNoise(4), 0.3)
+        leaf_noise.bhattacharyya(hl.EpsilonNoise(4), 0.3)
 
 
 class InPlace(Fading):

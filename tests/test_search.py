@@ -8,7 +8,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from hierlib.book.site.search import TEXTS, entries, readable
+from hierlib.book.site.search import TEXTS, Entry, entries, name_by, readable
 
 from . import browser as b
 from .browser import SITE
@@ -34,8 +34,36 @@ Text of the part::
 def test_each_section_has_its_own_text_and_nothing_drawn():
     doctree = publish_doctree(PAGE, settings_overrides={"doctitle_xform": False})
     page, part = entries(doctree)
-    assert page == ("a-page", "A page", "Its own words, over two lines.")
-    assert part == ("a-part", "A part", "Text of the part:")
+    assert page == ("a-page", "A page", "Its own words, over two lines.", ())
+    assert part == ("a-part", "A part", "Text of the part:", ())
+
+
+def test_readers_words_go_to_their_section_and_a_place_that_is_lost_is_said():
+    found = {"book/a": [Entry("a", "A page", ""), Entry("part", "A part", "its text")]}
+    words = {"a": ["top"], "a#part": ["keep", "store"], "a?x=1": {"title": "Of these", "words": ["few"]}}
+    assert name_by(found, words | {"a#gone": ["x"], "b": ["y"]}) == ["a#gone", "b"]
+    assert [(each.anchor, each.words) for each in found["book/a"]] == [
+        ("a", ("top",)),
+        ("part", ("keep", "store")),
+        ("?x=1", ("few",)),
+    ]
+
+
+def test_each_symbol_and_each_term_of_the_notation_is_an_entry(site):
+    parts = dict(json.loads((site / "_static" / TEXTS).read_text("utf-8").removeprefix("const searchTexts = ")[:-2]))
+    found = {title: (anchor, text, *words) for anchor, title, text, *words in parts["book/notation.html"]}
+    _, text, words = found["ε"]
+    assert words == ["epsilon"] and text.startswith("leaf noise of the theory") and "eps" in text
+    assert found["half height"][0].startswith("term-") and "half-way between" in found["half height"][1]
+    source = (b.ROOT / "book" / "notation.md").read_text("utf-8")
+    rows, terms = (
+        re.findall(r"^\| \$.*", source, re.M),
+        re.findall(r"^\w.*(?=\n  )", source.split("{glossary}")[1], re.M),
+    )
+    anchors = [anchor for anchor, *_ in parts["book/notation.html"]]
+    assert len(anchors) == len(set(anchors))
+    assert sum(anchor.startswith("symbol-") for anchor in anchors) == len(rows) > 40
+    assert sum(anchor.startswith("term-") for anchor in anchors) == len(terms) > 20
 
 
 def test_formulas_become_words():
@@ -44,6 +72,7 @@ def test_formulas_become_words():
     )
     doctree = nodes.section("", nodes.title("", "t"), text, ids=["t"])
     assert entries(doctree)[0].text == "below m_c = v^s-1F'(1)."
+    assert readable(r"p^\ast,\ \bar x") == "p*, x\N{COMBINING MACRON}"
     assert readable(r"\varepsilon \to \Lambda, \mathrm{d}\ln t") == "ε → Λ, d ln t"
 
 
@@ -72,6 +101,36 @@ SOUGHT = {
     "cite": ["book/index.html#how-to-cite-it"],
     "resume": ["book/recipes.html#resume-what-was-interrupted"],
     "cluster": ["book/17_run-at-scale.html#on-a-cluster"],
+    "belief propagation": ["book/02_belief-propagation.html"],
+    "provenance": ["book/index.html#how-to-read-it"],
+    "run chapter with other m": ["book/index.html#how-to-run-it"],
+    "make run": ["book/index.html#how-to-run-it"],
+    "change m": ["book/index.html#how-to-run-it"],
+    "speed": ["book/16_how-fast.html"],
+    "performance": ["book/16_how-fast.html"],
+    "timing": ["book/16_how-fast.html"],
+    "save": ["book/recipes.html#keep-a-grammar"],
+    "save load grammar": ["book/recipes.html#keep-a-grammar"],
+    "pickle": ["book/recipes.html#keep-a-grammar"],
+    "out of memory": ["book/recipes.html#take-more-data-than-memory-holds"],
+    "why is the class lost at once": ["book/05_lost-all-at-once.html"],
+    "F'(1)": ["book/05_lost-all-at-once.html"],
+    "contradicted": ["book/ledger.html?verdict=differs"],
+    "wrong in the paper": ["book/ledger.html?verdict=differs"],
+    "license": ["book/index.html#how-to-cite-it"],
+    "windows": ["book/index.html#how-to-run-it"],
+}
+# What is called so itself comes first of all.
+NAMES = {
+    "ε": "book/notation.html#symbol-varepsilon",
+    "epsilon": "book/notation.html#symbol-varepsilon",
+    "what is epsilon": "book/notation.html#symbol-varepsilon",
+    "half height": "book/notation.html#term-half-height",
+    "mean field": "book/notation.html#term-mean-field",
+    "inversion": "book/notation.html#term-inversion",
+    "infer": "book/api.html#hierlib.infer",
+    "hl.infer": "book/api.html#hierlib.infer",
+    "meanfield.solve": "book/api.html#hierlib.theory.meanfield.solve",
 }
 
 
@@ -86,13 +145,20 @@ def test_what_readers_look_for_is_among_the_first_two_finds(browser, site, http,
             first = [a.get_attribute("href") for a in seen.page.locator("#search-results li > a").all()[:2]]
             if not any(href.startswith(place) for href in first for place in places):
                 missed[words] = first
+        for words, own in NAMES.items():
+            seen.page.goto(f"{base}/search.html?q={quote(words)}")
+            hrefs = [a.get_attribute("href") for a in seen.page.locator("#search-results li > a").all()]
+            if hrefs[0] != own:
+                missed[words] = hrefs[:3]
+        seen.page.goto(f"{base}/search.html?q=binder")
+        assert seen.page.locator("#search-results").inner_text().startswith("Nothing found"), "infer is no binder"
         assert not seen.complaints
     assert not missed
 
 
 def test_a_find_leads_to_its_section_and_shows_the_words_around(browser, site):
     with b.visit(browser, f"{site.as_uri()}/search.html?q=kesten+stigum") as seen:
-        find = seen.page.locator("#search-results li").first
+        find = seen.page.locator("#search-results li:has(mark)").first
         assert {"kesten", "stigum"} <= {mark.lower() for mark in find.locator("mark").all_inner_texts()}
         address = find.locator("a").get_attribute("href")
         find.locator("a").click()

@@ -145,6 +145,86 @@ def test_the_keyboard_leads_through_a_page_and_its_place_is_seen(browser, site, 
         assert unseen == [] and {"a", "button", "input", "summary"} <= kinds
 
 
+BELOW = [
+    "book/05_lost-all-at-once.html#exercises",
+    "book/05_lost-all-at-once.html#fig-phases",
+    "book/notation.html#glossary",
+    "book/api.html#hierlib.infer",
+]
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_an_address_leads_to_its_place_when_all_is_set(browser, site, width):
+    """Answers fold and formulas are set above it after the browser has gone there."""
+    off = {}
+    for address in BELOW:
+        page, _, anchor = address.partition("#")
+        with b.visit(browser, f"{(site / page).as_uri()}#{anchor}", width=width) as seen:
+            seen.page.wait_for_function(b.LIVE_DRAWN)
+            seen.page.wait_for_timeout(300)
+            top = seen.page.locator(f"[id='{anchor}']").first.evaluate(
+                """(el) => el.getBoundingClientRect().top -
+                  parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop || 0) -
+                  parseFloat(getComputedStyle(el).scrollMarginTop || 0)"""
+            )
+            if abs(top) > 4:
+                off[address] = top
+    assert not off
+
+
+@pytest.mark.parametrize("scrolls", [False, True])
+def test_a_reader_who_scrolls_while_the_page_is_set_stays_there(browser, site, scrolls):
+    page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
+    page.add_init_script(
+        'Object.defineProperty(document.fonts, "ready", { value: new Promise((done) => (window.allIsSet = done)) })'
+    )
+    page.goto((site / "book" / "notation.html").as_uri() + "#glossary", wait_until="load")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    if scrolls:
+        page.mouse.move(150, 400)
+        page.mouse.wheel(0, 1000)
+        page.wait_for_timeout(300)
+    page.evaluate(
+        """() => document.querySelector("article")
+          .prepend(Object.assign(document.createElement("div"), { style: "height: 3000px" }))"""
+    )
+    page.wait_for_timeout(300)
+    page.evaluate("allIsSet()")
+    page.wait_for_timeout(300)
+    top = page.locator("#glossary").evaluate("(el) => el.getBoundingClientRect().top")
+    assert abs(top) > 400 if scrolls else abs(top) < 200
+    page.context.close()
+
+
+def test_a_static_figure_opens_in_full_size(browser, site):
+    """From the disk, with its text at a size that can be read: on a phone the page shows it 340 pixels wide."""
+    with b.visit(
+        browser, (site / "book" / "09_an-image-half-way-and-back.html").as_uri(), width=360, touch=True
+    ) as seen:
+        figures = seen.page.locator("figure:not(:has(.live)) svg.hier-figure")
+        assert figures.count() == seen.page.locator("figure:not(:has(.live)) a.hier-full > svg").count() > 2
+        figure = seen.page.locator("#fig-class-kept a.hier-full")
+        small = figure.bounding_box()["width"]
+        figure.tap()
+        seen.page.wait_for_url("**/figures/**.svg")
+        drawn = seen.page.locator("svg").first.bounding_box()
+        assert drawn["width"] > 2 * small and drawn["height"] > 200 and not seen.complaints
+        ink = seen.page.locator("svg").first.evaluate("(el) => getComputedStyle(el).color")
+        assert ink != "rgb(0, 0, 0)"
+
+
+def test_a_phone_is_shown_no_keys_and_sees_where_code_goes_on(browser, site):
+    with b.visit(browser, (site / "book" / "recipes.html").as_uri(), width=360) as seen:
+        keys = seen.page.locator(".search-button__kbd-shortcut")
+        assert keys.count() and not any(each.is_visible() for each in keys.all())
+        code = seen.page.locator(".bd-article pre").evaluate_all(
+            "(all) => all.map((el) => [el.scrollWidth > el.clientWidth + 1, getComputedStyle(el).backgroundImage])"
+        )
+        assert any(wide for wide, _ in code) and all(shade.count("gradient") == 4 for _, shade in code)
+        seen.page.set_viewport_size({"width": 1280, "height": 800})
+        assert any(each.is_visible() for each in keys.all())
+
+
 def test_a_figure_says_how_it_was_made(browser, site, http):
     with b.visit(browser, f"{http}/book/05_lost-all-at-once.html", width=390) as seen:
         seen.page.context.grant_permissions(["clipboard-read"])
@@ -166,6 +246,26 @@ def test_a_figure_says_how_it_was_made(browser, site, http):
 
 def test_every_link_leads_somewhere(site):
     assert not b.links(site)
+
+
+def test_no_sentence_takes_the_title_of_a_page_for_a_word_of_its_own():
+    """A link after an article is to have words: with its title pasted in, it read "the Every claim, and what …"."""
+    pasted = re.compile(r"\b(the|this|an?|its)\s+\{doc\}`[^<`]+`", re.I)
+    sentences = [
+        f"{p.name}: {m[0]}"
+        for p in sorted((b.ROOT / "book").glob("*.md"))
+        for m in pasted.finditer(p.read_text("utf-8"))
+    ]
+    assert not sentences and pasted.search("so says the {doc}`ledger`")
+
+
+def test_the_recipes_are_named_where_engineers_look(site):
+    first = (b.ROOT / "book" / "index.md").read_text("utf-8")
+    lines = re.findall(r"^- (?:For engineers|To look things up):.*(?:\n  .*)*", first, re.M)
+    assert len(lines) == 2 and all("recipes.md" in line for line in lines)
+    assert "*How to …*" in (b.ROOT / "README.md").read_text("utf-8")
+    menu = (site / "book" / "index.html").read_text("utf-8").split("In practice", 1)[1].split("Beside it", 1)[0]
+    assert re.search(r'href="recipes.html">\s*How to …', menu)
 
 
 def test_every_notebook_can_be_downloaded_as_it_was_executed(browser, site, http):

@@ -8,6 +8,7 @@ import hierlib as hl
 from hierlib.enumeration import all_data, brute_force
 from hierlib.experiments import spectrum
 from hierlib.experiments.uturns import class_curves
+from hierlib.probability import prior_marginals
 
 SIZES = [(4, 2, 2, 3), (3, 2, 3, 2), (3, 3, 2, 2), (4, 1, 2, 3)]
 
@@ -25,7 +26,7 @@ def one_hot_covariance(g):
 @pytest.mark.parametrize(("v", "m", "s", "L"), SIZES)
 def test_covariance_is_that_of_the_enumeration(v, m, s, L):
     g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng())
-    for level, found in zip(all_data(g), spectrum.prior_marginals(g).levels, strict=True):
+    for level, found in zip(all_data(g), prior_marginals(g), strict=True):
         counted = torch.nn.functional.one_hot(level, found.shape[1]).double().mean(0)
         torch.testing.assert_close(found, counted, rtol=0, atol=1e-12)
     covariance = one_hot_covariance(g)
@@ -49,14 +50,14 @@ def test_information_is_between_nothing_and_everything():
     nothing = spectrum.information(g, torch.ones(6, 8, 4, dtype=torch.float64))
     assert nothing.abs().max() < 1e-12
     all_ = spectrum.information(g, hl.epsilon_evidence(x[0], eps=0.0, v=4, dtype=torch.float64))
-    for level, prior in enumerate(spectrum.prior_marginals(g).levels):
+    for level, prior in enumerate(prior_marginals(g)):
         expected = float(torch.special.entr(prior).sum(1).mean())
         np.testing.assert_allclose(all_[:, level], expected, atol=1e-12)
     evidence = torch.rand(6, 8, 4, dtype=torch.float64, generator=rng(2))
     marginals, _ = brute_force(g, evidence)
     entropy = torch.special.entr(marginals[1]).sum(2).mean(1)
     found = spectrum.information(g, evidence)[:, 1] + entropy
-    np.testing.assert_allclose(found, float(torch.special.entr(spectrum.prior_marginals(g).levels[1]).sum(1).mean()))
+    np.testing.assert_allclose(found, float(torch.special.entr(prior_marginals(g)[1]).sum(1).mean()))
 
 
 def test_speciation_and_bad_input():

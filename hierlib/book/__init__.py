@@ -2,7 +2,7 @@
 
 from hierlib import book
 
-rng = book.setup(seed, profile)               # house style, one thread, a seeded generator
+rng = book.setup(seed, profile, device)       # house style, one thread, a seeded generator there
 book.show("fig-name", drawing)                # a figure for the page
 book.numbers({"name": value})                 # numbers and words for its sentences
 book.record("claim-id", value, interval)      # the answer to a row of book/claims.yaml

@@ -41,7 +41,7 @@ def kept_at(g: Grammar, x: Sequence[Tensor], eps: Sequence[float], *, seed: int 
     found = []
     for noise in eps:
         evidence = epsilon_evidence(x[0][:1], eps=noise, v=g.v)
-        y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+        y = posterior_sample(g, evidence, generator=torch.Generator(g.device).manual_seed(seed))
         found.append([(after[0, 0] == before[0]) for after, before in zip(y, x, strict=True)])
     return found
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments.curves import (
     NOTHING,
     Interval,
@@ -318,6 +319,6 @@ def fates(
             generator.set_state(state)
             evidence = evidence_of(noise, x[0], time, generator=generator)
             beliefs = infer(g, evidence, messages=False).marginals
-            true = [b[0].gather(-1, level[0][:, None])[:, 0].numpy() for b, level in zip(beliefs, x, strict=True)]
-            found[name].append(Fate(evidence[0].gather(-1, x[0][0][:, None])[:, 0].numpy(), true))
+            true = [array(b[0].gather(-1, level[0][:, None])[:, 0]) for b, level in zip(beliefs, x, strict=True)]
+            found[name].append(Fate(array(evidence[0].gather(-1, x[0][0][:, None])[:, 0]), true))
     return found

@@ -12,19 +12,19 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-Number = TypeVar("Number", float, np.ndarray)
-Value = TypeVar("Value", bound=float | np.ndarray)
+FloatOrArray = TypeVar("FloatOrArray", float, np.ndarray)
+Number = TypeVar("Number", bound=float | np.ndarray)
 
 
-class Interval(NamedTuple, Generic[Value]):
+class Interval(NamedTuple, Generic[Number]):
     """A number or an array of them with its 95 % interval."""
 
-    value: Value
-    lo: Value
-    hi: Value
+    value: Number
+    lo: Number
+    hi: Number
 
     @property
-    def bounds(self) -> tuple[Value, Value]:
+    def bounds(self) -> tuple[Number, Number]:
         """The pair (lo, hi)."""
         return self.lo, self.hi
 
@@ -191,7 +191,7 @@ def normal_interval(rows: ArrayLike) -> Interval:
     return plus_minus(rows.mean(0), standard_error(rows))
 
 
-def plus_minus(value: Number, error: Number) -> Interval[Number]:
+def plus_minus(value: FloatOrArray, error: FloatOrArray) -> Interval[FloatOrArray]:
     """A value and 1.96 of its standard errors to either side.
 
     >>> plus_minus(1.0, 0.25)

@@ -9,8 +9,9 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
-from hierlib.experiments.spectrum import covariance_times, prior_marginals
+from hierlib.experiments.spectrum import covariance_times
 from hierlib.grammar import Grammar, random_grammar
+from hierlib.probability import prior_marginals
 
 
 def top_direction(g: Grammar, *, tolerance: float = 1e-3) -> Tensor:

@@ -60,7 +60,7 @@ def corrected_leaves(
 
 
 class Heard(NamedTuple):
-    """Belief in the true symbol, averaged over nodes and data of each draw."""
+    """Belief in the true symbol, averaged over nodes and data of each draw; on the CPU."""
 
     alone: Tensor  #: (draws, T) of a leaf on its own
     together: Tensor  #: (draws, T) of a leaf after all messages
@@ -100,7 +100,7 @@ def heard(
         b = infer(g, evidence)
         alone.append(_belief(evidence, x[0]).mean(1)[:points])
         together.append(_belief(b.marginals[0], x[0]).mean(1)[:points])
-        kinds = [[_belief(q[l][points:], x[l][points:]).mean() for l in range(L + 1)] for q in b[:3]]
+        kinds = [[_belief(q[l][points:], x[l][points:]).mean() for l in range(L + 1)] for q in b.kinds]
         halves.append(torch.stack([torch.stack(kind) for kind in kinds]))
         first = [level[:1] for level in x]
         clear, blank = (
@@ -110,9 +110,8 @@ def heard(
         all_noise = max(all_noise, float((blank[L] - 1 / v).abs().max()))
         # Without evidence a marginal is the prior of its node, so the mean belief in the truth is its sum of squares.
         prior.append(torch.stack([(q**2).sum(-1).mean() for q in blank[:L]]).mean())
-    return Heard(
-        torch.stack(alone), torch.stack(together), torch.stack(halves), torch.stack(prior), no_noise, all_noise
-    )
+    found = [torch.stack(each).cpu() for each in (alone, together, halves, prior)]
+    return Heard(found[0], found[1], found[2], found[3], no_noise, all_noise)
 
 
 def _belief(belief: Tensor, truth: Tensor) -> Tensor:

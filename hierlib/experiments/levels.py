@@ -211,16 +211,30 @@ class Told(NamedTuple):
     untold: np.ndarray
 
 
-def told_the_class(noise: Noise, t: float, *, v: int, m: int, s: int, L: int, draws: int, data: int, seed: int) -> Told:
+def told_the_class(
+    noise: Noise,
+    t: float,
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    draws: int,
+    data: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> Told:
     """Both for the same grammars, data and noise, at one noise level.
 
     Args:
         noise: a noise process. t: its level.
-        v, m, s, L, draws, data: as of `level_curves`. seed: of all random numbers.
+        v, m, s, L, draws, data: as of `level_curves`.
+        seed: of all random numbers.
+        device: where all is done.
     """
 
     def kept(conditional: bool) -> np.ndarray:
-        rng = torch.Generator().manual_seed(seed)
+        rng = torch.Generator(device).manual_seed(seed)
         run = level_curves(
             noise, [t], v=v, m=m, s=s, L=L, draws=draws, data=data, generator=rng, conditional=conditional
         )
@@ -265,14 +279,14 @@ def first_in_stages(start: Sequence[Tensor], after: Sequence[Tensor]) -> Stages 
     Returns:
         `Stages`, or None if there is no such datum.
     """
-    lost = [(y != x).double().mean(2) for x, y in zip(start, after, strict=True)]  # (T, n) a level
+    lost = [(y != x).double().mean(2).cpu() for x, y in zip(start, after, strict=True)]  # (T, n) a level
     stages = [
         (lost[0] > 0) & (lost[1] == 0),  # leaves only
         (lost[-1] == 0) & (lost[2] > 0) & (lost[0] < 0.5),  # branches, not the class
         (lost[-1] == 1) & (lost[-2] > 0) & (lost[0] > 0.2) & (lost[0] <= 0.5),  # the class, not the leaves
     ]
     for run in range(lost[0].shape[1]):
-        leaves, branches, top = (np.flatnonzero(stage[:, run].numpy()) for stage in stages)
+        leaves, branches, top = (np.flatnonzero(stage[:, run]) for stage in stages)
         branches = branches[branches >= leaves[0] + 2] if len(leaves) else branches[:0]
         top = top[top >= branches[0] + 2] if len(branches) else top[:0]
         if len(top):

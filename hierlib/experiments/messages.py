@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments.curves import Interval, mean_interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
@@ -71,7 +72,7 @@ def message_curves(
             again = [y.repeat(len(part), 1) for y in x]
             noise = part.to(g.device).repeat_interleave(data)
             b = infer(g, epsilon_evidence(again[0], eps=noise, v=v), backend=backend)
-            beliefs = [[belief_in(z, y).double() for z, y in zip(kind, again, strict=True)] for kind in b[:3]]
+            beliefs = [[belief_in(z, y).double() for z, y in zip(kind, again, strict=True)] for kind in b.kinds]
             powers = [[[z.pow(k).mean(1) for z in kind] for kind in beliefs] for k in (1, 2)]
             moments = torch.stack([torch.stack([torch.stack(z, -1) for z in kinds]) for kinds in powers])
             rows.append(moments.unflatten(2, (len(part), data)).mean(3))  # (2, 3, levels of noise, L+1)
@@ -145,7 +146,7 @@ def single_messages(
     truth: list[Tensor] = []
     for draw, (g, x) in enumerate(drawn_data(draws, 1, v=v, m=m, s=s, L=L, generator=generator)):
         for i, noise in enumerate(eps):
-            up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).up[:levels]
+            up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).kinds[0][:levels]
             right[draw, i] = torch.stack([(u.argmax(-1) == y).double().mean() for u, y in zip(up, x)])
             shown += [[u[0] for u in up]] if draw == 0 else []
         truth = truth or [y[0] for y in x[:levels]]
@@ -218,7 +219,7 @@ def node_beliefs(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         beliefs = infer(g, epsilon_evidence(x[0], eps=eps, v=v))
         for l, level in enumerate(rows):
-            for kind, into in zip(beliefs[:3], level, strict=True):
+            for kind, into in zip(beliefs.kinds, level, strict=True):
                 into.append(belief_in(kind[l], x[l]))
     return [NodeBeliefs(*(torch.cat(kind) for kind in level)) for level in rows]
 
@@ -294,7 +295,7 @@ def compare_averages(
             sent = sent_down(rules, a, b)
             true, one_wrong, total, annealed = formulas(a, b, float(v), float(m), float(s))
             z += [_z_score(sent[:, 0], true), _z_score(sent[:, 1], one_wrong), _z_score(sent.sum(1), total)]
-            share = (sent[:, 0] / sent.sum(1)).numpy() / annealed
+            share = array(sent[:, 0] / sent.sum(1)) / annealed
             ratio[i, j], error[i, j] = share.mean() - 1, share.std() / len(share) ** 0.5
     return Averaged(np.array(z), q, p, plus_minus(ratio, error))
 

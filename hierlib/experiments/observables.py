@@ -9,6 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -150,7 +151,7 @@ def calibration(belief: Tensor, truth: Tensor, bins: int = 10) -> Calibration:
     happened = torch.nn.functional.one_hot(truth, belief.shape[-1]).to(belief)
     place = (belief * bins).long().clamp_(max=bins - 1).flatten()
     columns = torch.ones_like(belief), belief, happened, belief * (1 - belief)  # the last: a variance
-    count, said, seen, variance = (torch.bincount(place, y.flatten(), bins).numpy() for y in columns)
+    count, said, seen, variance = (array(torch.bincount(place, y.flatten(), bins)) for y in columns)
     few = variance <= 1
     count, said, seen, variance = (y[~few] for y in (count, said, seen, variance))
     return Calibration(said / count, seen / count, np.sqrt(variance) / count)
@@ -167,8 +168,8 @@ def pooled_chi_square(counts: Tensor, expected: Tensor, *, least: float = 10) ->
         The p-value, and the number of cells; with one cell there is nothing to test, and p is 1.
     """
     rare = expected < least
-    seen = np.append(counts[~rare].double().numpy(), float(counts[rare].sum()))
-    wanted = np.append(expected[~rare].double().numpy(), float(expected[rare].sum()))
+    seen = np.append(array(counts[~rare].double()), float(counts[rare].sum()))
+    wanted = np.append(array(expected[~rare].double()), float(expected[rare].sum()))
     if wanted[-1] < least:  # too few rare ones for a cell of their own
         seen, wanted = np.append(seen[:-2], seen[-2:].sum()), np.append(wanted[:-2], wanted[-2:].sum())
     if len(wanted) < 2:

@@ -18,33 +18,9 @@ from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
 from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
+from hierlib.probability import prior_marginals, symbol_probabilities
 
 HOLDS = 0.85  # of its accuracy: what keeps more holds as the tree gets deeper
-
-
-class Marginals(NamedTuple):
-    """Prior probability of each symbol at each node; one tensor a level, (s^(L-l), symbols), float64."""
-
-    levels: tuple[Tensor, ...]
-
-
-def prior_marginals(g: Grammar) -> Marginals:
-    """Probability of each symbol at each node before anything is seen; inside the tree it is not uniform."""
-    root = torch.full((1, g.num_classes), 1 / g.num_classes, dtype=torch.float64, device=g.device)
-    return Marginals(tuple(level[0] for level in _downward(g, root)))
-
-
-def _downward(g: Grammar, root: Tensor) -> list[Tensor]:
-    """From distributions of the class (batch, num_classes) those of all symbols, one tensor a level, leaves first."""
-    levels = [root[:, None]]
-    for level in reversed(range(g.L)):
-        rule, parent = g.rules[level], levels[-1]
-        out = parent.new_zeros(len(root), parent.shape[1], g.s, g.v)
-        weight = (parent / g.m)[..., None].expand(*parent.shape, g.m).flatten(2)
-        for i in range(g.s):
-            out[:, :, i].index_add_(2, rule[..., i].flatten(), weight)
-        levels.append(out.flatten(1, 2))
-    return levels[::-1]
 
 
 def census(g: Grammar, evidence: Tensor) -> Tensor:
@@ -65,7 +41,7 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
     """
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
         raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
-    means = _downward(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
+    means = symbol_probabilities(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
     centre = means.mean(0)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
     if (evidence < 0).any():
@@ -91,7 +67,7 @@ def named_rightly(
     for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
         seen = evidence_of(noise, x[0], t, generator=generator)
         guesses = census(g, seen), class_posterior(g, seen)[0]
-        rows.append([(score.argmax(1) == x[-1][:, 0]).double().mean() for score in guesses])
+        rows.append([float((score.argmax(1) == x[-1][:, 0]).double().mean()) for score in guesses])
     return (np.array(rows).T - 1 / v) / (1 - 1 / v)
 
 
@@ -118,7 +94,7 @@ def kept_deeper(named: Mapping[tuple[int, int, int], np.ndarray], s: int, m: int
     return KeptDeeper(ratio_of_means(deep[0], shallow[0]), normal_interval(deep[1]).within(0, 1))
 
 
-def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) -> Tensor:
+def covariance_times(g: Grammar, u: Tensor, marginals: Sequence[Tensor] | None = None) -> Tensor:
     """The covariance matrix of one-hot leaves, Cov(1[x_i=a], 1[x_j=b]), times a vector, at a cost linear in d.
 
     With S = Σ_j u_j(x_j), row (i, a) is P(x_i=a)·(E[S | x_i=a] - E[S]). The conditional mean of what hangs below a node
@@ -127,7 +103,7 @@ def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) 
     Args:
         g: the grammar.
         u: (s^L, v) float64.
-        marginals: from `prior_marginals`, if at hand.
+        marginals: from `hierlib.probability.prior_marginals`, if at hand.
 
     Returns:
         (s^L, v) float64.
@@ -137,7 +113,7 @@ def covariance_times(g: Grammar, u: Tensor, marginals: Marginals | None = None) 
     """
     if u.shape != (g.d, g.v) or u.dtype != torch.float64:
         raise ValueError(f"u: expected float64 of shape ({g.d}, {g.v}), got {u.dtype} {tuple(u.shape)}")
-    prior = (marginals or prior_marginals(g)).levels
+    prior = marginals or prior_marginals(g)
     below = [u]  # E[sum over the leaves below | symbol of the node]
     for rule in g.rules:
         children = below[-1].unflatten(0, (-1, g.s))
@@ -328,7 +304,7 @@ def information(g: Grammar, evidence: Tensor) -> Tensor:
         (batch, L+1) float64, averaged over the nodes of a level; level 0 = leaves … L = class.
     """
     after = infer(g, evidence.to(computed_in(evidence.dtype)), messages=False).marginals
-    before = prior_marginals(g).levels
+    before = prior_marginals(g)
     rows = [
         torch.special.entr(old).sum(1).mean() - torch.special.entr(new.double()).sum(2).mean(1)
         for old, new in zip(before, after, strict=True)

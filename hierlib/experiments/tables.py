@@ -103,5 +103,5 @@ def averaging_error(counts: Tensor, averages: Averages, points: Sequence[float])
         _, _, mean_z, mean_ratio = averages(float(x))
         total = message.sum(1)
         off = message[:, 0] / total - mean_ratio - (message[:, 0] - mean_ratio * total) / mean_z
-        out.append((off.mean() / mean_ratio, off.std() / len(off) ** 0.5 / mean_ratio))
+        out.append((float(off.mean()) / mean_ratio, float(off.std()) / len(off) ** 0.5 / mean_ratio))
     return plus_minus(*np.array(out).T)

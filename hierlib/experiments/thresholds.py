@@ -88,7 +88,7 @@ class Gaps(NamedTuple):
 
     few: float  #: m < 3/4 m_c
     near: float  #: from there to m_c
-    beyond: float  #: at m ≥ m_c, where the mean field has no threshold: the largest that is measured
+    beyond: float  #: at m ≥ m_c, where the mean field has no threshold, the largest that is measured
 
 
 def gaps(found: Mapping[int, Thresholds], v: int, s: int) -> Gaps:

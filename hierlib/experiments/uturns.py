@@ -213,9 +213,9 @@ def seen_turn(g: Grammar, x: Sequence[Tensor], noise: Noise, t: float, *, seed: 
         t: its noise level.
         seed: of the noise, and again of the way back; the same at every t.
     """
-    evidence = evidence_of(noise, x[0], t, generator=torch.Generator().manual_seed(seed))
+    evidence = evidence_of(noise, x[0], t, generator=torch.Generator(g.device).manual_seed(seed))
     marginals = infer(g, evidence).marginals
-    y = posterior_sample(g, evidence, generator=torch.Generator().manual_seed(seed))
+    y = posterior_sample(g, evidence, generator=torch.Generator(g.device).manual_seed(seed))
     belief = tuple(p.gather(-1, z[..., None])[..., 0] for p, z in zip(marginals, x, strict=True))
     return SeenTurn(belief, tuple(level[:, 0] for level in y))
 

@@ -131,7 +131,7 @@ def named(folder: Path, kind: str) -> dict[str, Path]:
 
     Args:
         folder: that holds them, or does not.
-        kind: a pattern with one star for the words, as "uturns-*.nc".
+        kind: a pattern with one star for the words, as ``uturns-*.nc``.
     """
     before, _, after = kind.partition("*")
     found = {path: path.name.removeprefix(before).removesuffix(after) for path in sorted(Path(folder).glob(kind))}

@@ -6,7 +6,7 @@ exact one is belief propagation, a learnt one is a network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import Watch, finite
-from hierlib.diffusion import ddpm, ddpm_noise, reverse_process, said_by
-from hierlib.grammar import Grammar, encode
+from hierlib.diffusion import ddpm, ddpm_noise, reverse_process
+from hierlib.grammar import Grammar, parents_of
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, MaskNoise, epsilon_evidence
 
 if TYPE_CHECKING:
     from diffusers import DDPMScheduler
-
-Denoiser = Callable[[Tensor], Tensor]  # evidence (n, d, v) -> leaf marginals (n, d, v)
 
 
 def exact_denoiser(g: Grammar) -> Denoiser:
@@ -226,13 +225,10 @@ def validity(g: Grammar, leaves: Tensor) -> Validity:
     if leaves.ndim != 2 or leaves.shape[1] != g.d or leaves.min() < 0 or leaves.max() >= g.v:
         raise ValueError(f"leaves: expected (n, {g.d}) symbols in 0…{g.v - 1}, got shape {tuple(leaves.shape)}")
     x, good, columns = leaves.long(), torch.ones_like(leaves, dtype=torch.bool), []
-    for rule in g.rules:
-        codes, order = encode(rule.reshape(-1, g.s), g.v).sort()
-        seen = encode(x.reshape(len(x), -1, g.s), g.v)
-        place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
+    for level in range(g.L):
         below = good.reshape(len(x), -1, g.s).all(-1)
-        good = below & (codes[place] == seen)
-        x = order[place] // g.m  # above a part that is not legal: any symbol, no longer looked at
+        x, legal = parents_of(g, level, x)  # above a part that is not legal: any symbol, no longer looked at
+        good = below & legal
         columns.append((good.double().mean(1), below.double().sum(1), good.double().sum(1)))
     return Validity(*(torch.stack(column, -1) for column in zip(*columns, strict=True)))
 

@@ -106,7 +106,7 @@ def density_evolution(
         generator: source of randomness; the pools live on its device.
 
     Returns:
-        `Levels`, float64.
+        `Levels`, float64 on the CPU.
 
     Raises:
         ValueError: a parameter is out of range; beliefs are not finite or contradict each other, so that no symbol is
@@ -123,7 +123,7 @@ def density_evolution(
     v = leaves(1, generator).shape[-1]
     check_parameters(v, m, s, 1, v)  # any depth will do: there is no tree
     runs = [_one_pool(leaves, v, m, s, L, size, downward, generator) for _ in range(pools)]
-    up, down, marginal = ([x for x in part if x is not None] for part in zip(*runs))
+    up, down, marginal = ([x.cpu() for x in part if x is not None] for part in zip(*runs))
     return Levels(torch.stack(up), torch.stack(down) if down else None, torch.stack(marginal) if marginal else None)
 
 

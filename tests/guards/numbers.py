@@ -26,6 +26,13 @@ NUMBERS = [
         f"{PRECISE}susceptibility_where_hardly_anything_changes",
     ),
     (
+        "messages that were not asked for",
+        "hierlib/inference.py",
+        "        if self.up is None or self.down is None:",
+        "        if False:",
+        "tests/test_inference.py::test_exact_against_enumeration",
+    ),
+    (
         "pools that went up alone",
         "hierlib/experiments/channels.py",
         "    if pools.marginal is None:",
@@ -69,7 +76,7 @@ NUMBERS = [
     ),
     (
         "means that would be broadcast",
-        "hierlib/diffusion.py",
+        "hierlib/_denoiser.py",
         " or said.shape != evidence.shape:",
         ":",
         "tests/test_diffusion.py::test_a_mean_that_would_be_broadcast_is_refused",

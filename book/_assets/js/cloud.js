@@ -47,7 +47,7 @@ if (typeof Live !== "undefined")
         table[i] ??= grid.map((x) => Cloud.messages(x, v, s, own[i], all[i]));
         const width = Math.max(stage.clientWidth, 240);
         const height = Math.min(width * 0.66, 420);
-        const [left, right, top, bottom] = [44, 12, 10, 40];
+        const [left, right, top, bottom] = [44, 12, 26, 40];
         const x = (t) => left + t * (width - left - right);
         const y = (t) => height - bottom - t * (height - top - bottom);
         const line = (ys) => ys.map((t, j) => `${j ? "L" : "M"}${x(grid[j]).toFixed(1)} ${y(t).toFixed(1)}`).join("");
@@ -68,6 +68,12 @@ if (typeof Live !== "undefined")
           fill: "none", stroke: "var(--hier-leaf)", "stroke-width": 0.6, "stroke-opacity": 0.16,
         }); // prettier-ignore
         make(svg, "path", { d: `M${x(0)} ${y(0)}L${x(1)} ${y(1)}`, stroke: "currentColor", "stroke-dasharray": "1 4" });
+        const lines = make(svg, "g");
+        lines.innerHTML = Live.legend(
+          [["annealed map", "currentColor"], ["mean", "var(--hier-changed)", "7 5"], ["rule draws", "var(--hier-leaf)"]],
+          14,
+          { left: 20 },
+        );
         const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
         make(svg, "path", { d: line(grid.map((t) => MeanField.F(t, v, m, s))), fill: "none", stroke: "currentColor",
           "stroke-width": 2 }); // prettier-ignore

@@ -19,7 +19,8 @@ if (typeof Live !== "undefined")
     const picture = stage.querySelector(".family-picture");
     const slider = stage.querySelector('input[type="range"]');
     const [say, value] = [stage.querySelector(".family-word"), stage.querySelector("output")];
-    const HEIGHT = 250;
+    const HEIGHT = 214;
+    const TOP = 44; // above: what the axis and the lines are
     const [left, right] = [44, 14];
     const [lo, hi] = [data.x[0], data.x.at(-1)];
     const measured = Object.values(data.points).flat();
@@ -32,7 +33,7 @@ if (typeof Live !== "undefined")
       if (!width) return;
       const inner = width - left - right;
       const x = (a) => left + ((a - lo) / (hi - lo)) * inner;
-      const y = (b) => 8 + (1 - b / top) * HEIGHT;
+      const y = (b) => TOP + (1 - b / top) * HEIGHT;
       const line = (curve) => curve.map((b, i) => `${x(data.x[i]).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
       const behind = data.curves.map(
         (curve) => `<polyline points="${line(curve)}" fill="none" stroke="var(--hier-muted)" stroke-opacity="0.45"/>`,
@@ -51,12 +52,13 @@ if (typeof Live !== "undefined")
           `<path d="M${left - 4} ${y(b)}h4" stroke="currentColor"/>`,
       );
       picture.innerHTML =
-        `<svg width="${width}" height="${HEIGHT + 44}" font-size="12" fill="currentColor" aria-hidden="true">` +
+        `<svg width="${width}" height="${TOP + HEIGHT + 36}" font-size="12" fill="currentColor" aria-hidden="true">` +
         behind.join("") +
         `<polyline points="${line(data.curves[k])}" fill="none" stroke="var(--hier-class)" stroke-width="2.4"/>` +
-        `<path d="M${left} 8v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
-        `<text x="${left + 6}" y="18">${data.axes[1]}</text>` +
-        `<text x="${left + inner / 2}" y="${y(0) + 36}" text-anchor="middle">${data.axes[0]}</text>` +
+        `<path d="M${left} ${TOP}v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
+        `<text x="${left}" y="13">${data.axes[1]}</text>` +
+        Live.legend([[data.names[k], "var(--hier-class)"], ["others", "var(--hier-muted)"]], 32, { left }) +
+        `<text x="${left + inner / 2}" y="${y(0) + 33}" text-anchor="middle">${data.axes[0]}</text>` +
         dots.join("") + across.join("") + rungs.join("") + "</svg>";
       value.textContent = data.names[k];
       say.textContent = data.say[k];

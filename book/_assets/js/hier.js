@@ -15,3 +15,21 @@
   addEventListener("load", () => (window.MathJax?.startup?.promise ?? Promise.resolve()).then(mark));
   addEventListener("resize", mark);
 })();
+
+// What the address names is where the page stands once everything above it has its height: answers fold and formulas are set
+// after the browser has gone there. Whoever scrolls meanwhile stays where he is, and so does who comes back to a page.
+(() => {
+  if (!location.hash || performance.getEntriesByType("navigation")[0]?.type !== "navigate") return;
+  const stop = new AbortController();
+  const go = () => stop.signal.aborted || document.querySelector(":target")?.scrollIntoView({ behavior: "instant" });
+  const watch = new ResizeObserver(go);
+  watch.observe(document.querySelector("article") ?? document.body);
+  stop.signal.addEventListener("abort", () => watch.disconnect());
+  for (const type of ["wheel", "touchstart", "pointerdown", "keydown", "hashchange"])
+    addEventListener(type, () => stop.abort(), { signal: stop.signal, passive: true });
+  const loaded = new Promise((done) => addEventListener("load", done));
+  Promise.all([loaded.then(() => window.MathJax?.startup?.promise), document.fonts.ready])
+    .then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))
+    .then(go)
+    .finally(() => stop.abort());
+})();

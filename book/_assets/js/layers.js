@@ -24,7 +24,8 @@ if (typeof Live !== "undefined")
     const picture = stage.querySelector(".layers-picture");
     const slider = stage.querySelector('input[type="range"]');
     const say = stage.querySelector("output");
-    const HEIGHT = 260;
+    const HEIGHT = 224;
+    const TOP = 44; // above: what the axis and the lines are
     const [lo, hi] = [data.eps[0], data.eps.at(-1)];
     slider.max = data.eps.length - 1;
     slider.value = data.start;
@@ -37,7 +38,7 @@ if (typeof Live !== "undefined")
       const left = 44;
       const inner = width - left - 14;
       const x = (e) => left + ((e - lo) / (hi - lo)) * inner;
-      const y = (c) => 8 + (1 - c) * HEIGHT;
+      const y = (c) => TOP + (1 - c) * HEIGHT;
       const line = (curve) => curve.map((c, j) => `${x(data.eps[j]).toFixed(1)},${y(c).toFixed(1)}`).join(" ");
       const last = data.colours.length - 1;
       const curves = data.curves[weights].map(
@@ -58,12 +59,18 @@ if (typeof Live !== "undefined")
           `<text x="${x(e)}" y="${y(0) + 18}" text-anchor="middle">${e}</text>`,
       );
       picture.innerHTML =
-        `<svg width="${width}" height="${HEIGHT + 48}" font-size="12" fill="currentColor" aria-hidden="true">` +
+        `<svg width="${width}" height="${TOP + HEIGHT + 40}" font-size="12" fill="currentColor" aria-hidden="true">` +
         `<polyline points="${line(data.kept)}" fill="none" stroke="currentColor" stroke-dasharray="2 4"/>` +
         curves.join("") +
-        `<path d="M${left} 8v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
-        `<path d="M${x(data.eps[i])} 8v${HEIGHT}" stroke="currentColor" stroke-dasharray="3 3"/>` +
+        `<path d="M${left} ${TOP}v${HEIGHT}h${inner}" fill="none" stroke="currentColor"/>` +
+        `<path d="M${x(data.eps[i])} ${TOP}v${HEIGHT}" stroke="currentColor" stroke-dasharray="3 3"/>` +
         `<text x="${left + inner / 2}" y="${y(0) + 34}" text-anchor="middle">${data.axis.join(" ")}</text>` +
+        `<text x="${left}" y="13">how alike start and end are, in</text>` +
+        Live.legend(
+          [[data.names[0], data.colours[0]], [data.names[last], data.colours[last]], ["class kept", "currentColor", "2 4"]],
+          32,
+          { left },
+        ) +
         dots.join("") + rungs.join("") + ticks.join("") + "</svg>";
       const text = Layers.sentence(data, weights, i);
       say.textContent = text;

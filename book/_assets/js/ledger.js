@@ -17,8 +17,17 @@
     ]),
   );
   const whose = { paper: "the paper", data: "the paper, on other data", own: "this book" };
+  // A chapter stands in the list as in the table of contents, which has its number.
+  const contents = [...document.querySelectorAll("nav.bd-links a")];
   const titles = {};
-  for (const [claim, { chapter }] of facts) titles[chapter] ??= claim.querySelector(".claim-links a")?.textContent ?? "none yet";
+  const order = {};
+  for (const [claim, { chapter }] of facts) {
+    if (chapter in titles) continue;
+    const link = claim.querySelector(".claim-links a");
+    const at = link ? contents.findIndex(({ href }) => href === link.href.replace(/#.*/, "")) : -1;
+    titles[chapter] = contents[at]?.textContent.trim() ?? link?.textContent ?? "none yet";
+    order[chapter] = at < 0 ? contents.length : at;
+  }
   const named = { verdict: (x) => x, chapter: (x) => titles[x], of: (x) => whose[x] };
   const label = { verdict: "Verdict", chapter: "Chapter", of: "Of" };
 
@@ -31,7 +40,9 @@
     choice[key] = line.appendChild(document.createElement("select"));
     choice[key].name = key;
     choice[key].add(new Option("any", ""));
-    for (const value of new Set([...facts.values()].map((fact) => fact[key])))
+    const values = [...new Set([...facts.values()].map((fact) => fact[key]))];
+    if (key === "chapter") values.sort((a, b) => order[a] - order[b]);
+    for (const value of values)
       choice[key].add(new Option(named[key](value), value));
   }
   const count = form.appendChild(document.createElement("output"));
@@ -56,7 +67,7 @@
     count.textContent = wanted.length ? `${left} of ${claims.length} claims` : `${claims.length} claims`;
   };
   const read = () => {
-    const asked = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    const asked = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : location.search);
     for (const [key, at] of Object.entries(choice)) {
       at.value = asked.get(key) ?? "";
       if (at.selectedIndex < 0) at.value = ""; // a word that no claim has
@@ -69,7 +80,7 @@
   };
   form.addEventListener("change", () => {
     const words = new URLSearchParams(chosen()).toString();
-    history.pushState(null, "", words ? `#${words}` : location.pathname + location.search);
+    history.pushState(null, "", words ? `#${words}` : location.pathname);
     show();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -7,7 +7,7 @@ Live.figure("level-curves", (stage, data) => {
   const L = data.colours.length - 1;
   const ROW = 13;
   const GAP = 2;
-  const PLOT = 210;
+  const PLOT = 194;
   const [lo, hi] = [Math.log(data.t[0]), Math.log(data.t.at(-1))];
   const percent = (p) => `${(100 * p).toFixed(p > 0.1 ? 0 : 1)} %`;
 
@@ -61,10 +61,13 @@ Live.figure("level-curves", (stage, data) => {
         `<text x="${x(t)}" y="${base + PLOT + 17}" text-anchor="middle">${t}</text>`,
     );
     picture.innerHTML =
-      `<svg width="${width}" height="${base + PLOT + 24}" font-size="12" fill="currentColor" aria-hidden="true">` +
+      `<svg width="${width}" height="${base + PLOT + 40}" font-size="12" fill="currentColor" aria-hidden="true">` +
       rows + names.join("") + lines.join("") +
       `<path d="M${left} ${base}v${PLOT}h${inner}" fill="none" stroke="currentColor"/>` +
       `<path d="M${at} ${base}v${PLOT}" stroke="currentColor" stroke-dasharray="3 3"/>` +
+      `<text x="${left}" y="${base - 9}">probability kept</text>` +
+      `<text x="${left + inner / 2}" y="${base + PLOT + 34}" text-anchor="middle">noise t</text>` +
+      Live.legend([["class", data.colours[L]], ["leaves", data.colours[0]]], base - 9, { right: left + inner }) +
       dots.join("") + grid.join("") + ticks.join("") + "</svg>";
     const fate = runs[i][0] & 128 ? "kept" : "changed";
     const text =

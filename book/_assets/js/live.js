@@ -54,6 +54,23 @@ const Live = {
   },
   count: 0,
 
+  // What the lines of a figure are, as SVG: [[words, colour, dashes], …] from left, or up to right where that is given.
+  legend(items, y, { left = 0, right = null }) {
+    const wide = ([words]) => 36 + 6.2 * words.length;
+    let x = right === null ? left : right - items.reduce((sum, item) => sum + wide(item), 0) + 14;
+    return items
+      .map((item) => {
+        const [words, colour, dashes = "none"] = item;
+        const at = x;
+        x += wide(item);
+        return (
+          `<path d="M${at} ${y - 4}h16" stroke="${colour}" stroke-width="2.2" stroke-dasharray="${dashes}"/>` +
+          `<text x="${at + 21}" y="${y}" fill="currentColor">${words}</text>`
+        );
+      })
+      .join("");
+  },
+
   // A colour of the page's style sheet, in the mode of the moment.
   colour: (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim(),
 

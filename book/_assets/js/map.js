@@ -102,6 +102,8 @@ Live.figure(
     // What the whole tree says of each level, along the dashed line of the phase diagram.
     function levels(area, { v, s, m, eps, L, noise }, P) {
       const [x, y] = axes(area, "noise ε, at this m", "belief in the truth", 1, [0, 0.5, 1]);
+      const ends = [["class", first.colours[10]], ["leaves", first.colours[0]]];
+      make(picture, "g").innerHTML = Live.legend(ends, area.top - 4, { right: area.left + area.wide });
       const grid = Array.from({ length: 101 }, (_, i) => i / 100);
       for (let k = -20; k <= 20; k++) grid.push(Math.min(1, Math.max(0, noise + 0.003 * k)));
       grid.sort((a, b) => a - b);

@@ -41,8 +41,8 @@ Live.figure("messages-at-truth", (stage, data) => {
 
   function redraw() {
     const width = stage.clientWidth;
-    const height = Math.round(Math.min(340, Math.max(220, width * 0.48)));
-    const pad = { left: 34, right: 4, top: 44, bottom: 8, gap: width < 480 ? 10 : 22 };
+    const height = Math.round(Math.min(340, Math.max(236, width * 0.48)));
+    const pad = { left: 34, right: 4, top: 62, bottom: 24, gap: width < 480 ? 10 : 22 };
     const column = (width - pad.left - pad.right - 2 * pad.gap) / 3;
     const y = (belief) => pad.top + (1 - belief) * (height - pad.top - pad.bottom);
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -53,13 +53,15 @@ Live.figure("messages-at-truth", (stage, data) => {
       draw("line", { x1: pad.left, x2: width - pad.right, y1: y(value), y2: y(value), stroke: "var(--hier-line)" }, svg);
       draw("text", { ...text, x: pad.left - 8, y: y(value) + 4.5, "text-anchor": "end" }, svg, name);
     }
+    draw("text", { ...text, x: pad.left, y: 13 }, svg, "belief in the true symbol (line: the mean field)");
+    draw("text", { ...text, x: width / 2, y: height - 6, "text-anchor": "middle" }, svg, "each point one node of the level");
     const sd = data.sd[which][level];
     KINDS.forEach(([mark, name], k) => {
       const left = pad.left + k * (column + pad.gap);
       const points = data.points[which][level][k];
       const dots = points.map((p, i) => `M${(left + ((i + 0.5) / points.length) * column).toFixed(1)} ${y(p).toFixed(1)}h0`);
-      draw("text", { ...text, x: left, y: 15, "font-weight": 600 }, svg, `${mark} ${name}`);
-      draw("text", { ...text, x: left, y: 32 }, svg, `sd ${sd[k].toFixed(3)}`);
+      draw("text", { ...text, x: left, y: 33, "font-weight": 600 }, svg, `${mark} ${name}`);
+      draw("text", { ...text, x: left, y: 50 }, svg, `sd ${sd[k].toFixed(3)}`);
       draw(
         "path",
         { d: dots.join(""), stroke: data.colours[level], "stroke-width": 4.5, "stroke-linecap": "round", fill: "none" },

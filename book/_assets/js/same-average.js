@@ -17,12 +17,17 @@ Live.figure("same-average", (stage, data) => {
     const axis = document.createElement("div");
     axis.style.cssText = "display:flex;justify-content:space-between;font-size:.8rem;color:var(--hier-muted)";
     axis.innerHTML = "<span>0</span><span>leaf belief</span><span>1</span>";
+    const [bars, rows] = ["share of the leaves", "class on top, leaves below"].map((words) => {
+      const line = Object.assign(document.createElement("div"), { textContent: words });
+      line.style.cssText = "font-size:.8rem;line-height:1.25;color:var(--hier-muted)";
+      return line;
+    });
     const strata = document.createElement("canvas");
     strata.style.marginTop = "6px";
     strata.setAttribute("role", "img");
     const kept = document.createElement("div");
     kept.style.cssText = "margin-top:4px;font-variant-numeric:tabular-nums";
-    box.append(title, histogram, axis, strata, kept);
+    box.append(title, bars, histogram, axis, rows, strata, kept);
     row.append(box);
     return { histogram, strata, kept, tree: data.trees[k], name };
   });

@@ -1,36 +1,68 @@
-// The search page: finds sections and names of the API in search-texts.js, and shows the words around what was asked for.
-(() => {
+// The search page: finds sections, symbols, terms and names of the API in search-texts.js, and shows the words around what
+// was asked for.
+const Search = (() => {
+  const ASKING = new Set("a an and are at be by can do does for how i in is it my of on or the there this to what when where which why with".split(" "));
+  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const stem = (word) => plain(word).replace(/(?<=\w{3})(?:ies|y)$/, "i").replace(/(?<=\w{3})(?:ing|ed|es|s|e)$/, "");
+  // Of several words those that tell: "what is epsilon" asks for "epsilon".
+  const telling = (words) => {
+    const left = words.filter((word) => !ASKING.has(plain(word)));
+    return left.length ? left : words;
+  };
+  const key = (text) => telling(text.split(/[\s_.,;:?!"“”–-]+/).filter(Boolean)).map(stem).join(" ");
+
+  // Where a find stands: prose before names of functions, and these before the claims, which quote all of it once more.
+  const kind = ({ uri }) => (uri.includes("#claim-") ? 2 : uri.includes("#hierlib.") ? 1 : 0);
+
+  // A function that finds what was asked, best first, in the texts of hierlib/book/site/search.py.
+  function finder(MiniSearch, texts) {
+    const engine = new MiniSearch({
+      fields: ["title", "said", "text"],
+      storeFields: ["page", "title", "text", "uri"],
+      processTerm: (word) => (word ? stem(word) : null),
+    });
+    const sections = [];
+    for (const [uri, parts] of texts)
+      parts.forEach(([anchor, named, text, words = []], i) => {
+        const title = named || anchor.replace(/^hierlib\./, "");
+        const address = !i ? uri : anchor.startsWith("?") ? uri + anchor : `${uri}#${anchor}`;
+        const each = address.includes("#symbol-") ? [title, ...words].flatMap((said) => said.split(", ")) : [];
+        const tail = address.includes("#hierlib.") ? title.split(".").slice(-2).join(".") : title;
+        const exact = new Set(address.includes("#claim-") ? [] : [title, tail, ...each, ...words].map(key));
+        sections.push({ id: sections.length, page: parts[0][1], title, text, said: words.join(" "), exact, uri: address });
+      });
+    engine.addAll(sections);
+
+    return (asked) => {
+      const words = telling(asked.replace(/^(?:hl|hierlib)\./, "").split(/\s+/)).join(" ");
+      const options = {
+        boost: { title: 4, said: 4 },
+        prefix: (word) => word.length > 3,
+        weights: { prefix: 0.3, fuzzy: 0.2 },
+      };
+      // What is called just this comes first, then what has all the words, then any; a longer word counts as found where it
+      // begins with what was asked. Only where nothing is found may one letter of a word be another.
+      const find = (more) => engine.search(words, { ...options, ...more });
+      const all = new Set(find({ combineWith: "AND" }).map(({ id }) => id));
+      const asKey = key(words);
+      const place = ({ id }) => (sections[id].exact.has(asKey) ? 0 : 3 * !all.has(id) + kind(sections[id]) + 1);
+      const any = find({});
+      const found = any.length ? any : find({ fuzzy: (word) => word.length > 4 && 1 });
+      return found.map((each) => ({ ...each, place: place(each) })).sort((a, b) => a.place - b.place || b.score - a.score);
+    };
+  }
+  return { finder, stem };
+})();
+if (typeof module !== "undefined") module.exports = Search;
+
+if (typeof document !== "undefined") (() => {
   const box = document.querySelector("#search-results");
   const asked = (new URLSearchParams(location.search).get("q") ?? "").trim();
   if (!box || typeof MiniSearch === "undefined" || typeof searchTexts === "undefined") return;
   for (const input of document.querySelectorAll("form.bd-search input")) input.value = asked;
   if (!asked) return;
-
-  const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
-  const stem = (word) => plain(word).replace(/(?<=\w{3})(?:ies|y)$/, "i").replace(/(?<=\w{3})(?:ing|ed|es|s|e)$/, "");
-  const engine = new MiniSearch({
-    fields: ["title", "text"],
-    storeFields: ["page", "title", "text", "uri"],
-    processTerm: (word) => (word ? stem(word) : null),
-  });
-  const sections = [];
-  for (const [uri, parts] of searchTexts)
-    parts.forEach(([anchor, said, text], i) => {
-      const title = said || anchor.replace(/^hierlib\./, "");
-      sections.push({ id: sections.length, page: parts[0][1], title, text, uri: i ? `${uri}#${anchor}` : uri });
-    });
-  engine.addAll(sections);
-
-  // What tells comes before the names of functions, and these before the claims, which quote all of it once more.
-  const weigh = (id) => (sections[id].uri.includes("#claim-") ? 0.2 : sections[id].uri.includes("#hierlib.") ? 0.5 : 1);
-
-  // All words if some section has them all, else any; a longer word counts as found where it begins with what was asked.
-  const options = { boostDocument: weigh, boost: { title: 4 }, prefix: (word) => word.length > 3, weights: { prefix: 0.3, fuzzy: 0.2 } };
-  const find = (more) => engine.search(asked, { ...options, ...more });
-  const all = find({ combineWith: "AND" });
-  const seen = new Set(all.map(({ id }) => id));
-  let found = [...all, ...find({}).filter(({ id }) => !seen.has(id))];
-  if (!found.length) found = find({ fuzzy: 0.25 });
+  const { finder, stem } = Search;
+  const found = finder(MiniSearch, searchTexts)(asked);
 
   const stems = new Set(found.flatMap(({ terms }) => terms));
   const excerpt = (text) => {

@@ -72,7 +72,7 @@ if (typeof Live !== "undefined")
       const ROW = 46; // of which the beliefs have BAND and the way back CELL
       const BAND = 9;
       const CELL = 24;
-      const PLOT = 132;
+      const PLOT = 116;
       const levels = g.colours.map((_, l) => l).reverse(); // the class on top
       const name = (l) => (l === 0 ? "leaves" : l === g.L ? "class" : `level ${l}`);
       const [low, high] = [Math.log(g.t[0]), Math.log(g.t.at(-1))];
@@ -147,6 +147,9 @@ if (typeof Live !== "undefined")
         const y = (p) => base + (1 - p) * PLOT;
         const here = at(g.t[i]);
         let out = `<path d="M${left} ${base}v${PLOT}h${width}" fill="none" stroke="currentColor"/>`;
+        out += `<text x="${left}" y="${base - 8}">probability kept (◇ ways back)</text>`;
+        out += `<text x="${left}" y="${base + PLOT + 33}">noise t</text>`;
+        out += Live.legend([["class", g.colours[g.L]], ["leaves", g.colours[0]]], base + PLOT + 33, { right: left + width });
         for (const p of [0, 0.5, 1])
           out += `<text x="${left - 8}" y="${y(p) + 4}" text-anchor="end">${p}</text><path d="M${left - 4} ${y(p)}h4" stroke="currentColor"/>`;
         g.ticks.forEach((t, k) => {
@@ -173,9 +176,9 @@ if (typeof Live !== "undefined")
         const { y, kept, times } = back(now.up);
         const [left, right] = [58, 11];
         const inner = width - left - right;
-        const base = (g.L + 1) * ROW + 8;
+        const base = (g.L + 1) * ROW + 24;
         picture.innerHTML =
-          `<svg width="${width}" height="${base + PLOT + 22}" font-size="12.5" fill="currentColor" aria-hidden="true">` +
+          `<svg width="${width}" height="${base + PLOT + 38}" font-size="12.5" fill="currentColor" aria-hidden="true">` +
           levels.map((l, k) => row(l, k * ROW, left, inner, now, y)).join("") +
           plot(base, left, inner, i, kept) +
           "</svg>";

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
 from hierlib.experiments.curves import Interval
@@ -31,8 +32,8 @@ def cloud(counts: Mapping[int, Tensor], m: int) -> Drawing:
         "all": [each.sum(1)[:, 1:].tolist() for each in counts.values()],
     }
     grid = torch.linspace(1 / v, 1, 61, dtype=torch.float64, device="cpu")
-    weights = messages(counts[m].double(), grid)  # (n, v, p)
-    lines = (weights[:, 0] / weights.sum(1)).numpy()
+    weights = messages(counts[m].double().cpu(), grid)  # (n, v, p)
+    lines = array(weights[:, 0] / weights.sum(1))
     fig, ax = plt.subplots(figsize=(style.WIDTH, 4))
     ax.plot(grid, lines.T, color=style.palette(2)[0], linewidth=0.5, alpha=0.12, rasterized=True)
     ax.plot([0, 1], [0, 1], ":", color=style.CHANCE, linewidth=1.2)

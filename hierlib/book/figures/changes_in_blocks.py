@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hierlib._devices import array
 from hierlib.book.figures.family import family_html
 from hierlib.book.figures.strata import draw_strata
 from hierlib.book.page.glue import Drawing
@@ -35,7 +36,7 @@ def data_at_noises(kept: Sequence[Sequence[ArrayLike]], eps: Sequence[float]) ->
     """
     fig, axes = plt.subplots(1, len(eps), figsize=(2 * len(eps), 1.9), squeeze=False)
     for ax, noise, levels in zip(axes.flat, eps, kept, strict=True):
-        draw_strata(ax, [np.asarray(level, bool) for level in levels])
+        draw_strata(ax, [array(level, bool) for level in levels])
         ax.set_title(rf"$\varepsilon$ = {noise:.2f}", fontsize=9.5, pad=3)
     return Drawing(
         fig,

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from hierlib._devices import array
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import (
     CHANCE,
@@ -68,7 +69,7 @@ def bad_message(
 
 
 def _rounded(values: ArrayLike, digits: int) -> list[float]:
-    return [round(float(y), digits) for y in np.asarray(values)]
+    return [round(float(y), digits) for y in array(values)]
 
 
 def averaging(found: Averaged, *, v: int) -> Drawing:
@@ -176,7 +177,7 @@ def synonyms(beliefs: ArrayLike, law: ArrayLike, *, mean_field: float, level: in
         beliefs: (n,) beliefs in the truth. law: (k,) probability of 0, 1, … other rules that fit the same siblings.
         mean_field: its value. level, L: of the beliefs and of the class.
     """
-    beliefs, law, colour = np.asarray(beliefs), np.asarray(law)[:4], palette(L)[level]
+    beliefs, law, colour = array(beliefs), np.asarray(law)[:4], palette(L)[level]
     marks = 1 / (1 + np.arange(4))
     nearest = np.abs(beliefs[:, None] - marks).argmin(1)
     fig, ax = plt.subplots(figsize=(6, 2.9))

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from hierlib import Beliefs, Grammar
+from hierlib._devices import array
 from hierlib.book.figures import trees
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
@@ -24,19 +25,19 @@ def two_sweeps(g: Grammar, evidence: Tensor, beliefs: Beliefs, truth: Sequence, 
         leaf: the one that the live figure looks at first.
     """
     fig, axes = plt.subplots(2, 1, figsize=(style.WIDTH, 2 * (0.5 + 0.72 * g.L)))
-    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.up or ()]
+    ups = [up / up.sum(-1, keepdim=True) for up in beliefs.kinds[0]]
     titles = "after the way up: what each node heard from below", "after the way down: the exact posterior"
     for ax, levels, sign, title in zip(axes, (ups, beliefs.marginals), ("up", "marginal"), titles):
 
         def belief(level: int, node: int, levels: Sequence[Tensor] = levels) -> np.ndarray:
-            return levels[level][0, node].numpy()
+            return array(levels[level][0, node])
 
         def mark(level: int, node: int, sign: str = sign) -> str:
             return sign
 
         trees.beliefs(ax, truth, belief, mark=mark)
         ax.set_title(title)
-    truth = [np.asarray(level).tolist() for level in truth]
+    truth = [array(level).tolist() for level in truth]
     wrong = ups[0][0, leaf].argmax() != truth[0][leaf]
     right = beliefs.marginals[0][0, leaf].argmax() == truth[0][leaf]
     mended = f" Leaf {leaf + 1} believes in a wrong symbol above and in the true one below." if wrong and right else ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hierlib._devices import array
 from hierlib.book.figures.strata import strata_still
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import palette
@@ -32,7 +33,7 @@ def levels_html(
         start: the stop at which the slider stands first.
     """
     t, curve_t, curves = (np.asarray(z, float) for z in (t, curve_t, curves))
-    kept = [np.asarray(level, dtype=bool) for level in kept]
+    kept = [array(level, bool) for level in kept]
     L = len(kept) - 1
     if curves.shape != (len(curve_t), L + 1):
         raise ValueError(f"curves: expected the shape {(len(curve_t), L + 1)} (noises, levels), got {curves.shape}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hierlib import Grammar
+from hierlib._devices import array
 from hierlib.book.figures import trees
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing
@@ -33,7 +34,7 @@ def another_way(g: Grammar, before: Sequence, after: Sequence, start: int = 0) -
         trees.tree(ax, x, start=before, radius=8 if g.d <= 8 else 5, left=left)
         ax.set_title(title)
     trees.rules(fig.add_subplot(grid[1, :]), g)
-    share = int((np.asarray(before[0]) != np.asarray(after[0])).sum())
+    share = int((array(before[0]) != array(after[0])).sum())
     alt = (
         f"Two trees of {g.d} leaves with the same class on top, and the table of rules below. In the right tree one "
         f"node has used its next rule, and {share} of the leaves under it are ringed as changed."
@@ -54,7 +55,7 @@ def allowed_tuples(tables: Mapping[int, Tensor]) -> Drawing:
         wide = v ** (s - 1)
         rest = torch.stack([rule[..., 1 + i] * v ** (s - 2 - i) for i in range(s - 1)]).sum(0)
         owner = np.full((v, wide), np.nan)
-        owner[rule[..., 0].numpy(), rest.numpy()] = np.arange(v)[:, None]
+        owner[array(rule[..., 0]), array(rest)] = np.arange(v)[:, None]
         ax.set(xticks=[], yticks=[], title=f"$m = {ways}$", xlim=(-0.5, wide - 0.5), ylim=(v - 0.5, -0.5))
         ax.add_patch(plt.Rectangle((-0.5, -0.5), wide, v, color=style.ERASED, lw=0))
         ax.set_aspect("equal" if wide <= 8 else "auto")

@@ -9,6 +9,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from hierlib import Grammar
+from hierlib._devices import array
 from hierlib.book.figures.trees import ink_on, stage
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import CHANGED, ERASED, PAPER, WIDTH, palette
@@ -53,7 +54,7 @@ def turns_of_your_own(g: Grammar, stops: ArrayLike, x: Sequence, turns: Mapping[
     stops = np.asarray(stops, float)
     fig, axes = plt.subplots(len(turns), 1, figsize=(WIDTH, 2.4 * len(turns)), squeeze=False)
     for ax, (t, turn) in zip(axes[:, 0], turns.items(), strict=True):
-        belief = [np.asarray(level)[0] for level in turn.belief]
+        belief = [array(level)[0] for level in turn.belief]
         draw_grammar(ax, x, belief, [level[0] for level in turn.y])
         ax.set_title(f"$t = {t}$: belief in the class {float(belief[-1][0]):.3f}, in a leaf {belief[0].mean():.3f}")
     alt = (
@@ -72,7 +73,7 @@ def draw_grammar(ax: Axes, x: Sequence, belief: Sequence, y: Sequence) -> None:
         belief: of the same shapes, the posterior probability of those symbols: the strength of the upper band.
         y: of the same shapes, a way back: filled cells where it has the datum's symbol, else ringed and crossed.
     """
-    x, belief, y = ([np.asarray(level).reshape(-1) for level in z] for z in (x, belief, y))
+    x, belief, y = ([array(level).reshape(-1) for level in z] for z in (x, belief, y))
     d = len(x[0])
     for l, colour in enumerate(palette(len(x) - 1)):
         wide, top = d / len(x[l]), l + _BAND + _GAP + _CELL
@@ -99,7 +100,7 @@ def draw_grammar(ax: Axes, x: Sequence, belief: Sequence, y: Sequence) -> None:
 
 
 _MARKUP = """
-<div class="grammar-picture" style="min-height:calc({rows} * 46px + 162px)"></div>
+<div class="grammar-picture" style="min-height:calc({rows} * 46px + 178px)"></div>
 <label class="live-range grammar-slider"><input type="range" min="0" max="{last}" step="1" value="{start}"
 aria-label="noise t"></label>
 <p class="grammar-line">noise <output class="grammar-noise"></output></p>

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hierlib._devices import array
 from hierlib.book.page.style import ERASED, WIDTH, palette
 
 _ROW, _GAP = 9, 1  # pixels of a row in the still's raster
@@ -96,7 +97,7 @@ def draw_strata(ax: Axes, kept: Sequence[np.ndarray]) -> None:
 
 
 def _checked(kept: Sequence[np.ndarray], n_t: int) -> list[np.ndarray]:
-    kept = [np.asarray(level, dtype=bool) for level in kept]
+    kept = [array(level, bool) for level in kept]
     L = len(kept) - 1
     if L < 1:
         raise ValueError(f"kept: expected one array a level, leaves first, got {len(kept)}")

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from hierlib import Grammar
+from hierlib._devices import array
 from hierlib.book.page.style import CHANCE, CHANGED, INK, PAPER, Options, palette
 
 BAR, HEIGHT, GAP = 0.085, 0.46, 0.025  # of a belief: width and height of a bar, space between two
@@ -170,7 +171,7 @@ def bars(
     if belief is None:
         ax.plot([x - 0.2, x + 0.2], [y, y], color=CHANCE, lw=1)
         return
-    belief = np.asarray(belief, dtype=float)
+    belief = array(belief, float)
     wrong = int(belief.argmax()) if truth is not None and belief.argmax() != truth else None
     if len(belief) > 8:
         belief = _summary(belief, truth)
@@ -258,7 +259,7 @@ def _edges(ax: Axes, where: list[np.ndarray], s: int, *, top: float = 0.0, botto
 
 
 def _levels(x: Sequence) -> list[np.ndarray]:
-    return [np.asarray(level).reshape(-1) for level in x]
+    return [array(level).reshape(-1) for level in x]
 
 
 def _names(L: int) -> list[str]:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
+from hierlib._devices import array
 from hierlib.book.figures.trees import tree
 from hierlib.book.page import style
 from hierlib.book.page.glue import Drawing, Shown
@@ -32,7 +33,7 @@ def trees_of_turns(start: Sequence, ends: Sequence[Sequence], t: Sequence[float]
     leaves = len(start[0])
     for ax, end, time in zip(axes[1:], ends, t, strict=True):
         tree(ax, end, start=start)
-        kept = int(np.sum(np.asarray(end[0]) == np.asarray(start[0])))
+        kept = int(np.sum(array(end[0]) == array(start[0])))
         word = "kept" if int(end[-1][0]) == int(start[-1][0]) else "changed"
         signal = rf"$t = {time:.2f}$ ($\bar\alpha = {np.exp(-2 * time):.2f}$)"
         ax.set_title(f"back from {signal}: {kept} of {leaves} leaves kept, class {word}")

@@ -260,6 +260,9 @@ def level_bar(fig: Figure, axes: Axes | Sequence[Axes], L: int, label: str = "le
     return bar
 
 
+_APART = 0.3  # inches between two numbers of a ruler
+
+
 def noise_ruler(
     ax: Axes,
     alpha_bar: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -301,7 +304,11 @@ def noise_ruler(
     ticks = [a for a in MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]).tick_values(*value[[0, -1]])]
     ticks = [a for a in ticks if value[0] <= a <= value[-1]]
     ruler = ax.secondary_xaxis(-0.24)
-    ruler.set_xticks(np.interp(ticks, value, x), [f"{a:g}" for a in ticks])
+    kept: list[tuple[float, float]] = []  # where a schedule falls fast, numbers would run into each other
+    for place, a in sorted(zip(np.interp(ticks, value, x), ticks)):
+        if not kept or ax.transData.transform([(place, 0), (kept[-1][0], 0)])[:, 0] @ [1, -1] >= _APART * ax.figure.dpi:
+            kept.append((place, a))
+    ruler.set_xticks([place for place, _ in kept], [f"{a:g}" for _, a in kept])
     ruler.xaxis.set_minor_locator(NullLocator())
     ruler.set_xlabel(r"signal kept $\bar\alpha$")
 

@@ -16,11 +16,13 @@ import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from hierlib._devices import AUTO, chosen
 from hierlib.book.runs.constraints import OUTPUT, PATH, PATHS, Value, compile_constraint, refusal
 from hierlib.book.runs.errors import BadRequest
 
 TYPES: dict[str, type[Value]] = {"int": int, "float": float, "str": str, "bool": bool}
 PROFILE, FULL = "profile", "full"  # the parameter that may change the others' defaults, and its value that does
+DEVICE = "device"  # the parameter that says where tensors are, in whose value "auto" stands for what is there
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,24 @@ def filled(parameters: Mapping[str, Parameter], given: Mapping[str, Value]) -> d
     profile = given.get(PROFILE, parameters[PROFILE].default if PROFILE in parameters else "")
     defaults = {p.name: p.default if p.full is None or profile != FULL else p.full for p in parameters.values()}
     return {name: given.get(name, default) for name, default in defaults.items()}
+
+
+def placed(values: Mapping[str, Value], *, here: bool = True) -> dict[str, Value]:
+    """The values with the device that "auto" stands for on this machine: a run is of that, and named by it.
+
+    Args:
+        here: whether the run is to be on this machine, so that a device which it lacks is refused.
+
+    Raises:
+        BadRequest: it is refused.
+    """
+    out = dict(values)
+    if isinstance(device := out.get(DEVICE), str) and (device == AUTO or (here and device == "cuda")):
+        try:
+            out[DEVICE] = chosen(device).type
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
+    return out
 
 
 def resolve(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hierlib.book.page.stamp import RUN_DIR
 from hierlib.book.runs.checkout import Chapter
+from hierlib.book.runs.params import DEVICE, placed
 from hierlib.book.runs.targets import Quantity, Target
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ def run_point(target: Target, values: Mapping, given: Mapping, folder: Path, tim
         timeout: seconds that one cell may take, None for no limit.
     """
     if isinstance(target, Chapter):
-        _papermill(target, given, folder, timeout)
+        defaults = {name: parameter.default for name, parameter in target.parameters.items()}
+        elsewhere = {DEVICE: values[DEVICE]} if placed(defaults, here=False).get(DEVICE) != values.get(DEVICE) else {}
+        _papermill(target, {**given, **elsewhere}, folder, timeout)
     else:
         _call(target, values, folder)
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from hierlib._devices import chosen
 from hierlib.experiments import curves
 from hierlib.experiments.messages import message_curves as _message_curves
 from hierlib.experiments.uturns import class_curves
@@ -26,7 +27,7 @@ draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
 reach: float = 0.08  # how far around the mean field's value the noise is scanned; 0 < reach <= 0.5
 seed: int = 0  # of every random number; 0 <= seed < 2**32
-device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
+device: str = "auto"  # where the tensors are; device in ("auto", "cpu", "cuda")
 """
 
 
@@ -74,7 +75,7 @@ t: float = 0.07  # length of the U-turn, in the noise's own time; t > 0; t <= 1 
 draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
 seed: int = 0  # of every random number; 0 <= seed < 2**32
-device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
+device: str = "auto"  # where the tensors are; device in ("auto", "cpu", "cuda")
 """
 
 
@@ -105,7 +106,7 @@ eps: float = 0.5  # noise of the leaves; 0 <= eps <= 1
 draws: int = 12  # grammars; 1 <= draws <= 10**4
 data: int = 2  # data from each grammar; 1 <= data <= 10**4
 seed: int = 0  # of every random number; 0 <= seed < 2**32
-device: str = "cpu"  # where the tensors are; device in ("cpu", "cuda")
+device: str = "auto"  # where the tensors are; device in ("auto", "cpu", "cuda")
 """
 
 
@@ -144,4 +145,4 @@ def _last(t: np.ndarray, curve: np.ndarray, height: float) -> float:
 
 
 def _generator(seed: int, device: str) -> torch.Generator:
-    return torch.Generator(device).manual_seed(seed)
+    return torch.Generator(chosen(device)).manual_seed(seed)

@@ -28,7 +28,7 @@ from hierlib._files import write_text
 from hierlib._provenance import commit, versions
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.key import code_key, inputs_of, run_keys
-from hierlib.book.runs.params import resolve
+from hierlib.book.runs.params import placed, resolve
 from hierlib.book.runs.point import run_point
 from hierlib.book.runs.targets import Target
 
@@ -118,26 +118,28 @@ def jobs_of(
     force: bool = False,
     fit: str = "",
     commit: str | None = None,
+    here: bool = True,
 ) -> list[Job]:
     """The jobs of many points, whose values are whole and checked, each in a folder `into`/SLUG-KEY of its own.
 
     Args:
         folder: for a single point, the folder that it becomes.
         timeout, force, fit, commit: of each Job.
+        here: whether they run on this machine; see `placed`.
     """
-    inputs, defaults = inputs_of(target), {k: p.default for k, p in target.parameters.items()}
-    found: list[Job] = []
+    inputs, defaults = inputs_of(target), placed({k: p.default for k, p in target.parameters.items()}, here=False)
+    found: dict[Path, Job] = {}  # "auto" and the device that it stands for are one point
     key_of = run_keys(target, inputs)
     into = Path(into).absolute()
-    for values in points:
+    for values in (placed(each, here=here) for each in points):
         key = key_of(values)
         given = {k: v for k, v in values.items() if v != defaults[k]}
         where = into / f"{target.slug}-{key}" if folder is None else folder.absolute()
         inputs.refuse_inside(target.parameters, values, where)
         files = inputs.of(target.parameters, values)
-        found.append(Job(target, values, given, key, where, timeout, force, fit, commit, files))
-        _refuse_foreign(found[-1])
-    return found
+        found[where] = Job(target, values, given, key, where, timeout, force, fit, commit, files)
+        _refuse_foreign(found[where])
+    return [*found.values()]
 
 
 def _refuse_foreign(job: Job, there: Path | None = None) -> None:

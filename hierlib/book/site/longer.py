@@ -13,6 +13,7 @@ from typing import Any
 from hierlib._files import write_text
 from hierlib.book.runs.checkout import chapter
 from hierlib.book.runs.errors import BadRequest
+from hierlib.book.runs.params import DEVICE
 from hierlib.book.runs.run import checksums
 from hierlib.book.site.ledger import Z95
 
@@ -47,7 +48,7 @@ def keep(root: Path, folder: Path) -> list[str]:
         )
     usual = {name: p.default for name, p in chapter(root, facts["chapter"]).parameters.items()}
     given = {name: value for name, value in facts["parameters"].items() if value != usual.get(name)}
-    if other := sorted(given.keys() - SIZES):
+    if other := sorted(given.keys() - SIZES - {DEVICE}):
         raise BadRequest(
             f"{folder}: expected a run that differs from the book's in how much it draws "
             f"({', '.join(sorted(SIZES))}), got other {', '.join(other)}; its answers are to other questions"

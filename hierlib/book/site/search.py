@@ -3,6 +3,7 @@
 import json
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,11 +11,16 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.builders.html import StandaloneHTMLBuilder
+from sphinx.util import logging
+
+from hierlib import _yaml
 
 TEXTS = "search-texts.js"  # in the site's _static: what js/search.js looks through
+WORDS = "book/search-words.yaml"  # what readers call the pages and sections
 _SIGNS = {
     **{"le": "≤", "ge": "≥", "leq": "≤", "geq": "≥", "approx": "≈", "to": "→", "times": "×", "pm": "±", "cdot": "·"},
-    **{"dots": "…", "ell": "ℓ", "infty": "∞", "sum": "Σ", "prod": "Π", "mid": "|"},
+    **{"dots": "…", "ell": "ℓ", "infty": "∞", "sum": "Σ", "prod": "Π", "mid": "|", "ast": "*"},
+    **{"langle": "⟨", "rangle": "⟩", "uparrow": "↑", "downarrow": "↓"},
     **dict.fromkeys(("mathrm", "text", "mathbf", "operatorname", "left", "right", "tfrac", "frac", "quad"), ""),
 }
 # What a reader does not search for: drawings, displayed equations, code, and of a name of the API its arguments.
@@ -27,16 +33,21 @@ _ASIDE = {"used-in", "claim-head", "claim-facts", "claim-links"}
 
 
 class Entry(NamedTuple):
-    """What can be found: a section, a claim, or a name of the API, whose title is its anchor."""
+    """What can be found: a section, a symbol, a term, a claim, or a name of the API, whose title is its anchor.
+
+    `words` are other names of it.
+    """
 
     anchor: str
     title: str
     text: str
+    words: tuple[str, ...] = ()
 
 
 def setup(app: Sphinx) -> None:
     """Connects it to Sphinx, and turns Sphinx's own index off."""
     app.connect("builder-inited", _begin)
+    app.connect("doctree-read", _anchor_symbols)
     app.connect("html-page-context", _note)
     app.connect("build-finished", _write)
 
@@ -52,6 +63,15 @@ def entries(doctree: nodes.document) -> list[Entry]:
             if not signature["ids"]:
                 continue
             anchor, title = signature["ids"][0], ""  # its name, without that of the library: js/search.js knows
+        elif isinstance(part, nodes.row):
+            symbol, *rest = part.children
+            title = _words(symbol)
+            found.append(Entry(part["ids"][0], title, "; ".join(filter(None, map(_words, rest))), _spelled(title)))
+            continue
+        elif isinstance(part, nodes.definition_list_item):
+            term = part.next_node(nodes.term)
+            found.append(Entry(term["ids"][0], _words(term), _words(part.next_node(nodes.definition))))
+            continue
         else:
             anchor, title = part["ids"][0], f"Claim {part.next_node(nodes.paragraph).children[-1].astext()}"
         found.append(Entry(anchor, title, _words(part)))
@@ -59,9 +79,38 @@ def entries(doctree: nodes.document) -> list[Entry]:
 
 
 def _has_an_entry(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.section | addnodes.desc) or (
-        isinstance(node, nodes.container) and "claim" in node["classes"]
+    return (
+        isinstance(node, nodes.section | addnodes.desc)
+        or (isinstance(node, nodes.container) and "claim" in node["classes"])
+        or (isinstance(node, nodes.row) and "symbol" in node["classes"])
+        or (isinstance(node, nodes.definition_list_item) and isinstance(node.parent.parent, addnodes.glossary))
     )
+
+
+def _spelled(symbols: str) -> tuple[str, ...]:
+    """The symbols of a row with the names of its Greek letters: ε is found as epsilon."""
+    spelled = re.sub(r"[α-ωϑϕ]|[Α-Ω]", lambda letter: _name(letter[0]), unicodedata.normalize("NFD", symbols))
+    return () if spelled == unicodedata.normalize("NFD", symbols) else (spelled,)
+
+
+def _name(letter: str) -> str:
+    return unicodedata.name(letter).split()[-1].lower().replace("lamda", "lambda")  # as Unicode spells it
+
+
+def _anchor_symbols(app: Sphinx, doctree: nodes.document) -> None:
+    """Gives each row of a table of symbols, one whose head begins with that word, an address of its own."""
+    for table in doctree.findall(nodes.table):
+        head = table.next_node(nodes.thead)
+        if head is None or head.next_node(nodes.entry).astext() != "symbol":
+            continue
+        for row in table.next_node(nodes.tbody).children:
+            base = anchor = f"symbol-{nodes.make_id(row[0].astext())}"
+            count = 1
+            while anchor in doctree.ids:
+                count += 1
+                anchor = f"{base}-{count}"
+            row["ids"], row["classes"] = [anchor], ["symbol"]
+            doctree.ids[anchor] = row
 
 
 def _words(node: nodes.Node) -> str:
@@ -88,8 +137,9 @@ def readable(tex: str) -> str:
     'ᾱ(t) ≤ m_c ln v'
     """
     tex = re.sub(r"\\bar\s*(?:\\alpha|\{\\alpha\})", "ᾱ", tex)
-    tex = re.sub(r"\\([A-Za-z]+)", lambda found: _sign(found[1]), tex)
-    return re.sub(r"\s+", " ", re.sub(r"\\.|[{}\\]", "", tex)).strip()
+    tex = re.sub(r"\\bar\s*(\w)", "\\1\N{COMBINING MACRON}", tex)
+    tex = re.sub(r"\\([A-Za-z]+)", lambda found: _sign(found[1]), tex).replace("^*", "*")
+    return re.sub(r"\s+", " ", re.sub(r"\\.|[{}\\]", "", tex.replace("\\ ", " "))).strip()
 
 
 def _sign(name: str) -> str:
@@ -117,13 +167,46 @@ def _note(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
     kept.write_text(json.dumps(entries(doctree)), "utf-8")
 
 
+def name_by(found: dict[str, list[Entry]], words: Mapping[str, Any]) -> list[str]:
+    """Adds readers' words to the entries of the pages; returns the places that are none of them.
+
+    Args:
+        found: entries by page, to be changed.
+        words: for each PAGE of book/ or PAGE#ANCHOR its phrases; with a title, an entry more, maybe of PAGE?CHOICE.
+    """
+    lost = []
+    for place, said in words.items():
+        name, *rest = re.split(r"#|(?=\?)", place, maxsplit=1)
+        anchor = "".join(rest)
+        parts = found.get(f"book/{name}", [])
+        if isinstance(said, Mapping):
+            at = len(parts) if parts else None
+            parts.append(Entry(anchor, said["title"], ""))
+            said = said["words"]
+        else:
+            at = next((i for i, each in enumerate(parts) if each.anchor == anchor or not anchor), None)
+        if at is None:
+            lost.append(place)
+        else:
+            parts[at] = parts[at]._replace(words=(*parts[at].words, *said))
+    return lost
+
+
 def _write(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
-    pages = []
+    found = {}
     for page in sorted(app.env.found_docs):
         kept = Path(app.doctreedir) / "search" / f"{page}.json"
         if kept.exists():
-            pages.append([app.builder.get_target_uri(page), json.loads(kept.read_text("utf-8"))])
+            found[page] = [Entry(*each) for each in json.loads(kept.read_text("utf-8"))]
+    path = Path(app.srcdir) / WORDS
+    if path.exists():
+        for place in name_by(found, _yaml.load(path.read_text("utf-8"), WORDS)):
+            logging.getLogger(__name__).warning(f"{WORDS}: no page or section of the book is {place}")
+    pages = [
+        [app.builder.get_target_uri(page), [each if each.words else each[:3] for each in parts]]
+        for page, parts in found.items()
+    ]
     text = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))
     (Path(app.outdir) / "_static" / TEXTS).write_text(f"const searchTexts = {text};\n", "utf-8")

@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 
 import hierlib
 from hierlib._provenance import commit
-from hierlib.book.site import cells, ledger_page, search, under_figures
+from hierlib.book.site import cells, full_size, ledger_page, search, under_figures
 from hierlib.book.site.build import made_of
 
 SOURCES = ".sources.json"  # in the site's folder
@@ -34,6 +34,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     ledger_page.setup(app)
     search.setup(app)
     under_figures.setup(app)
+    full_size.setup(app)
     app.connect("builder-inited", _note_sources)
     app.connect("doctree-resolved", _keep_punctuation)
     app.connect("doctree-resolved", _keep_numbers)
