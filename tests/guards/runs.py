@@ -13,6 +13,7 @@ SITE, BOOK = "hierlib/book/site/build.py", "tests/test_run.py::test_"
 LEFT = f"{BOOK}what_jupyter_and_editors_leave_beside_a_chapter_is_no_page"
 CLUSTER = "tests/test_cluster.py::test_"
 FAULTS = "tests/faults/test_faults.py::test_"
+DEVICE = "tests/test_device_parameter.py::test_"
 
 OF_RUNS = [
     Guard(
@@ -53,6 +54,20 @@ OF_RUNS = [
         "        check_constraints(parameters, {**{n: p.default for n, p in parameters.items()}, **values})\n"
         "        values = filled(parameters, values)\n        print",
         "tests/test_params.py::test_what_a_profile_sets_is_bound_like_any_value",
+    ),
+    Guard(
+        "device in the name of a run",
+        RUN,
+        "    for values in (placed(each, here=here) for each in points):",
+        "    for values in points:",
+        f"{DEVICE}a_run_is_named_by_the_device_that_it_had",
+    ),
+    Guard(
+        "a GPU that is not there",
+        "hierlib/_devices.py",
+        '    if found.type == "cuda" and not has_cuda:',
+        "    if False:",
+        f"{DEVICE}a_gpu_that_is_not_there_is_refused_unless_it_is_elsewhere",
     ),
     Guard(
         "full outside a run",
