@@ -39,6 +39,7 @@ from hierlib._kernels.compiled.simd import (
     smallest,
     splat,
     two_offsets_at,
+    where_moderate,
 )
 from hierlib._kernels.compiled.tile import NO_ROWS, Family, evidence_of, go_up
 
@@ -128,7 +129,7 @@ def told_node(real: np.floating, tile: Tile, family: Family, i: int, into: int, 
     close(real, tree.family, v, into, total)
     headroom = evidence * load(real, children + (i + 1) * child - LANE_BYTES) * inverse_power(factor)
     if not moderate(tree.family, total):
-        evidence = evidence / total
+        evidence = evidence / where_moderate(tree.family, total, splat(real, 1), total)
     put(ws + LOW, smallest(load(real, ws + LOW), smallest(evidence, headroom)))
 
 
