@@ -64,4 +64,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, "experiments", "grammar", "inference", "noise", "theory"})
+    return sorted({*globals(), *_HOME, *(home.partition(".")[0] for home in _HOMES)})
