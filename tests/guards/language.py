@@ -12,7 +12,7 @@ LANGUAGES = [
         CAUSAL,
         "            weight = weight * siblings[:, i].index_select(1, symbols)",
         "            pass",
-        f"{NEXT}probabilities_of_all_leaves_multiply_to_that_of_the_datum",
+        f"{NEXT}every_prefix_against_enumeration",
     ),
     (
         "prefixes that leave the range of their type",
