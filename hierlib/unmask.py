@@ -256,9 +256,8 @@ def cheapest_sizes(entropies: Sequence[float] | Tensor, rounds: int) -> Cheapest
 def _said(denoise: Denoiser, x: Tensor, v: int, dtype: torch.dtype, floor: float = 0.0) -> Tensor:
     """What a denoiser says of leaves, v where they are hidden; those seen are misprinted with probability floor."""
     evidence = MaskNoise(v, dtype=dtype).evidence(x)
-    if floor:
-        evidence = evidence * (1 - floor) + floor / v
-    return finite(said_by(denoise, evidence), "the denoiser's belief", "look at its weights")
+    belief = said_by(denoise, evidence * (1 - floor) + floor / v if floor else evidence)
+    return finite(belief, "the denoiser's belief", "look at its weights")
 
 
 def _seen(rounds: Rounds, d: int) -> list[int]:
