@@ -175,7 +175,9 @@ def paid(g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds)
         hidden.append(still / leaves.shape[1])
         still -= int(now[0].sum())
     log_p = torch.stack([*seen_so_far, log_probability(g, leaves)], 1)
-    return Paid(torch.tensor(hidden, dtype=torch.float64, device=leaves.device), log_p.diff(dim=1) - torch.stack(said, 1))
+    return Paid(
+        torch.tensor(hidden, dtype=torch.float64, device=leaves.device), log_p.diff(dim=1) - torch.stack(said, 1)
+    )
 
 
 def own_error(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Tensor:
