@@ -128,7 +128,7 @@ def test_amused_prefers_the_likely_of_two_leaves_that_know_nothing_of_each_other
 
 
 def test_amused_told_to_be_random_costs_what_random_sets_cost():
-    g, data = small()
+    g, _ = small()
     y = haste.amused(exact_denoiser(g), 60_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(30, 30))
     law = haste.law_from_runs(g, y)
     mixed = haste.mixture_price(g, 4, 100, generator=rng())
