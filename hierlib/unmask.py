@@ -173,7 +173,8 @@ def walk(
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
             raise ValueError(f"order: expected scores of shape {tuple(x.shape)} or {tuple(x.shape[1:])}, got {got}")
         scores = scores.double().expand(x.shape).masked_fill(~hidden, torch.inf)
-        now = scores.argsort(dim=1, stable=True).argsort(1) < seen - before
+        lowest = scores.argsort(dim=1, stable=True)[:, : seen - before]
+        now = torch.zeros_like(hidden).scatter_(1, lowest, True)
         yield now, belief
         hidden, before = hidden & ~now, seen
 

@@ -72,8 +72,11 @@ def test_a_networks_price_is_haste_and_its_own_error():
     assert found.total.mean(0).tolist() == pytest.approx((found.haste + found.error).mean(0).tolist(), abs=1e-5)
     assert found.error.min() >= 0 and found.error.mean() > 0.1 and found.off() < 0.1
     assert found._replace(error=found.error + 1).off() > 5
-    none = haste.own_error(lambda e: exact_denoiser(g)(e.double()), g, data, unmask.by_certainty, 3)
-    assert none.abs().max() < 1e-9
+    for name, who in (("haste", exact_denoiser(g)), ("total", lambda e: denoise(e).double())):
+        whole = unmask.price(who, data, unmask.strided(8, 2), 2, -hl.entropy(g), v=4)
+        torch.testing.assert_close(getattr(found, name)[:, 1], whole, rtol=0, atol=1e-5)
+    none = haste.spent(lambda e: exact_denoiser(g)(e.double()), g, data, unmask.by_certainty, 3)
+    assert none.error.abs().max() < 1e-9 and torch.equal(none.haste, none.total) and none.haste.mean() > 0.1
 
 
 def test_legal_strings_are_at_least_as_many_as_the_price_says():

@@ -180,37 +180,8 @@ def paid(g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds)
     )
 
 
-def own_error(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Tensor:
-    """What a denoiser's own mistakes add to the price: Σ KL(b_i ‖ q_i) over the leaves of each round, along data.
-
-    b is exact inference. In the mean over data, price = price with the exact denoiser + own error, for every order that
-    does not look at the belief; for one that does, with the same leaves in each round.
-
-    Args:
-        denoise: a denoiser.
-        g, leaves, order, rounds: as for `paid`.
-
-    Returns:
-        (n,) float64, in nats.
-
-    Raises:
-        ValueError: as `hierlib.unmask.price` does.
-    """
-    exact, both = exact_denoiser(g), []
-
-    def paired(evidence: Tensor) -> Tensor:
-        both.append(exact(evidence.double()))
-        return denoise(evidence)
-
-    cost = torch.zeros(len(leaves), dtype=torch.float64, device=leaves.device)
-    for now, q in unmask.walk(paired, leaves, order, rounds, v=g.v, dtype=torch.float32):
-        b = both.pop()
-        cost += (torch.xlogy(b, b) - torch.xlogy(b, q.double())).sum(2).masked_fill(~now, 0).sum(1)
-    return cost
-
-
 class Bill(NamedTuple):
-    """What a denoiser pays for each datum and number of rounds, (n, K) each, in nats."""
+    """What a denoiser pays for each datum, (n,), or each datum and number of rounds, (n, K), in nats."""
 
     haste: Tensor  #: the exact denoiser's price
     error: Tensor  #: the denoiser's own error
@@ -222,10 +193,42 @@ class Bill(NamedTuple):
         return float((rest.mean(0) / (rest.std(0) / len(rest) ** 0.5 + 1e-6)).abs().max())
 
 
+def spent(denoise: Denoiser, g: Grammar, leaves: Tensor, order: unmask.Order, rounds: unmask.Rounds) -> Bill:
+    """The price of a denoiser q and its two parts, along data: with b exact inference, the same leaves said by b, and
+    the own error Σ KL(b_i ‖ q_i) over the leaves of each round.
+
+    In the mean over data, total = haste + own error, for every order that does not look at the belief; for one that
+    does, haste is that of the leaves that the denoiser chose.
+
+    Args:
+        denoise: a denoiser that takes float32.
+        g, leaves, order, rounds: as for `paid`.
+
+    Returns:
+        `Bill`, (n,) float64 each.
+
+    Raises:
+        ValueError: as `hierlib.unmask.price` does.
+    """
+    exact, both, log_p = exact_denoiser(g), [], log_probability(g, leaves)
+
+    def paired(evidence: Tensor) -> Tensor:
+        both.append(exact(evidence.double()))
+        return denoise(evidence)
+
+    haste, error, total = log_p.clone(), torch.zeros_like(log_p), log_p.clone()
+    for now, said in unmask.walk(paired, leaves, order, rounds, v=g.v, dtype=torch.float32):
+        b, q = both.pop(), said.double()
+        for cost, belief in ((haste, b), (total, q)):
+            cost -= belief.gather(2, leaves[..., None])[..., 0].log().masked_fill(~now, 0).sum(1)
+        error += (torch.xlogy(b, b) - torch.xlogy(b, q)).sum(2).masked_fill(~now, 0).sum(1)
+    return Bill(haste, error, total)
+
+
 def bill(
     denoise: Denoiser, g: Grammar, leaves: Tensor, name: str, rounds: Sequence[int], *, generator: torch.Generator
 ) -> Bill:
-    """The price of a denoiser and its two parts, in an order that does not look at beliefs.
+    """What a denoiser has `spent` in several numbers of rounds, in an order that does not look at beliefs.
 
     Args:
         denoise: a denoiser that takes float32.
@@ -234,16 +237,15 @@ def bill(
         rounds: (K,) numbers of rounds.
         generator: source of randomness.
 
+    Returns:
+        `Bill`, (n, K) float64 each.
+
     Raises:
         ValueError: as `hierlib.unmask.price` does; there is no such order.
     """
-    rows = []
-    for K in rounds:
-        chosen, log_p = order(name, g, len(leaves), K, generator=generator), -entropy(g)
-        haste = unmask.price(exact_denoiser(g), leaves, chosen, K, log_p, v=g.v)
-        total = unmask.price(denoise, leaves, chosen, K, log_p, v=g.v, dtype=torch.float32)
-        rows.append((haste, own_error(denoise, g, leaves, chosen, K), total))
-    return Bill(*(torch.stack(each, 1) for each in zip(*rows, strict=True)))
+    n = len(leaves)
+    each = [spent(denoise, g, leaves, order(name, g, n, K, generator=generator), K) for K in rounds]
+    return Bill(*(torch.stack(part, 1) for part in zip(*each, strict=True)))
 
 
 def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Generator) -> Interval[float]:

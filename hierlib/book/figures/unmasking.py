@@ -123,7 +123,7 @@ def legal(strings: Mapping[str, Sequence[np.ndarray]], levels: Mapping[str, Arra
     columns = 3
     lines = -(-len(strings) // columns)
     fig = plt.figure(figsize=(6, 1.5 * lines + 2.6))
-    above, below = fig.subfigures(2, 1, height_ratios=(1.5 * lines, 2.6))
+    (above,), (below,) = fig.subfigures(2, 1, squeeze=False, height_ratios=(1.5 * lines, 2.6))
     panels = above.subplots(lines, columns, squeeze=False)
     for ax in panels.flat[len(strings) :]:
         ax.remove()
@@ -133,8 +133,9 @@ def legal(strings: Mapping[str, Sequence[np.ndarray]], levels: Mapping[str, Arra
         if ax not in panels[:, 0]:
             ax.set_yticklabels([])
     ax = below.subplots()
-    for name, each in levels.items():
-        ax.plot(np.arange(len(np.asarray(each))), each, "o-", markersize=3, label=name, **LOOKS[name])
+    for name, fractions in levels.items():
+        shown = np.asarray(fractions)
+        ax.plot(np.arange(len(shown)), shown, marker="o", markersize=3, label=name, **LOOKS[name])
     L = len(np.asarray(next(iter(levels.values())))) - 1
     ax.set(xlabel=r"level $\ell$", ylabel="legal symbols", ylim=(-0.03, 1.05))
     ax.set_xticks([0, *range(1, L), L], ["leaf", *map(str, range(1, L)), "class"])
