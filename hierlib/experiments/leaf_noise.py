@@ -42,8 +42,9 @@ def mean_doubt(
         t: (T,) its strengths.
         leaves: number of leaves at each, in blocks from whose means the error is taken.
         generator: source of randomness.
-        calibrated: from Σ_x ν(x)² and not from ν(x̄). Their means are the same where beliefs are posteriors (the Nishimori
-            identity), as those of a channel are and those of the ε-process are not; late the first has far less error.
+        calibrated: from Σ_x ν(x)² and not from ν(x̄). Their means are the same where beliefs are posteriors (the
+            identity of Nishimori), as those of a channel are and those of the ε-process are not. Late the first has
+            far less error.
 
     Returns:
         ε and its standard error, both (T,).
