@@ -160,15 +160,6 @@ def test_gpu_benchmark_refuses_without_a_gpu(tmp_path):
     assert not out.exists()
 
 
-def test_gpu_benchmark_measures_what_it_is_given(monkeypatch):
-    """Everything but the device: the same function on the processor."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    gpu = importlib.import_module("gpu")
-    found = gpu.measure(gpu.Case(4, 2, 2, 3, 8, 4), None, 2, torch.device("cpu"))
-    assert found["largest_difference_from_plain_torch"] < 1e-6
-    assert all(0 < t["min"] <= t["median"] <= t["max"] for t in found["microseconds_per_datum"].values())
-
-
 def test_no_number_of_a_gpu_stands_where_none_was_measured():
     if not (ROOT / "benchmarks" / "results" / "gpu.json").exists():
         page = " ".join((ROOT / "book" / "17_how-fast.md").read_text(encoding="utf-8").split())

@@ -19,6 +19,7 @@ TOPICS = {
     *(
         "api_page",
         "batches",
+        "benchmarks_gpu",
         "check",
         "contributing",
         "device_parameter",

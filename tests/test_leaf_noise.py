@@ -22,6 +22,15 @@ def test_doubt_of_masks_is_the_share_of_masks():
     assert leaf_noise.doubt(1 - 0.3 + 0.3 / V, V) == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize("name", CHANNELS)
+def test_calibrated_beliefs_tell_the_doubt_with_less_error(name):
+    t, how = [0.2, 0.9], dict(leaves=40_000, generator=rng())
+    eps, error = leaf_noise.mean_doubt(CHANNELS[name], t, **how)
+    sharper, smaller = leaf_noise.mean_doubt(CHANNELS[name], t, **how, calibrated=True)
+    assert (np.abs(eps - sharper) < 5 * np.hypot(error, smaller)).all() and (error > 0).all()
+    assert name == "mask" or smaller[1] < error[1] / 2  # of a mask both are 1 or 1/v
+
+
 def test_relaxation_rate_of_an_exponential():
     t = np.linspace(1, 2, 6)
     found = leaf_noise.relaxation_rate(t, 1 - 0.3 * np.exp(-2 * t), np.full(6, 1e-4))
@@ -55,5 +64,8 @@ def test_the_strength_at_a_doubt_leaves_this_doubt():
 
 
 def test_gaussian_diffusion_relaxes_like_its_signal():
-    found = leaf_noise.relaxation(CHANNELS["Gaussian"], [0.05, 0.1, 0.3], [1.0, 1.3, 1.6], generator=rng())
-    assert 0.5 < found.share < 1 and found.rate.lo - 0.2 < -2 < found.rate.hi + 0.2  # late 1-ε falls like exp(-2t)
+    late = np.array([1.0, 1.3, 1.6])
+    found = leaf_noise.relaxation(CHANNELS["Gaussian"], [0.05, 0.1, 0.3], late, generator=rng())
+    ratio = 1 / np.expm1(2 * late)  # of signal to noise
+    assert 0.5 < found.share < 1 and found.rate.value == pytest.approx(np.polyfit(late, np.log(ratio), 1)[0], abs=0.08)
+    assert found.rate.hi - found.rate.lo < 0.02

@@ -23,6 +23,8 @@ from hierlib.experiments import (
     thresholds,
     uturns,
 )
+from hierlib.networks.classifier import Classifier, Training, TreeCNN
+from hierlib.networks.layers import figure8
 from hierlib.theory import population
 from tests.pretend_cuda import OnCuda, pretend_cuda, run_chapter
 
@@ -156,6 +158,8 @@ def measured(device):
     counts = tables.shell_counts(40, v=6, m=2, s=2, generator=rng(device))
     leaves = population.leaf_sampler(gauss, 0.3)
     pair = torch.full((6, 6), 1 / 36, dtype=torch.float64, device=device)
+    net = TreeCNN(6, 2, 3, 8, 6).reset_parameters(rng("cpu"))
+    seen_by = Classifier(g.to("cpu"), net, Training(width=8), [{}])
     return {
         "level_curves": lambda: uturns.level_curves(gauss, [0.1, 0.4], **run, generator=rng(device)),
         "told": lambda: levels.told_the_class(uniform, 0.4, **run, seed=1, device=device),
@@ -184,6 +188,9 @@ def measured(device):
         "calibration": lambda: observables.calibration(seen[:, 0].double(), x[0][:, 0], 3).belief,
         "pair_information": lambda: observables.pair_information(g, n=20, generator=rng(device)),
         "leaf_numbers": lambda: leaf_noise.leaf_numbers(uniform, [0.2, 0.4], leaves=50, generator=rng(device)),
+        "figure8": lambda: [
+            y.values for y in figure8([seen_by], [0.3], n=8, seed=1, rows=9, probe_eps=[0.3], device=device).values()
+        ],
         "averaging": lambda: _devices.array(tables.messages(counts.double(), 0.3)),
     }
 

@@ -27,7 +27,13 @@ def doubt(belief: Number, v: int) -> Number:
 
 
 def mean_doubt(
-    noise: Noise, t: Sequence[float], *, leaves: int, generator: torch.Generator, blocks: int = 8
+    noise: Noise,
+    t: Sequence[float],
+    *,
+    leaves: int,
+    generator: torch.Generator,
+    blocks: int = 8,
+    calibrated: bool = False,
 ) -> tuple[Array, Array]:
     """The doubt ε(t) that a channel leaves, and its standard error, from leaves of their own at each time.
 
@@ -36,6 +42,9 @@ def mean_doubt(
         t: (T,) its strengths.
         leaves: number of leaves at each, in blocks from whose means the error is taken.
         generator: source of randomness.
+        calibrated: from Σ_x ν(x)² and not from ν(x̄). Their means are the same where beliefs are posteriors (the
+            identity of Nishimori), as those of a channel are and those of the ε-process are not. Late the first has
+            far less error.
 
     Returns:
         ε and its standard error, both (T,).
@@ -47,8 +56,11 @@ def mean_doubt(
     rows = []
     for time in t:
         truth = torch.zeros(blocks, leaves // blocks, dtype=torch.int64, device=generator.device)
-        e = evidence_of(noise, truth, time, generator=generator)[..., 0].double()
-        rows.append(e.mean(1).cpu().numpy())
+        e = evidence_of(noise, truth, time, generator=generator)
+        if calibrated:
+            e = e.double() / e.sum(-1, keepdim=True, dtype=torch.float64)
+        belief_in_truth = e.square().sum(-1) if calibrated else e[..., 0].double()
+        rows.append(belief_in_truth.mean(1).cpu().numpy())
     belief = np.array(rows)
     error = noise.v / (noise.v - 1) * belief.std(1, ddof=1) / math.sqrt(blocks)
     return doubt(belief.mean(1), noise.v), error
@@ -123,7 +135,7 @@ def relaxation(
     """
     eps, _ = mean_doubt(noise, t, leaves=16_000, generator=generator)
     share = max(linear_share(t, np.log(y)) for y in (eps, 1 - eps))
-    found = mean_doubt(noise, late, leaves=160_000, generator=generator)
+    found = mean_doubt(noise, late, leaves=160_000, generator=generator, calibrated=True)
     return Relaxation(share, relaxation_rate(late, *found, seed=seed))
 
 

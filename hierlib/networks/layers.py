@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -160,6 +161,7 @@ def figure8(
     seed: int,
     rows: int = 0,
     probe_eps: Sequence[float] = (),
+    device: torch.device | str = "cpu",
     report: Callable[[str], None] | None = None,
 ) -> xr.Dataset:
     """U-turns seen by every layer of networks of several grammars, trained and with the weights they started from.
@@ -173,6 +175,7 @@ def figure8(
         seed: of data and noise, 0 to 2**32 - 1.
         rows: of `read_levels`; 0 for no linear probes.
         probe_eps: noises, among eps, after which probes read the layers.
+        device: where data are drawn and networks look at them; the networks that are given stay where they are.
         report: called with one line for each network.
 
     Returns:
@@ -190,22 +193,26 @@ def figure8(
     grammars: dict[int, list[Classifier]] = {}
     for each in classifiers:
         grammars.setdefault(each.training.grammar_seed, []).append(each)
-    rng, parts = torch.Generator(), []
+    rng, parts = torch.Generator(device), []
     for name, members in grammars.items():
         rng.manual_seed(derived(1000 * seed + name))
-        turns = uturns(members[0].g, eps, n=n, generator=rng)
+        turns = uturns(members[0].g.to(rng.device), eps, n=n, generator=rng)
         again = turns._replace(end=[turns.end[eps.index(x)] for x in probe_eps])
         nets = []
         for i, each in enumerate(members):
             fresh = TreeCNN(each.g.v, each.g.s, each.g.L, each.net.width, each.g.num_classes)
             fresh.reset_parameters(torch.Generator().manual_seed(each.training.seed))
-            both = [_one_network(net, turns, again, rows, rng) for net in (each.net, fresh)]
+            nets_here = (copy.deepcopy(net).to(rng.device) for net in (each.net, fresh))
+            both = [_one_network(net, turns, again, rows, rng) for net in nets_here]
             pair = xr.concat(both, "weights").assign_coords(weights=["trained", "untrained"])
             nets.append(pair.assign(passes=len(each.history)).assign_coords(seed=i))
             if report is not None:
                 accuracy = float(pair.accuracy.sel(weights="trained"))
                 report(f"grammar {name}, network {i}: accuracy {accuracy:.4f}")
-        of_data = {"kept": (("eps", "level"), turns.kept.numpy()), "overlap": (("eps", "level"), turns.overlap.numpy())}
+        of_data = {
+            "kept": (("eps", "level"), turns.kept.cpu().numpy()),
+            "overlap": (("eps", "level"), turns.overlap.cpu().numpy()),
+        }
         parts.append(xr.concat(nets, "seed").assign(of_data).assign_coords(grammar=name))
     g = classifiers[0].g
     found = xr.concat(parts, "grammar", join="outer").assign_coords(eps=eps, level=range(g.L + 1))
@@ -218,11 +225,11 @@ def _one_network(net: TreeCNN, turns: Uturns, again: Uturns, rows: int, rng: tor
     x = sample(turns.g, 4000, generator=rng)
     with torch.no_grad():
         accuracy = float((net(x[0]).argmax(1) == x[-1][:, 0]).double().mean())
-    fields = {"accuracy": ((), accuracy), "baseline": ("layer", seen.baseline.numpy())}
+    fields = {"accuracy": ((), accuracy), "baseline": ("layer", seen.baseline.cpu().numpy())}
     for name in ("cosine", "standard_error", "cosine_changed"):
-        fields[name] = (("eps", "layer"), getattr(seen, name).numpy())
+        fields[name] = (("eps", "layer"), getattr(seen, name).cpu().numpy())
     for name in ("recognised", "same"):
-        fields[name] = ("eps", getattr(seen, name).numpy())
+        fields[name] = ("eps", getattr(seen, name).cpu().numpy())
     if rows:
         read = read_levels(net, again, rows=rows, generator=rng)
         fields["read_before"] = (("layer", "level"), read["before"].numpy())

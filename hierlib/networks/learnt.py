@@ -87,8 +87,9 @@ def gap_by_heart(training: DenoiserTraining, g: Grammar, *, data: int, generator
         training: what it has seen. g: the grammar.
         data: number of fresh data. generator: of their noise, the same for each share.
     """
-    how, test = process(training.process, training.v), training.test_data(data)[0]
-    by_heart, state, kl = denoiser_by_heart(training.data()), generator.get_state(), []
+    g, on = g.to(generator.device), generator.device
+    how, test = process(training.process, training.v), training.test_data(data)[0].to(on)
+    by_heart, state, kl = denoiser_by_heart(training.data().to(on)), generator.get_state(), []
     for doubt in DOUBTS:
         generator.set_state(state)
 
