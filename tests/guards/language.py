@@ -116,8 +116,8 @@ LANGUAGES = [
     (
         "beliefs that are not finite",
         UNMASK,
-        "    return finite(belief, ",
-        "    return (lambda x, *_: x)(belief, ",
+        "    finite(belief.sum(2), ",
+        "    (lambda x, *_: x)(belief.sum(2), ",
         f"{PRICE}bad_input_is_refused",
     ),
     (
