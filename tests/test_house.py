@@ -19,6 +19,7 @@ TOPICS = {
     *("api_page", "check", "contributing", "environment", "house", "makefile", "readme", "rooms", "wheel"),
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *(
+        "engine",
         "live_images",
         "live_maps",
         "live_site",

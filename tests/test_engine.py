@@ -1,0 +1,299 @@
+"""The engine of the live figures, in a browser, against hierlib: the same beliefs, draws and refusals."""
+
+import json
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+import hierlib as hl
+from hierlib.enumeration import all_data
+
+from . import browser as b
+from .engine import PARTS, as_json, page
+
+# v, m, s, L and the number of classes.
+GRAMMARS = [
+    *((4, 2, 2, 3, 4), (2, 1, 2, 1, 2), (2, 2, 2, 5, 2), (8, 8, 2, 4, 8), (16, 4, 2, 6, 16), (32, 8, 2, 10, 32)),
+    *((5, 3, 2, 4, 2), (7, 2, 2, 12, 9), (64, 5, 2, 5, 3), (10, 1, 2, 3, 1)),
+    *((3, 9, 3, 2, 3), (4, 3, 3, 4, 4), (6, 7, 3, 3, 20), (24, 12, 3, 4, 24), (2, 1, 3, 7, 2)),
+    *((3, 4, 4, 2, 3), (2, 8, 4, 4, 2), (9, 2, 4, 3, 5), (16, 30, 4, 3, 16), (5, 1, 4, 1, 5)),
+]
+NOISES = {
+    "EpsilonNoise": (hl.EpsilonNoise, 0.4),
+    "GaussianNoise": (hl.GaussianNoise, 0.3),
+    "MaskNoise": (hl.MaskNoise, 0.5),
+    "UniformNoise": (hl.UniformNoise, 0.2),
+}
+
+
+@pytest.fixture(scope="module")
+def engine(browser, tmp_path_factory):
+    """Runs a script in a page opened from a file; it sees `data`. Nothing may be said on the console."""
+    opened = browser.new_page()
+    complaints = []
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("console", lambda message: complaints.append(message.text))
+    opened.goto(page(tmp_path_factory.mktemp("engine")))
+
+    def run(script, data=None):  # through JSON: playwright's own way of passing numbers takes seconds for many
+        inner = f"(async (data) => {{ const E = Engine; {script} }})(JSON.parse(text))"
+        return json.loads(opened.evaluate(f"(text) => {inner}.then(JSON.stringify)", json.dumps(data)))
+
+    yield run
+    assert not complaints
+    opened.close()
+
+
+def philox(counter, key):
+    """Philox 4×32, ten rounds, from its paper."""
+    (a, b, c, d), (k, l) = counter, key
+    for _ in range(10):
+        p, q = 0xD2511F53 * a, 0xCD9E8D57 * c
+        a, b, c, d = (q >> 32) ^ b ^ k, q % 2**32, (p >> 32) ^ d ^ l, p % 2**32
+        k, l = (k + 0x9E3779B9) % 2**32, (l + 0xBB67AE85) % 2**32
+    return [a, b, c, d]
+
+
+# Of the library Random123, its file kat_vectors: counter, key, four numbers.
+KNOWN = [
+    ([0] * 4, [0] * 2, [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+    ([2**32 - 1] * 4, [2**32 - 1] * 2, [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+    (
+        [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+        [0xA4093822, 0x299F31D0],
+        [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+    ),
+]
+
+
+def test_random_numbers_are_those_of_philox(engine):
+    got = engine("return data.map(([counter, key]) => [...E.philox(counter, key)]);", [row[:2] for row in KNOWN])
+    assert got == [row[2] for row in KNOWN] == [philox(*row[:2]) for row in KNOWN]
+
+
+@pytest.mark.parametrize("seed, stream", [(0, 0), (7, 3), (2**32 - 1, 2**32 - 1)])
+def test_a_seed_is_one_stream_of_numbers(engine, seed, stream):
+    script = """
+      const make = () => new E.Generator(...data), [a, b, c, d] = [make(), make(), make(), make()];
+      const many = (f) => Array.from({ length: 40 }, f);
+      d.counter[0] = 2 ** 32 - 1;
+      return [many(() => a.bits()), many(() => b.uniform()), many(() => c.normal()), many(() => d.bits())];"""
+    bits, uniform, normal, late = engine(script, [seed, stream])
+    assert bits == [x for n in range(10) for x in philox([n, 0, 0, 0], [seed, stream])]
+    assert late[:8] == [x for n in (2**32 - 1, 2**32) for x in philox([n % 2**32, n >> 32, 0, 0], [seed, stream])]
+    assert uniform == [(x + 0.5) / 2**32 for x in bits]
+    pairs = [(math.sqrt(-2 * math.log(u)), 2 * math.pi * w) for u, w in zip(uniform[::2], uniform[1::2], strict=True)]
+    wanted = [x for radius, angle in pairs for x in (radius * math.cos(angle), radius * math.sin(angle))]
+    assert normal == pytest.approx(wanted[:40], abs=1e-12)
+
+
+def test_whole_numbers_are_even(engine):
+    script = """
+      const next = new E.Generator(1), counts = [0, 0, 0, 0, 0, 0, 0];
+      for (let i = 0; i < 70000; i++) counts[next.below(7)]++;
+      const far = Array.from({ length: 3000 }, () => next.below(3 * 2 ** 30)); // a fourth of the bits is drawn again
+      return [counts, [0, 1, 2].map((k) => far.filter((x) => Math.floor(x / 2 ** 30) === k).length)];"""
+    for counts in engine(script):
+        assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_beliefs_are_those_of_hierlib(engine, noise):
+    script = """
+      const g = new E.Grammar(data.g), noise = new E[data.noise](g.v), seen = data.seen.flat(Infinity);
+      const evidence = noise.evidence(seen, data.t), b = E.infer(g, evidence), alone = E.classPosterior(g, evidence);
+      const far = (name, rows) => Math.max(...rows.map((row, l) => {
+        const wanted = row.flat(Infinity);
+        if (wanted.length !== b[name][l].length) return Infinity;
+        return wanted.reduce((most, p, i) => (Math.abs(p - b[name][l][i]) <= most ? most : Math.abs(p - b[name][l][i])), 0);
+      }));
+      return {
+        far: ["up", "down", "marginals"].map((name) => far(name, data[name])), logEvidence: [...b.logEvidence],
+        alone: [...alone.marginal].map((p, i) => p - b.marginals[g.L][i]).concat([...alone.logEvidence].map((z, i) => z - b.logEvidence[i])),
+        overlap: [...E.overlap(b, data.x.map((level) => level.flat()))],
+      };"""
+    rng = torch.Generator().manual_seed(1)
+    for v, m, s, L, classes in GRAMMARS:
+        g = hl.random_grammar(v=v, m=m, s=s, L=L, num_classes=classes, generator=rng)
+        kind, t = NOISES[noise]
+        process, batch = kind(v, dtype=torch.float64), 1 if g.d > 500 else 2
+        x = hl.sample(g, batch, generator=rng)
+        seen = process.corrupt(x[0], t, generator=rng)
+        wanted = hl.infer(g, process.evidence(seen, t))
+        lists = {name: [level.tolist() for level in getattr(wanted, name)] for name in ("up", "down", "marginals")}
+        data = {"g": as_json(g), "noise": noise, "t": t, "seen": seen.tolist(), "x": [level.tolist() for level in x]}
+        got = engine(script, data | lists)
+        assert max(got["far"]) < 1e-9, (v, m, s, L, classes)
+        assert got["logEvidence"] == pytest.approx(wanted.log_evidence.tolist(), rel=1e-10, abs=1e-10)
+        assert max(map(abs, got["alone"])) < 1e-12
+        assert got["overlap"] == pytest.approx(hl.overlap(wanted, x).tolist(), abs=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 0.01, 1e200])
+def test_evidence_of_any_size_and_a_prior(engine, scale):
+    rng = torch.Generator().manual_seed(3)
+    g = hl.random_grammar(v=4, m=2, s=3, L=3, generator=rng)
+    evidence = scale * torch.rand(2, g.d, g.v, dtype=torch.float64, generator=rng)
+    prior = torch.rand(2, g.v, dtype=torch.float64, generator=rng)
+    wanted = hl.infer(g, evidence, class_prior=prior)
+    script = """
+      const b = E.infer(new E.Grammar(data.g), data.evidence, { classPrior: data.prior });
+      return [[...b.logEvidence], [...b.marginals[0]], [...b.at("marginals", 3, 0, 1)]];"""
+    data = {"g": as_json(g), "evidence": evidence.flatten().tolist(), "prior": prior.flatten().tolist()}
+    log_evidence, leaves, root = engine(script, data)
+    assert log_evidence == pytest.approx(wanted.log_evidence.tolist(), rel=1e-12)
+    assert leaves == pytest.approx(wanted.marginals[0].flatten().tolist(), abs=1e-12)
+    assert root == pytest.approx(wanted.marginals[3][1, 0].tolist(), abs=1e-12)
+
+
+def counted(draws: list, data: torch.Tensor) -> list[int]:
+    """How often each of all data, by their leaves, is among draws."""
+    place = {tuple(leaves): i for i, leaves in enumerate(data.tolist())}
+    counts = [0] * len(place)
+    for leaves in draws:
+        counts[place[tuple(leaves)]] += 1
+    return counts
+
+
+@pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1)])
+def test_draws_are_the_posterior(engine, v, m, s, L):
+    rng = torch.Generator().manual_seed(v)
+    g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng)
+    evidence = torch.rand(1, g.d, v, dtype=torch.float64, generator=rng)
+    x = all_data(g)
+    weight = evidence[0, torch.arange(g.d), x[0]].prod(1)
+    n = 20_000
+    script = """
+      const g = new E.Grammar(data.g), generator = new E.Generator(5), first = data.first.map((level) => level.flat());
+      const rows = (y) => Array.from({ length: y.length / g.d }, (_, i) => [...y.subarray(i * g.d, (i + 1) * g.d)]);
+      const posterior = (more) => E.posteriorSample(g, data.evidence, { numSamples: data.n, generator, ...more });
+      return [E.sample(g, data.n, { generator }), posterior({}), posterior({ first })].map((y) => rows(y[0]));"""
+    data = {"g": as_json(g), "evidence": evidence.flatten().tolist(), "n": n, "first": [level[5:6].tolist() for level in x]}
+    prior, *posterior = engine(script, data)
+    assert stats.chisquare(counted(prior, x[0])).pvalue > 1e-4
+    for draws in posterior:
+        assert stats.chisquare(counted(draws, x[0]), (n * weight / weight.sum()).tolist()).pvalue > 1e-4
+
+
+def test_a_drawn_grammar_is_one_of_hierlib_and_uniform(engine):
+    script = """
+      const generator = new E.Generator(2), nest = (g) => g.rules.map((rule, l) => Array.from({ length: g.numSymbols(l + 1) },
+        (_, y) => Array.from({ length: g.m }, (_, q) => [...rule.subarray((y * g.m + q) * g.s, (y * g.m + q + 1) * g.s)])));
+      const small = Array.from({ length: 6000 }, () => nest(E.randomGrammar({ v: 2, m: 1, s: 2, L: 1, generator }))[0].flat(2));
+      const drawn = data.map(([v, m, s, L, numClasses]) => {
+        const g = E.randomGrammar({ v, m, s, L, numClasses, generator }), x = E.sample(g, 3, { generator });
+        const parsed = E.parse(g, x[0]), same = parsed.every((level, l) => level.every((y, i) => y === x[l][i]));
+        return [nest(g), x.map((level) => [...level]), same];
+      });
+      return [small, drawn];"""
+    small, drawn = engine(script, GRAMMARS)
+    for (v, m, s, L, classes), (rules, x, same) in zip(GRAMMARS, drawn, strict=True):
+        g = hl.Grammar(v, m, s, L, classes, tuple(torch.tensor(rule) for rule in rules))  # checks them
+        parsed = hl.parse(g, torch.tensor(x[0]).reshape(3, -1))
+        assert same and [level.flatten().tolist() for level in parsed] == x
+    pairs = [8 * a + 4 * b + 2 * c + d for a, b, c, d in small]
+    counts = [pairs.count(code) for code in range(16) if code % 4 != code // 4]
+    assert sum(counts) == 6000 and stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_noise_corrupts_as_hierlib_does(engine):
+    script = """
+      const x = new Int32Array(4000).map((_, i) => i % 5), generator = () => new E.Generator(4);
+      const seen = (name, t) => [...new E[name](5).corrupt(x, t, { generator: generator() })];
+      return { mask: seen("MaskNoise", 0.3), more: seen("MaskNoise", 0.6), uniform: seen("UniformNoise", 0.5),
+        gauss: seen("GaussianNoise", 0.4), later: seen("GaussianNoise", 0.9), epsilon: seen("EpsilonNoise", 0.9) };"""
+    got = engine(script)
+    x = torch.arange(4000) % 5
+    mask, more, uniform = (torch.tensor(got[name]) for name in ("mask", "more", "uniform"))
+    assert got["epsilon"] == x.tolist()
+    assert ((mask == x) | (mask == 5)).all() and stats.binomtest(int((mask == 5).sum()), 4000, 0.3).pvalue > 1e-4
+    assert ((mask != 5) | (more == 5)).all(), "the same numbers erase more at more noise"
+    assert stats.binomtest(int((uniform == x).sum()), 4000, 0.5 + 0.5 / 5).pvalue > 1e-4
+    one_hot = torch.nn.functional.one_hot(x).double().flatten()
+    eta, later = (
+        (torch.tensor(got[name], dtype=torch.float64) - math.exp(-t) * one_hot) / (1 - math.exp(-2 * t)) ** 0.5
+        for name, t in (("gauss", 0.4), ("later", 0.9))
+    )
+    torch.testing.assert_close(eta, later, rtol=0, atol=1e-12)
+    assert stats.kstest(eta.numpy(), "norm").pvalue > 1e-4
+
+
+BAD = {
+    "randomGrammar({ v: 1, m: 1, s: 2, L: 2, generator })": "v: expected at least 2, got 1",
+    "randomGrammar({ v: 4, m: 5, s: 2, L: 2, generator })": "m: expected m ≤ v^(s-1) = 4 rules per symbol, got 5",
+    "randomGrammar({ v: 4, m: 1.5, s: 2, L: 2, generator })": "m: expected a whole number, got 1.5",
+    "randomGrammar({ v: 4, m: NaN, s: 2, L: 2, generator })": "m: expected a whole number, got NaN",
+    "randomGrammar({ v: '4', m: 2, s: 2, L: 2, generator })": 'v: expected a whole number, got "4"',
+    "randomGrammar({ v: 65, m: 2, s: 2, L: 2, generator })": "v: expected at most 64, got 65",
+    "randomGrammar({ v: 64, m: 2, s: 2, L: 12, generator })": "s^L·v, a datum, got 2^12·64 = 262144; lower L",
+    "randomGrammar({ v: 4, m: 4, s: 2, L: 2, numClasses: 5, generator })": "numClasses·m ≤ v^s = 16",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, generator: 3 })": "generator: expected an Engine.Generator",
+    "Generator(-1)": "seed: expected at least 0, got -1",
+    "Generator(2 ** 32)": "seed: expected at most 4294967295",
+    "Grammar({ ...g, rules: g.rules.slice(1) })": "rules: expected one table a level, L = 3, got 2",
+    "Grammar({ ...g, rules: g.rules.map((r) => r.slice(1)) })": "rules[0]: expected 4·2·2 symbols, got 15",
+    "Grammar({ ...g, rules: g.rules.map((r) => [...r].map(() => 1)) })": "a datum must have only one parse",
+    "Grammar({ ...g, rules: g.rules.map((r) => [...r].fill(4, 0, 1)) })": "rules[0]: expected symbols in 0…3, got 4",
+    "sample(g, 0, { generator })": "n: expected at least 1, got 0",
+    "sample(g, 2, { generator, classes: [1, 4] })": "classes: expected at most 3, got 4",
+    "parse(g, absent)": "leaves: expected strings of this grammar, got datum 0",
+    "parse(g, [1, 2])": "leaves: expected a multiple of s^L = 8 symbols",
+    "infer(g, flat.slice(1))": "evidence: expected a multiple of s^L·v = 8·4 numbers, got Array of 31",
+    "infer({}, flat)": "g: expected an Engine.Grammar, got Object",
+    "infer(g, flat.map(() => -1))": "expected finite non-negative numbers; datum 0 has others",
+    "infer(g, [...flat, ...flat.fill(NaN, 3, 4)])": "expected finite non-negative numbers; datum 1 has others",
+    "infer(g, flat.fill(0, 4, 8))": "datum 0 is impossible",
+    "infer(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }))": "datum 0 is impossible",
+    "classPosterior(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }))": "datum 0 is impossible",
+    "posteriorSample(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }), { generator })": "datum 0 is impossible",
+    "infer(g, flat, { classPrior: [0, 0, 0, 0] })": "classPrior: expected finite non-negative numbers, not all zero",
+    "infer(g, flat, { classPrior: [1, 2] })": "classPrior: expected 4 numbers, or as many a datum, got Array of 2",
+    "posteriorSample(g, flat, { generator, numSamples: 0.5 })": "numSamples: expected a whole number, got 0.5",
+    "epsilonEvidence([0, 4], { eps: 0.1, v: 4 })": "x0: expected symbols in 0…3, got 4",
+    "epsilonEvidence([0, 1], { eps: 1.1, v: 4 })": "eps: expected a number in [0, 1], got 1.1",
+    "MaskNoise(4).corrupt([0, 1], NaN, { generator })": "t: expected a number in [0, 1], got NaN",
+    "UniformNoise(4).evidence([0, 1], 2)": "t: expected a number in [0, 1], got 2",
+    "GaussianNoise(4).corrupt([0, 1], -1, { generator })": "t: expected a time t ≥ 0",
+    "GaussianNoise(4).evidence([0, 1, 0, 0], 0)": "t: expected ᾱ_t < 1",
+    "GaussianNoise(4).evidence([0, 1, 0, Infinity], 1)": "x_t: expected finite numbers",
+    "overlap(E.infer(g, flat), [[1]])": "x: expected 4 levels, leaves first, got 1",
+    "meanfield.solve(0.5, 32, 0.5, 2, 10)": "m: expected 1 ≤ m ≤ v^(s-1) = 32 rules per symbol, got 0.5",
+    "meanfield.solve(1.5, 32, 8, 2, 10)": "eps: expected a number in [0, 1], got 1.5",
+    "meanfield.solve(0.5, 32, 8, 2, 0)": "L: expected at least 1, got 0",
+}
+
+
+def test_bad_input_is_refused_in_a_sentence(engine):
+    script = """
+      const generator = new E.Generator(0), g = E.randomGrammar({ v: 4, m: 2, s: 2, L: 3, generator });
+      const legal = (x) => { try { E.parse(g, x); return true; } catch { return false; } };
+      let absent = new Int32Array(8);
+      while (legal(absent)) absent = absent.map(() => generator.below(4));
+      return data.map((words) => {
+        const flat = Array(32).fill(1);
+        const call = `E.${words}`.replace(/^E.([A-Z])/, "new E.$1");
+        try { new Function("E", "g", "generator", "flat", "absent", call)(E, g, generator, flat, absent); return "nothing"; }
+        catch (error) { return error.message; }
+      });"""
+    got = dict(zip(BAD, engine(script, list(BAD)), strict=True))
+    assert {call: said for call, said in got.items() if BAD[call] not in said} == {}
+
+
+@pytest.mark.parametrize("v, m, s, L", [(64, 64, 2, 11), (32, 8, 2, 12), (6, 36, 3, 9), (32, 100, 4, 6), (64, 2000, 4, 2)])
+def test_the_largest_trees(engine, v, m, s, L):
+    script = """
+      const generator = new E.Generator(1), g = E.randomGrammar({ ...data, generator }), x = E.sample(g, 1, { generator });
+      const noise = new E.GaussianNoise(g.v), evidence = noise.evidence(noise.corrupt(x[0], 0.05, { generator }), 0.05);
+      const b = E.infer(g, evidence);
+      return [[...E.overlap(b, x)], b.logEvidence[0]];"""
+    overlap, log_evidence = engine(script, {"v": v, "m": m, "s": s, "L": L})
+    assert all(0 <= p <= 1 + 1e-12 for p in overlap) and overlap[0] > 0.5 and math.isfinite(log_evidence)
+
+
+def test_every_part_is_listed():
+    assert sorted(PARTS) == sorted((PARTS[0].parent).glob("*.js"))
+    said = PARTS[0].read_text("utf-8").split("globalThis")[0]
+    assert [part.name for part in PARTS if f"//   {part.name} " not in said] == []
+    assert b.ROOT in PARTS[0].parents
