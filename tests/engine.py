@@ -1,9 +1,13 @@
 """The engine of the live figures, run in node or in a page that is opened from a file; and what both are given."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 import hierlib as hl
 
@@ -14,6 +18,8 @@ PARTS = [JS / "engine" / f"{name}.js" for name in re.findall(r'"(\w+)"', _LISTED
 
 def node(script: str, data: object, *files: str) -> object:
     """Run a script in node; it sees the engine, the exports `T` of the last file, and the JSON `data`; returns JSON."""
+    if shutil.which("node") is None and not os.environ.get("CI"):
+        pytest.skip("not tested: the live figures (install node)")
     load = [f"require({str(part)!r});" for part in PARTS]
     load += [f"globalThis.T = require({str(JS / file)!r});" for file in files]
     read = "const data = JSON.parse(require('fs').readFileSync(0));"

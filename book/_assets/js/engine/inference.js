@@ -8,10 +8,12 @@ Engine.part((E) => {
       Object.assign(this, { g, batch, up, down, marginals, logEvidence });
     }
 
-    // What one kind, "up", "down" or "marginals", says of a node: its numbers, a symbol each.
-    at(kind, level, node, datum = 0) {
-      const [nodes, symbols] = [this.g.numNodes(level), this.g.numSymbols(level)];
-      return this[kind][level].subarray((datum * nodes + node) * symbols, (datum * nodes + node + 1) * symbols);
+    // What one kind, "up", "down" or "marginals", says of a datum: [level][node], each an array of a number a symbol.
+    rows(kind, datum = 0) {
+      return this[kind].map((x, level) => {
+        const [nodes, n] = [this.g.numNodes(level), this.g.numSymbols(level)];
+        return Array.from({ length: nodes }, (_, i) => x.subarray((datum * nodes + i) * n, (datum * nodes + i + 1) * n));
+      });
     }
   }
 

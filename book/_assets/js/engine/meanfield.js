@@ -50,8 +50,14 @@ Engine.part((E) => {
     return { p, q, P: p.map((a, l) => marginal(a, q[l], v)) };
   }
 
-  const m_KS = (v, s) => (s * v ** (s - 1) * (v - 1)) / (v ** s - 1);
-  const m_c = (v, s) => (v ** s - 1) / (s * (v - 1));
+  function m_KS(v, s) {
+    parameters(v, 1, s);
+    return (s * v ** (s - 1) * (v - 1)) / (v ** s - 1);
+  }
+  function m_c(v, s) {
+    parameters(v, 1, s);
+    return (v ** s - 1) / (s * (v - 1));
+  }
 
   // 1/v, p* and 1, where p* is the positive root of Σ (v^k - m) p^k, k < s; its coefficients change sign once.
   function fixedPoints(v, m, s) {
@@ -70,7 +76,10 @@ Engine.part((E) => {
 
   // ε*: in a tree of infinite depth the class is kept below it, and lost above.
   const criticalNoise = (v, m, s) => (1 - Math.min(1, Math.max(1 / v, fixedPoints(v, m, s)[1]))) / (1 - 1 / v);
-  const phase = (v, m, s) => (m >= m_c(v, s) ? "never" : m <= m_KS(v, s) ? "always" : "below");
+  function phase(v, m, s) {
+    parameters(v, m, s);
+    return m >= m_c(v, s) ? "never" : m <= m_KS(v, s) ? "always" : "below";
+  }
 
   E.meanfield = { upwardMap, downwardMap, marginal, solve, m_KS, m_c, fixedPoints, criticalNoise, phase };
 });
