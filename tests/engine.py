@@ -34,9 +34,27 @@ def as_json(g: hl.Grammar) -> dict:
     return {"v": g.v, "m": g.m, "s": g.s, "L": g.L, "rules": [rule.tolist() for rule in g.rules]}
 
 
-def page(folder: Path) -> str:
-    """The address of a page in a folder, opened from its file, that has loaded the engine and nothing else."""
-    scripts = "".join(f'<script src="{part.as_uri()}"></script>' for part in PARTS)
-    path = folder / "engine.html"
+def page(folder: Path) -> Path:
+    """A page in a folder that has loaded the engine and nothing else."""
+    for part in PARTS:
+        shutil.copy(part, folder)
+    scripts = "".join(f'<script src="{part.name}"></script>' for part in PARTS)
+    path = folder / "index.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><title>engine</title>{scripts}", "utf-8")
-    return path.as_uri()
+    return path
+
+
+def opened(browser, folder: Path):
+    """Yields what runs a script in such a page; it sees `data`, and `E`, and may await. The console stays silent."""
+    tab, complaints = browser.new_page(), []
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on("console", lambda message: complaints.append(message.text))
+    tab.goto(page(folder).as_uri())
+
+    def run(script: str, data: object = None) -> object:  # through JSON: playwright takes seconds for many numbers
+        inner = f"(async (data) => {{ const E = Engine; {script} }})(JSON.parse(text))"
+        return json.loads(tab.evaluate(f"(text) => {inner}.then(JSON.stringify)", json.dumps(data)))
+
+    yield run
+    assert not complaints
+    tab.close()

@@ -1,6 +1,5 @@
 """The engine of the live figures, in a browser, against hierlib: the same beliefs, draws and refusals."""
 
-import json
 import math
 
 import pytest
@@ -11,7 +10,7 @@ import hierlib as hl
 from hierlib.enumeration import all_data
 
 from . import browser as b
-from .engine import PARTS, as_json, page
+from .engine import PARTS, as_json
 
 # v, m, s, L and the number of classes.
 GRAMMARS = [
@@ -26,24 +25,6 @@ NOISES = {
     "MaskNoise": (hl.MaskNoise, 0.5),
     "UniformNoise": (hl.UniformNoise, 0.2),
 }
-
-
-@pytest.fixture(scope="module")
-def engine(browser, tmp_path_factory):
-    """Runs a script in a page opened from a file; it sees `data`. Nothing may be said on the console."""
-    opened = browser.new_page()
-    complaints = []
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("console", lambda message: complaints.append(message.text))
-    opened.goto(page(tmp_path_factory.mktemp("engine")))
-
-    def run(script, data=None):  # through JSON: playwright's own way of passing numbers takes seconds for many
-        inner = f"(async (data) => {{ const E = Engine; {script} }})(JSON.parse(text))"
-        return json.loads(opened.evaluate(f"(text) => {inner}.then(JSON.stringify)", json.dumps(data)))
-
-    yield run
-    assert not complaints
-    opened.close()
 
 
 def philox(counter, key):

@@ -20,6 +20,7 @@ TOPICS = {
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *(
         "engine",
+        "engine_worker",
         "live_images",
         "live_maps",
         "live_site",

@@ -33,13 +33,14 @@ Engine.part((E) => {
     return typeof x === "string" || typeof x === "boolean" ? JSON.stringify(x) : (x.constructor?.name ?? typeof x);
   };
 
-  // All errors of the engine are of this form.
-  function refuse(name, expected, got) {
-    throw new Error(`${name}: expected ${expected}, got ${typeof got === "string" ? got : said(got)}`);
+  // All errors of the engine are of this form; got is what came, or words about it.
+  function complain(name, expected, words) {
+    throw new Error(`${name}: expected ${expected}, got ${words}`);
   }
+  const refuse = (name, expected, got) => complain(name, expected, said(got));
 
   function whole(name, value, least, most) {
-    if (!Number.isSafeInteger(value)) refuse(name, "a whole number", typeof value === "string" ? said(value) : value);
+    if (!Number.isSafeInteger(value)) refuse(name, "a whole number", value);
     if (value < least) refuse(name, `at least ${least}`, value);
     if (value > most) refuse(name, `at most ${most}`, value);
     return value;
@@ -47,9 +48,9 @@ Engine.part((E) => {
 
   function within(name, value, low, high) {
     if (!(typeof value === "number" && value >= low && value <= high))
-      refuse(name, `a number in [${low}, ${high}]`, typeof value === "string" ? said(value) : value);
+      refuse(name, `a number in [${low}, ${high}]`, value);
     return value;
   }
 
-  Object.assign(E, { refuse, whole, within });
+  Object.assign(E, { complain, refuse, whole, within });
 });

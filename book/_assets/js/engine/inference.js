@@ -109,7 +109,7 @@ Engine.part((E) => {
       const row = Array.from(prior.slice((b * g.numClasses) % prior.length).slice(0, g.numClasses));
       const top = Math.max(...row);
       if (!(row.every((p) => p >= 0 && p < Infinity) && top > 0))
-        E.refuse("classPrior", "finite non-negative numbers, not all zero", `row ${b}`);
+        E.complain("classPrior", "finite non-negative numbers, not all zero", `row ${b}`);
       out.set(row.map((p) => p / top), b * g.numClasses); // prettier-ignore
       normalise(out, b * g.numClasses, g.numClasses);
     }

@@ -4,8 +4,8 @@ Engine.part((E) => {
   function parameters(v, m, s) {
     E.whole("v", v, 2, Infinity);
     E.whole("s", s, 2, Infinity);
-    if (!Number.isFinite(v ** s)) E.refuse("v, s", "v^s below 1.8e308", `v = ${v} and s = ${s}`);
-    if (!(m >= 1 && m <= v ** (s - 1))) E.refuse("m", `1 ≤ m ≤ v^(s-1) = ${v ** (s - 1)} rules per symbol`, m);
+    if (!Number.isFinite(v ** s)) E.complain("v, s", "v^s below 1.8e308", `v = ${v} and s = ${s}`);
+    if (!(typeof m === "number" && m >= 1 && m <= v ** (s - 1))) E.refuse("m", `1 ≤ m ≤ v^(s-1) = ${v ** (s - 1)} rules per symbol`, m);
   }
   const clip = (x) => Math.min(1, Math.max(0, x));
 
@@ -26,14 +26,14 @@ Engine.part((E) => {
     const c = (m - E.within("q", q, 0, 1)) / (v ** s - 1);
     const others = E.within("p", p, 0, 1) ** (s - 1);
     const total = q * others + c * (v - others);
-    if (total === 0) E.refuse("p, q, m", "evidence that some rule explains", "m = 1, q = 1 and p = 0");
+    if (total === 0) E.complain("p, q, m", "evidence that some rule explains", "m = 1, q = 1 and p = 0");
     return (q * others + c * (1 - others)) / total;
   }
 
   // Eq. (62): the marginal of the true symbol.
   function marginal(p, q, v) {
     const total = E.within("p", p, 0, 1) * E.within("q", q, 0, 1) + ((1 - p) * (1 - q)) / (v - 1);
-    if (total === 0) E.refuse("p, q", "beliefs that agree on some symbol", `${p} and ${q}`);
+    if (total === 0) E.complain("p, q", "beliefs that agree on some symbol", `${p} and ${q}`);
     return (p * q) / total;
   }
 

@@ -11,9 +11,9 @@ Engine.part((E) => {
     E.whole("numClasses", numClasses, 1, Infinity);
     if (m > v ** (s - 1)) E.refuse("m", `m ≤ v^(s-1) = ${v ** (s - 1)} rules per symbol`, m);
     if (numClasses * m > v ** s)
-      E.refuse("numClasses", `numClasses·m ≤ v^s = ${v ** s} distinct tuples at the root`, `${numClasses}·${m}`);
+      E.complain("numClasses", `numClasses·m ≤ v^s = ${v ** s} distinct tuples at the root`, `${numClasses}·${m}`);
     if (s ** L * v > MOST_EVIDENCE)
-      E.refuse("L", `at most ${MOST_EVIDENCE} numbers of evidence, s^L·v, a datum`, `${s}^${L}·${v} = ${s ** L * v}; lower L`);
+      E.complain("L", `at most ${MOST_EVIDENCE} numbers of evidence, s^L·v, a datum`, `${s}^${L}·${v} = ${s ** L * v}; lower L`);
   }
 
   // The rules of one draw: rules[l], of shape (symbols of level l+1, m, s), is a Uint8Array of level-l symbols. They may be
@@ -33,7 +33,7 @@ Engine.part((E) => {
           if (!(flat[i] >= 0 && flat[i] < v && flat[i] % 1 === 0)) E.refuse(`rules[${l}]`, `symbols in 0…${v - 1}`, flat[i]);
           code = (i % s ? code * v : 0) + flat[i];
           if ((i + 1) % s) continue;
-          if (used[code] === l + 1) E.refuse(`rules[${l}]`, "every tuple once, for a datum must have only one parse", "one twice");
+          if (used[code] === l + 1) E.complain(`rules[${l}]`, "every tuple once, for a datum must have only one parse", "one twice");
           used[code] = l + 1;
         }
         return Uint8Array.from(flat);
@@ -109,7 +109,7 @@ Engine.part((E) => {
         const parent = parents.get(encode(x[level], node * g.s));
         const datum = Math.floor(node / g.numNodes(level + 1));
         if (parent === undefined)
-          E.refuse("leaves", "strings of this grammar", `datum ${datum}, where no rule makes a tuple at level ${level}`);
+          E.complain("leaves", "strings of this grammar", `datum ${datum}, where no rule makes a tuple at level ${level}`);
         return parent;
       });
     }

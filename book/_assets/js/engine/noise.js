@@ -96,7 +96,7 @@ Engine.part((E) => {
     evidence(x_t, t) {
       const { v } = this;
       const alphaBar = this.alphaBar(t);
-      if (alphaBar === 1) E.refuse("t", "ᾱ_t < 1", "ᾱ_t = 1 (no noise); use epsilonEvidence with eps = 0");
+      if (alphaBar === 1) E.complain("t", "ᾱ_t < 1", "ᾱ_t = 1 (no noise); use epsilonEvidence with eps = 0");
       if (!(x_t?.length % v === 0)) E.refuse("x_t", `${v} numbers a leaf`, x_t);
       const inverse = Math.sqrt(alphaBar) / (1 - alphaBar);
       const evidence = new Float64Array(x_t.length);
