@@ -10,7 +10,7 @@ import hierlib as hl
 from hierlib.enumeration import all_data
 
 from . import browser as b
-from .engine import PARTS, as_json
+from .engine import PARTS, as_json, opened
 
 # v, m, s, L and the number of classes.
 GRAMMARS = [
@@ -80,10 +80,14 @@ def test_whole_numbers_are_even(engine):
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
+FAR = {"float64": (1e-9, 1e-10), "float32": (1e-5, 1e-5)}  # beliefs, absolute; log evidence, relative
+
+
+@pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("noise", NOISES)
-def test_beliefs_are_those_of_hierlib(engine, noise):
+def test_beliefs_are_those_of_hierlib(engine, noise, dtype):
     script = """
-      const g = new E.Grammar(data.g), noise = new E[data.noise](g.v), seen = data.seen.flat(Infinity);
+      const g = new E.Grammar(data.g), noise = new E[data.noise](g.v, { dtype: data.dtype }), seen = data.seen.flat(9);
       const evidence = noise.evidence(seen, data.t), b = E.infer(g, evidence), alone = E.classPosterior(g, evidence);
       const far = (name, rows) => Math.max(...rows.map((row, l) => {
         const wanted = row.flat(Infinity);
@@ -93,6 +97,7 @@ def test_beliefs_are_those_of_hierlib(engine, noise):
       return {
         far: ["up", "down", "marginals"].map((name) => far(name, data[name])), logEvidence: [...b.logEvidence],
         alone: [...alone.marginal].map((p, i) => p - b.marginals[g.L][i]), aloneEvidence: [...alone.logEvidence],
+        fast: b.marginals[0] instanceof Float32Array,
         overlap: [...E.overlap(b, data.x.map((level) => level.flat()))],
       };"""
     rng = torch.Generator().manual_seed(1)
@@ -104,12 +109,21 @@ def test_beliefs_are_those_of_hierlib(engine, noise):
         seen = process.corrupt(x[0], t, generator=rng)
         wanted = hl.infer(g, process.evidence(seen, t))
         lists = {name: [level.tolist() for level in getattr(wanted, name)] for name in ("up", "down", "marginals")}
-        data = {"g": as_json(g), "noise": noise, "t": t, "seen": seen.tolist(), "x": [level.tolist() for level in x]}
+        data = {
+            "g": as_json(g),
+            "noise": noise,
+            "dtype": dtype,
+            "t": t,
+            "seen": seen.tolist(),
+            "x": [level.tolist() for level in x],
+        }
         got = engine(script, data | lists)
-        assert max(got["far"]) < 1e-9, (v, m, s, L, classes)
-        assert got["logEvidence"] == pytest.approx(wanted.log_evidence.tolist(), rel=1e-10, abs=1e-10)
-        assert max(map(abs, got["alone"])) < 1e-12 and got["aloneEvidence"] == got["logEvidence"]
-        assert got["overlap"] == pytest.approx(hl.overlap(wanted, x).tolist(), abs=1e-12)
+        belief, log = FAR[dtype]
+        assert max(got["far"]) < belief, (v, m, s, L, classes)
+        assert got["fast"] == (dtype == "float32")
+        assert got["logEvidence"] == pytest.approx(wanted.log_evidence.tolist(), rel=log, abs=log)
+        assert max(map(abs, got["alone"])) < belief and got["aloneEvidence"] == got["logEvidence"]
+        assert got["overlap"] == pytest.approx(hl.overlap(wanted, x).tolist(), abs=belief)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 0.01, 1e200])
@@ -183,7 +197,7 @@ def test_a_drawn_grammar_is_one_of_hierlib_and_uniform(engine):
 def test_noise_corrupts_as_hierlib_does(engine):
     script = """
       const x = new Int32Array(4000).map((_, i) => i % 5), generator = () => new E.Generator(4);
-      const seen = (name, t) => [...new E[name](5).corrupt(x, t, { generator: generator() })];
+      const seen = (name, t) => [...new E[name](5, { dtype: "float64" }).corrupt(x, t, { generator: generator() })];
       return { mask: seen("MaskNoise", 0.3), more: seen("MaskNoise", 0.6), uniform: seen("UniformNoise", 0.5),
         gauss: seen("GaussianNoise", 0.4), later: seen("GaussianNoise", 0.9), epsilon: seen("EpsilonNoise", 0.9) };"""
     got = engine(script)
@@ -200,6 +214,55 @@ def test_noise_corrupts_as_hierlib_does(engine):
     )
     torch.testing.assert_close(eta, later, rtol=0, atol=1e-12)
     assert stats.kstest(eta.numpy(), "norm").pvalue > 1e-4
+
+
+def test_many_data_of_a_small_tree_are_those_of_one_after_the_other(engine):
+    script = """
+      const generator = new E.Generator(3), g = E.randomGrammar({ v: 5, m: 3, s: 3, L: 3, numClasses: 4, generator });
+      const x = E.sample(g, 100, { generator }), noise = new E.UniformNoise(5), prior = [0.1, 0.2, 0.3, 0.4];
+      const evidence = noise.evidence(noise.corrupt(x[0], 0.3, { generator }), 0.3);
+      const all = E.infer(g, evidence, { classPrior: prior });
+      const classes = E.classPosterior(g, evidence, { classPrior: prior }).marginal;
+      let far = 0;
+      const compare = (a, b) => (far = Math.max(far, Math.abs(a - b)));
+      for (let b = 0; b < 100; b++) {
+        const row = Float64Array.from(evidence.subarray(b * g.d * 5, (b + 1) * g.d * 5));
+        const one = E.infer(g, row, { classPrior: prior });
+        far = Math.max(far, Math.abs(one.logEvidence[0] / all.logEvidence[b] - 1));
+        for (const kind of ["up", "down", "marginals"]) all.rows(kind, b).forEach((nodes, l) =>
+          nodes.forEach((p, i) => p.forEach((a, y) => compare(a, one[kind][l][i * p.length + y]))));
+        one.marginals[3].forEach((p, y) => compare(p, classes[b * 4 + y]));
+      }
+      return [far, all.chunks.length, E.infer(g, evidence, { messages: false }).up];"""
+    far, chunks, up = engine(script)
+    assert far < 1e-5 and chunks == 3 and up is None
+
+
+# A grammar of one class whose two leaves are told as 0 and 1, or 1 and 0, in small print; and numbers of all sizes.
+NARROW = """
+  const g = new E.Grammar({ v: 2, m: 2, s: 2, L: 1, numClasses: 1, rules: [[[[0, 1], [1, 0]]]] });
+  const infer = (numbers) => {
+    const b = E.infer(g, Float32Array.from(numbers));
+    return [b.marginals[0].constructor.name, [...b.marginals[0]], b.logEvidence[0]];
+  };"""
+
+
+def test_what_leaves_the_range_of_float32_is_done_again(engine):
+    script = f"""{NARROW}
+      return [[1, 1e-36, 1, 2e-36], [3e38, 1e38, 1e38, 3e38], [0, 1e-38, 1e-38, 0], [1, 0.5, 1, 1]].map(infer);"""
+    small, huge, tiny, plain = engine(script)
+    assert small[0] == huge[0] == tiny[0] == "Float64Array" and plain[0] == "Float32Array"
+    assert small[1] == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3], abs=1e-6)
+    assert small[2] == pytest.approx(math.log(1.5e-36), rel=1e-6)
+    assert huge[1] == pytest.approx([0.9, 0.1, 0.1, 0.9], abs=1e-6) and tiny[1] == pytest.approx([0, 1, 1, 0], abs=1e-6)
+
+
+def test_without_the_instructions_all_is_done_in_float64(browser, tmp_path):
+    script = f"""WebAssembly.validate = () => false; {NARROW}
+      return infer([0.5, 0.25, 0.1, 0.9]);"""
+    for run in opened(browser, tmp_path):
+        kind, leaves, _ = run(script)
+    assert kind == "Float64Array" and leaves[0] == pytest.approx(0.45 / 0.475, abs=1e-6)
 
 
 BAD = {
@@ -227,6 +290,10 @@ BAD = {
     "infer(g, flat.map(() => -1))": "expected finite non-negative numbers; datum 0 has others",
     "infer(g, [...flat, ...flat.fill(NaN, 3, 4)])": "expected finite non-negative numbers; datum 1 has others",
     "infer(g, flat.fill(0, 4, 8))": "datum 0 is impossible",
+    "infer(g, Float32Array.from(flat).fill(0, 4, 8))": "datum 0 is impossible",
+    "infer(g, Float32Array.from(flat).fill(-1, 4, 5))": "expected finite non-negative numbers; datum 0 has others",
+    "infer(g, new Float32Array(33))": "evidence: expected a multiple of s^L·v = 8·4 numbers, got Float32Array of 33",
+    "GaussianNoise(4, { dtype: 'float16' })": 'dtype: expected "float32" or "float64", got "float16"',
     "infer(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }))": "datum 0 is impossible",
     "classPosterior(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }))": "datum 0 is impossible",
     "posteriorSample(g, E.epsilonEvidence(absent, { eps: 0, v: 4 }), { generator })": "datum 0 is impossible",

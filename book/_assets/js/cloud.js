@@ -100,5 +100,5 @@ if (typeof Live !== "undefined")
       redraw();
       return redraw;
     },
-    Live.engine,
+    ["engine/engine", "engine/meanfield"],
   );

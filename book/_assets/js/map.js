@@ -195,5 +195,5 @@ Live.figure(
     redraw();
     return redraw;
   },
-  Live.engine,
+  ["engine/engine", "engine/meanfield"],
 );

@@ -8,7 +8,7 @@ const SmallGrammar = (() => {
 
   // What is seen of it at time t, with the same noise η at every t, and what is known then: evidence and beliefs.
   function look(g, x, which, t) {
-    const noise = new Engine.GaussianNoise(g.v);
+    const noise = new Engine.GaussianNoise(g.v, { dtype: "float64" });
     const seen = noise.corrupt(x[0], t, { generator: numbers(which, 2) });
     const evidence = noise.evidence(seen, t);
     return { seen, evidence, beliefs: Engine.infer(g, evidence) };

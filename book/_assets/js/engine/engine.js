@@ -7,6 +7,9 @@
 //   random.js     Generator, philox
 //   model.js      Grammar, randomGrammar, sample, parse
 //   noise.js      epsilonEvidence, EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise
+//   float64.js    the reference kernel of inference
+//   simd.js       loops in WebAssembly
+//   float32.js    the fast kernel, which calls them
 //   inference.js  infer, classPosterior, posteriorSample, overlap
 //   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase
 //   jobs.js       what a worker computes: levelCurves

@@ -1,19 +1,27 @@
 // Noise: how leaves are corrupted, and what is then known of each of them (hierlib.noise). All take any number of leaves,
-// the rows of a batch one after the other; evidence has v numbers a leaf that add up to one.
+// the rows of a batch one after the other; evidence has v numbers a leaf that add up to one, of the dtype "float32" or
+// "float64", which decides in what inference is done.
 Engine.part((E) => {
+  function numbers(dtype) {
+    if (dtype !== "float32" && dtype !== "float64") E.refuse("dtype", '"float32" or "float64"', dtype);
+    return dtype === "float32" ? Float32Array : Float64Array;
+  }
+
   // Belief 1-ε+ε/v in the symbol, ε/v in every other one, eqs. (9, 10).
-  function epsilonEvidence(x0, { eps, v }) {
+  function epsilonEvidence(x0, { eps, v, dtype = "float32" }) {
     E.whole("v", v, 1, Infinity);
     E.within("eps", eps, 0, 1);
     E.checkSymbols("x0", x0, v);
-    const evidence = new Float64Array(x0.length * v).fill(eps / v);
+    const evidence = new (numbers(dtype))(x0.length * v).fill(eps / v);
     x0.forEach((a, i) => (evidence[i * v + a] = 1 - eps + eps / v));
     return evidence;
   }
 
-  class OfSymbols {
-    constructor(v) {
+  class Noise {
+    constructor(v, { dtype = "float32" } = {}) {
       this.v = E.whole("v", v, 1, Infinity);
+      this.dtype = dtype;
+      this.numbers = numbers(dtype);
     }
 
     // Every leaf, and with probability t what `redrawn` makes of it.
@@ -29,8 +37,8 @@ Engine.part((E) => {
     }
   }
 
-  // Nothing is corrupted: beliefs about the data are assigned.
-  class EpsilonNoise extends OfSymbols {
+  // The ε-process: nothing is corrupted, beliefs about the data are assigned.
+  class EpsilonNoise extends Noise {
     corrupt(x0, t) {
       E.checkSymbols("x0", x0, this.v);
       E.within("t", t, 0, 1);
@@ -38,19 +46,19 @@ Engine.part((E) => {
     }
 
     evidence(x_t, t) {
-      return epsilonEvidence(x_t, { eps: E.within("t", t, 0, 1), v: this.v });
+      return epsilonEvidence(x_t, { eps: E.within("t", t, 0, 1), v: this.v, dtype: this.dtype });
     }
   }
 
   // Each leaf becomes the mask, written v, with probability t.
-  class MaskNoise extends OfSymbols {
+  class MaskNoise extends Noise {
     corrupt(x0, t, { generator }) {
       return this.replace(x0, t, generator, () => this.v);
     }
 
     evidence(x_t) {
       E.checkSymbols("x_t", x_t, this.v + 1);
-      const evidence = new Float64Array(x_t.length * this.v);
+      const evidence = new this.numbers(x_t.length * this.v);
       x_t.forEach((a, i) => {
         if (a === this.v) evidence.fill(1 / this.v, i * this.v, (i + 1) * this.v);
         else evidence[i * this.v + a] = 1;
@@ -60,22 +68,18 @@ Engine.part((E) => {
   }
 
   // Each leaf is drawn anew among the v symbols with probability t.
-  class UniformNoise extends OfSymbols {
+  class UniformNoise extends Noise {
     corrupt(x0, t, { generator }) {
       return this.replace(x0, t, generator, () => generator.below(this.v));
     }
 
     evidence(x_t, t) {
-      return epsilonEvidence(x_t, { eps: E.within("t", t, 0, 1), v: this.v });
+      return epsilonEvidence(x_t, { eps: E.within("t", t, 0, 1), v: this.v, dtype: this.dtype });
     }
   }
 
   // Diffusion of the one-hot leaves, x_t = √ᾱ_t x_0 + √(1-ᾱ_t) η with ᾱ_t = exp(-2t), eqs. (2) = (12).
-  class GaussianNoise {
-    constructor(v) {
-      this.v = E.whole("v", v, 1, Infinity);
-    }
-
+  class GaussianNoise extends Noise {
     alphaBar(t) {
       if (!(typeof t === "number" && t >= 0 && Math.exp(-2 * t) > 0)) E.refuse("t", "a time t ≥ 0 at which exp(-2t) > 0", t);
       return Math.exp(-2 * t);
@@ -87,7 +91,8 @@ Engine.part((E) => {
       const alphaBar = this.alphaBar(t);
       E.checkGenerator(generator);
       const spread = Math.sqrt(1 - alphaBar);
-      const x_t = new Float64Array(x0.length * this.v).map(() => spread * generator.normal());
+      const x_t = new this.numbers(x0.length * this.v);
+      for (let k = 0; k < x_t.length; k++) x_t[k] = spread * generator.normal();
       x0.forEach((a, i) => (x_t[i * this.v + a] += Math.sqrt(alphaBar)));
       return x_t;
     }
@@ -99,7 +104,7 @@ Engine.part((E) => {
       if (alphaBar === 1) E.complain("t", "ᾱ_t < 1", "ᾱ_t = 1 (no noise); use epsilonEvidence with eps = 0");
       if (!(x_t?.length % v === 0)) E.refuse("x_t", `${v} numbers a leaf`, x_t);
       const inverse = Math.sqrt(alphaBar) / (1 - alphaBar);
-      const evidence = new Float64Array(x_t.length);
+      const evidence = new this.numbers(x_t.length);
       for (let at = 0; at < x_t.length; at += v) {
         let [top, total] = [-Infinity, 0];
         for (let k = at; k < at + v; k++) {

@@ -1,22 +1,25 @@
 // Random numbers that are a function of a seed and of how many came before: one seed is one experiment in every browser.
 Engine.part((E) => {
-  // The upper half of the product of two numbers of 32 bits.
+  // The upper half of the product of two numbers of 32 bits, from four products of 16; no sum leaves 32 bits.
   function high(a, b) {
-    const [low, above] = [a & 0xffff, a >>> 16];
-    const middle = above * (b & 0xffff) + ((low * (b & 0xffff)) >>> 16); // below 2^32, as is the next
-    const rest = low * (b >>> 16) + (middle & 0xffff);
-    return above * (b >>> 16) + (middle >>> 16) + (rest >>> 16);
+    const [low, above, right, left] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
+    const middle = (Math.imul(above, right) + (Math.imul(low, right) >>> 16)) | 0;
+    const rest = (Math.imul(low, left) + (middle & 0xffff)) | 0;
+    return (Math.imul(above, left) + (middle >>> 16) + (rest >>> 16)) | 0;
   }
 
   // Philox 4×32 with ten rounds (Salmon, Moraes, Dror and Shaw, Parallel random numbers: as easy as 1, 2, 3, SC 2011):
   // four numbers of 32 bits for a counter of four and a key of two, written to out.
   function philox(counter, key, out = new Uint32Array(4)) {
-    let [a, b, c, d] = counter;
-    let [k, l] = key;
+    let [a, b, c, d] = [counter[0] | 0, counter[1] | 0, counter[2] | 0, counter[3] | 0];
+    let [k, l] = [key[0] | 0, key[1] | 0];
     for (let round = 0; round < 10; round++) {
       const [p, q] = [high(a, 0xd2511f53), high(c, 0xcd9e8d57)];
       const [r, t] = [Math.imul(a, 0xd2511f53), Math.imul(c, 0xcd9e8d57)];
-      [a, b, c, d] = [q ^ b ^ k, t, p ^ d ^ l, r];
+      a = q ^ b ^ k;
+      b = t;
+      c = p ^ d ^ l;
+      d = r;
       k = (k + 0x9e3779b9) | 0;
       l = (l + 0xbb67ae85) | 0;
     }
@@ -32,7 +35,7 @@ Engine.part((E) => {
   class Generator {
     constructor(seed, stream = 0) {
       this.key = [E.whole("seed", seed, 0, 2 ** 32 - 1), E.whole("stream", stream, 0, 2 ** 32 - 1)];
-      this.counter = [0, 0, 0, 0];
+      this.counter = new Uint32Array(4);
       this.block = new Uint32Array(4);
       this.left = 0; // of the block
       this.spare = null; // the other normal number of a pair
@@ -42,8 +45,7 @@ Engine.part((E) => {
     bits() {
       if (!this.left) {
         philox(this.counter, this.key, this.block);
-        this.counter[0] = (this.counter[0] + 1) >>> 0;
-        if (!this.counter[0]) this.counter[1] = (this.counter[1] + 1) >>> 0;
+        if (++this.counter[0] === 2 ** 32) this.counter[1]++; // and the first is 0
         this.left = 4;
       }
       return this.block[4 - this.left--];
