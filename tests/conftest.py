@@ -79,7 +79,7 @@ def engine(browser, tmp_path_factory):
     """Runs a script in a page that has loaded the engine from a file."""
     from . import engine
 
-    yield from engine.opened(browser, tmp_path_factory.mktemp("engine"))
+    yield from engine.opened(browser.new_page(), tmp_path_factory.mktemp("engine"))
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,9 @@ def page(folder: Path) -> Path:
     return path
 
 
-def opened(browser, folder: Path):
+def opened(tab, folder: Path):
     """Yields what runs a script in such a page; it sees `data`, and `E`, and may await. The console stays silent."""
-    tab, complaints = browser.new_page(), []
+    complaints = []
     tab.on("pageerror", lambda error: complaints.append(str(error)))
     tab.on("console", lambda message: complaints.append(message.text))
     tab.goto(page(folder).as_uri())

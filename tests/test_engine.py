@@ -197,7 +197,12 @@ def test_a_drawn_grammar_is_one_of_hierlib_and_uniform(engine):
 def test_noise_corrupts_as_hierlib_does(engine):
     script = """
       const x = new Int32Array(4000).map((_, i) => i % 5), generator = () => new E.Generator(4);
-      const seen = (name, t) => [...new E[name](5, { dtype: "float64" }).corrupt(x, t, { generator: generator() })];
+      const seen = (name, t) => {
+        const noise = new E[name](5, { dtype: "float64" }), path = noise.path(x, { generator: generator() });
+        const alone = noise.corrupt(x, t, { generator: generator() });
+        if (![0.9, t].map(path)[1].every((a, k) => a === alone[k])) throw new Error(`${name}: another path`);
+        return [...alone];
+      };
       return { mask: seen("MaskNoise", 0.3), more: seen("MaskNoise", 0.6), uniform: seen("UniformNoise", 0.5),
         gauss: seen("GaussianNoise", 0.4), later: seen("GaussianNoise", 0.9), epsilon: seen("EpsilonNoise", 0.9) };"""
     got = engine(script)
@@ -260,7 +265,7 @@ def test_what_leaves_the_range_of_float32_is_done_again(engine):
 def test_without_the_instructions_all_is_done_in_float64(browser, tmp_path):
     script = f"""WebAssembly.validate = () => false; {NARROW}
       return infer([0.5, 0.25, 0.1, 0.9]);"""
-    for run in opened(browser, tmp_path):
+    for run in opened(browser.new_page(), tmp_path):
         kind, leaves, _ = run(script)
     assert kind == "Float64Array" and leaves[0] == pytest.approx(0.45 / 0.475, abs=1e-6)
 

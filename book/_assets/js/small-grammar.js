@@ -6,7 +6,7 @@ const SmallGrammar = (() => {
   // Datum number `which`, with its latent symbols.
   const datum = (g, which) => Engine.sample(g, 1, { generator: numbers(which, 1) });
 
-  // What is seen of it at time t, with the same noise η at every t, and what is known then: evidence and beliefs.
+  // What is seen of it at time t, with the same noise η at every t, and what is then known: evidence and beliefs.
   function look(g, x, which, t) {
     const noise = new Engine.GaussianNoise(g.v, { dtype: "float64" });
     const seen = noise.corrupt(x[0], t, { generator: numbers(which, 2) });

@@ -15,10 +15,11 @@ Engine.part((E) => {
     for (let i = part; i < grammars; i += of) {
       const g = E.randomGrammar({ v, m, s, L, numClasses, generator: new E.Generator(seed, 3 * i) });
       const x = E.sample(g, data, { generator: new E.Generator(seed, 3 * i + 1) });
+      const seen = process.path(x[0], { generator: new E.Generator(seed, 3 * i + 2) });
       const overlap = new Float64Array(t.length * (L + 1));
       for (const [k, each] of t.entries()) {
-        const seen = process.corrupt(x[0], each, { generator: new E.Generator(seed, 3 * i + 2) });
-        overlap.set(E.overlap(E.infer(g, process.evidence(seen, each), { messages: false }), x), k * (L + 1));
+        const beliefs = E.infer(g, process.evidence(seen(each), each), { messages: false });
+        overlap.set(E.overlap(beliefs, x), k * (L + 1));
       }
       yield { grammar: i, overlap };
     }

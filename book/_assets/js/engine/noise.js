@@ -24,6 +24,12 @@ Engine.part((E) => {
       this.numbers = numbers(dtype);
     }
 
+    // What is seen of leaves as a function of t, the random numbers behind it the same at every t.
+    path(x0, { generator }) {
+      E.checkGenerator(generator);
+      return (t) => this.corrupt(x0, t, { generator: generator.copy() });
+    }
+
     // Every leaf, and with probability t what `redrawn` makes of it.
     replace(x0, t, generator, redrawn) {
       E.checkSymbols("x0", x0, this.v);
@@ -85,16 +91,25 @@ Engine.part((E) => {
       return Math.exp(-2 * t);
     }
 
-    // (n, d, v) for leaves (n, d). The same generator gives the same η at every t.
+    // (n, d, v) for leaves (n, d).
     corrupt(x0, t, { generator }) {
+      this.alphaBar(t); // is refused before a number is drawn
+      return this.path(x0, { generator })(t);
+    }
+
+    path(x0, { generator }) {
       E.checkSymbols("x0", x0, this.v);
-      const alphaBar = this.alphaBar(t);
       E.checkGenerator(generator);
-      const spread = Math.sqrt(1 - alphaBar);
-      const x_t = new this.numbers(x0.length * this.v);
-      for (let k = 0; k < x_t.length; k++) x_t[k] = spread * generator.normal();
-      x0.forEach((a, i) => (x_t[i * this.v + a] += Math.sqrt(alphaBar)));
-      return x_t;
+      const eta = new Float64Array(x0.length * this.v);
+      for (let k = 0; k < eta.length; k++) eta[k] = generator.normal();
+      return (t) => {
+        const alphaBar = this.alphaBar(t);
+        const [signal, spread] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+        const x_t = new this.numbers(eta.length);
+        for (let k = 0; k < eta.length; k++) x_t[k] = spread * eta[k];
+        for (let i = 0; i < x0.length; i++) x_t[i * this.v + x0[i]] += signal;
+        return x_t;
+      };
     }
 
     // softmax(x_t / Δ_t) with Δ_t = (1-ᾱ_t)/√ᾱ_t, eqs. (4) = (13).

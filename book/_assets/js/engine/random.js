@@ -41,6 +41,14 @@ Engine.part((E) => {
       this.spare = null; // the other normal number of a pair
     }
 
+    // Another that goes on as this one would.
+    copy() {
+      const other = new Generator(...this.key);
+      other.counter.set(this.counter);
+      other.block.set(this.block);
+      return Object.assign(other, { left: this.left, spare: this.spare });
+    }
+
     // 32 random bits, as a whole number.
     bits() {
       if (!this.left) {
