@@ -2,8 +2,8 @@
 
     python benchmarks/browser.py --peer FOLDER      # a clone of AntonioScl/minimal_diffusion_rhm, see README.md
 
-All get the same rules and the same evidence of one datum, in float32, and take turns. hierlib and the authors' code are
-timed by the processor time of this process on one thread, the engine by that of the page's thread, so that other work on
+All get the same rules and the same evidence of one datum, in float32, and take turns. hierlib and the authors' code
+are timed by the processor time of this process on one thread, the engine by that of the page's thread: other work on
 the machine counts for none. Marginals are compared before anything is timed. Then figure 5 of the paper, by the clock:
 all levels of one datum of each of many grammars at 21 noise levels, drawn, corrupted and inferred by two workers.
 """
@@ -39,7 +39,7 @@ NOISES = {"EpsilonNoise": [k / 20 for k in range(21)], "GaussianNoise": [(k + 1)
 _SET_UP = """
   const g = (globalThis.g = new E.Grammar(data.g)), evidence = Float32Array.from(data.evidence);
   const generator = new E.Generator(0), x = E.sample(g, 1, { generator }), noise = new E.GaussianNoise(g.v);
-  const seen = noise.corrupt(x[0], 0.3, { generator });
+  const path = noise.path(x[0], { generator }), seen = path(0.3);
   globalThis.contenders = {
     "infer, marginals only": () => E.infer(g, evidence, { messages: false }),
     "infer, marginals row by row": () => E.infer(g, evidence, { messages: false }).marginals,
@@ -48,6 +48,11 @@ _SET_UP = """
     "class_posterior": () => E.classPosterior(g, evidence),
     "overlap": () => E.overlap(E.infer(g, evidence, { messages: false }), x),
     "posterior_sample": () => E.posteriorSample(g, evidence, { generator }),
+    "strata after a step of the slider": () => {
+      const told = noise.evidence(path(0.3), 0.3);
+      const draw = { generator: generator.copy(), first: x };
+      return [E.infer(g, told, { messages: false }), E.posteriorSample(g, told, draw)];
+    },
     "random_grammar": () => E.randomGrammar({ ...data.g, generator }),
     "Gaussian, corrupt": () => noise.corrupt(x[0], 0.3, { generator }),
     "Gaussian, evidence": () => noise.evidence(seen, 0.3),

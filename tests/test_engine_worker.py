@@ -65,6 +65,7 @@ def test_a_job_stops_at_once_and_the_page_stays_at_hand(browser, tmp_path, serve
         opened = browser.new_page()
         opened.goto(f"{address}/{opened_from.name}" if served else opened_from.as_uri())
         got = opened.evaluate(script, LONG)
+        assert not opened.workers, "a worker goes on"
         opened.close()
     assert got["done"] is False and got["more"] == 0 and got["took"] < 100
     assert len(got["late"]) > 20 and got["late"][len(got["late"]) // 2] < 50, "timers of the page wait"

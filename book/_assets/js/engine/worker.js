@@ -15,20 +15,18 @@ Engine.part((E) => {
 
   // Start a job, by its name in Engine.jobs, in one worker or shared by several; report is called with each piece.
   // Returns {done, stop}: done comes true when all is reported, false after stop(), which ends it at once; it fails
-  // with the sentence of the first error. Nothing is reported after that.
+  // with the sentence of the first error. Nothing is reported after that: workers that are ended say nothing more.
   function start(name, options, report, { workers = 1 } = {}) {
     if (!Object.hasOwn(E.jobs, name)) E.refuse("name", `one of ${Object.keys(E.jobs).join(", ")}`, name);
     E.whole("workers", workers, 1, 64);
     const url = URL.createObjectURL(new Blob([`${E.source()}\n(${serve})();`], { type: "text/javascript" }));
     const crew = Array.from({ length: workers }, () => new Worker(url));
-    let open = true;
     let stop;
     const ended = new Promise((resolve, reject) => {
       let left = workers;
       stop = () => resolve(false);
       crew.forEach((worker, part) => {
         worker.onmessage = ({ data }) => {
-          if (!open) return;
           if (data.error !== undefined) reject(new Error(data.error));
           else if (!data.done) report(data.piece);
           else if (!--left) resolve(true);
@@ -38,7 +36,6 @@ Engine.part((E) => {
       });
     });
     const end = () => {
-      open = false;
       crew.forEach((worker) => worker.terminate());
       URL.revokeObjectURL(url);
     };
