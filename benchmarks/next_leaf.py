@@ -3,8 +3,8 @@
     python benchmarks/next_leaf.py
 
 `next_leaf` takes turns with `infer(…, messages=False)` on the same evidence, and is compared with an inference of every
-prefix, of which some are timed: all take as long as each other. The price of unmasking is timed as one call of the exact
-denoiser a round. Processor time of one thread; ratios are medians over the rounds.
+prefix, of which some are timed: all take as long as each other. The price of unmasking calls the exact denoiser once a
+round, in float64. Processor time of one thread; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import torch
 import typer
-from cpu import FOLDER, provenance, write_json
+from cpu import FOLDER, TURN, provenance, write_json
 
 import hierlib as hl
 from hierlib import _paths, unmask
@@ -47,11 +47,12 @@ CASES = {
 TINY = {"tiny": Case(4, 2, 2, 3, 8)}
 
 
-def seconds(work) -> float:
-    """Processor time of one call."""
+def seconds(work, calls: int) -> float:
+    """Processor time of one of some calls."""
     start = time.process_time()
-    work()
-    return time.process_time() - start
+    for _ in range(calls):
+        work()
+    return (time.process_time() - start) / calls
 
 
 def measure(case: Case, rounds: int) -> dict:
@@ -86,11 +87,14 @@ def measure(case: Case, rounds: int) -> dict:
         ),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(-1, rounds):
+    calls = dict.fromkeys(runs, 1)
+    for turn in range(-2, rounds):  # the first turn compiles, the second finds how many calls fill a turn
         for name, (work, factor) in runs.items():
-            spent = seconds(work) * factor / case.batch * 1e6
-            if turn >= 0:  # the first turn compiles
-                times[name].append(spent)
+            spent = seconds(work, calls[name])
+            if turn >= 0:
+                times[name].append(spent * factor / case.batch * 1e6)
+            elif turn == -1:
+                calls[name] = max(1, round(TURN / max(spent, 1e-9)))
 
     def ratio(a: str, b: str) -> float:
         return float(np.median(np.array(times[a]) / np.array(times[b])))

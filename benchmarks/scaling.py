@@ -6,6 +6,9 @@ Time is the processor time of calls that follow one of the same shape, as in a s
 call has the same number of leaves, so many data of a small tree or few of a large one: memory stays bounded, and what
 is compared is always full vectors. The points of an axis take turns, so that a slower minute tilts no exponent.
 Memory is the growth of the peak of a fresh process, one for each point.
+
+Batches: whether a number of data that is no whole number of tiles costs more. The batches take turns, and each turn's
+time a datum is divided by that of 128 data in the same turn; `--batches-alone` measures this and keeps the rest.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 
+import json
 import multiprocessing
 import sys
 import time
@@ -77,6 +81,12 @@ TINY_MEMORY = {"d": [Point(4, 2, 2, 4, 32)]}
 # The slice of figure 5 that chapter 3 computes most of, and a toy one
 FIGURE = dict(v=32, m=8, s=2, L=10, draws=4, data=4, t=np.geomspace(0.02, 1, 24).tolist())
 TINY_FIGURE = dict(v=4, m=2, s=2, L=3, draws=2, data=2, t=[0.1, 0.3])
+
+
+# As many data as fill tiles, or not
+BATCHES = (1, 2, 4, 8, 16, 32, 33, 48, 64, 96, 128, 130, 256, 512)
+BATCHED = [Point(32, 8, 2, 10, 128), Point(16, 8, 3, 6, 128)]
+TINY_BATCHES, TINY_BATCHED = (1, 3, 4), [Point(4, 2, 2, 3, 4)]
 
 
 @cache
@@ -206,6 +216,59 @@ def measure_noise(p: Point, rounds: int) -> dict:
     return {"parameters": p._asdict(), "microseconds_per_datum": {name: spread(x) for name, x in spent.items()}}
 
 
+def measure_batches(p: Point, batches: tuple[int, ...], rounds: int) -> dict:
+    """Microseconds a datum of each function for each number of data, and the ratio to those of p's batch in each turn.
+
+    Of both the least is of interest on a machine that others use too: the lower quartile is reported beside the median.
+    """
+    g, noise, rng = grammar(p.v, p.m, p.s, p.L), hl.GaussianNoise(p.v), torch.Generator().manual_seed(0)
+    x = hl.sample(g, max(batches), generator=rng)
+    data = {n: [level[:n].clone() for level in x] for n in batches}
+    seen = {n: hl.epsilon_evidence(data[n][0], eps=0.5, v=p.v) for n in batches}
+    functions = {
+        "infer": lambda n: hl.infer(g, seen[n], backend="cpu"),
+        "infer, marginals only": lambda n: hl.infer(g, seen[n], messages=False, backend="cpu"),
+        "class_posterior": lambda n: hl.class_posterior(g, seen[n], backend="cpu"),
+        "posterior_sample": lambda n: hl.posterior_sample(g, seen[n], generator=rng, backend="cpu"),
+        "epsilon_overlap": lambda n: hl.epsilon_overlap(g, data[n], eps=0.5, backend="cpu"),
+        "Gaussian noise": lambda n: noise.evidence(noise.corrupt(data[n][0], 0.1, generator=rng), 0.1),
+    }
+    found: dict[str, dict[int, list[float]]] = {name: {n: [] for n in batches} for name in functions}
+    for name, function in functions.items():
+        for turn in range(rounds + 1):
+            for n in batches:
+                calls = max(1, p.batch // n)
+                function(n)  # after another number of data, memory has to be found again
+                start = time.process_time()
+                for _ in range(calls):
+                    function(n)
+                if turn:
+                    found[name][n].append((time.process_time() - start) / (calls * n) * 1e6)
+    return {
+        "parameters": dict(v=p.v, m=p.m, s=p.s, L=p.L, of=p.batch),
+        "batch": list(batches),
+        "microseconds_per_datum": {
+            name: [spread(t) | {"lower_quartile": float(np.quantile(t, 0.25))} for t in times.values()]
+            for name, times in found.items()
+        },
+        "times_that_of_the_whole": {
+            name: [spread((np.array(t) / times[p.batch]).tolist()) for t in times.values()]
+            for name, times in found.items()
+        },
+    }
+
+
+def add_batches(result: dict, made: dict, tiny: bool, rounds: int) -> None:
+    """Measure the table of batches and print it."""
+    points, batches = (TINY_BATCHED, TINY_BATCHES) if tiny else (BATCHED, BATCHES)
+    found = [measure_batches(p, batches, rounds) for p in points]
+    for table in found:
+        print("times a datum in 128 costs, by batch:", table["parameters"], table["batch"])
+        for name, ratios in table["times_that_of_the_whole"].items():
+            print(f"  {name}: {', '.join(format(ratio['median'], '.2f') for ratio in ratios)}")
+    result["batches"] = {"provenance": made, "tables": found}
+
+
 def spread(x: list[float]) -> dict[str, float]:
     return {"median": float(np.median(x)), "min": min(x), "max": max(x)}
 
@@ -213,12 +276,22 @@ def spread(x: list[float]) -> dict[str, float]:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="How often each point is timed.")] = 7,
     tiny: Annotated[bool, typer.Option(help="Toy sizes, to see that the benchmark works.")] = False,
+    batches_alone: Annotated[
+        bool, typer.Option(help="Measure the table of batches; the rest of the file stays.")
+    ] = False,
     out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "scaling.json",
 ) -> None:
     """Measure, print the exponents, and write the result file."""
     torch.set_num_threads(1)
     made = provenance([])
-    made["command"] = " ".join(["python benchmarks/scaling.py", *["--tiny"] * tiny, f"--rounds {rounds}"])
+    options = ["--tiny"] * tiny + ["--batches-alone"] * batches_alone
+    made["command"] = " ".join(["python benchmarks/scaling.py", *options, f"--rounds {rounds}"])
+    if batches_alone:
+        result = json.loads(out.read_text("utf-8"))
+        add_batches(result, made, tiny, rounds)
+        write_json(out, result)
+        print(f"written: {out}")
+        return
     result = {"provenance": made, "time": measure_times(TINY_TIMES if tiny else TIMES, rounds)}
     for axis, rows in result["time"].items():
         median = [row["microseconds_per_datum"]["median"] for row in rows]
@@ -235,6 +308,7 @@ def main(
     print("a slice of figure 5:", {k: round(x["median"], 2) for k, x in result["book"]["seconds"].items()}, "s")
     result["noise"] = measure_noise(Point(4, 2, 2, 3, 8) if tiny else Point(32, 8, 2, 10, 128), rounds)
     print("noise:", {k: round(x["median"], 2) for k, x in result["noise"]["microseconds_per_datum"].items()}, "µs")
+    add_batches(result, made, tiny, rounds)
     write_json(out, result)
     print(f"written: {out}")
 

@@ -4,15 +4,32 @@ Level 0 is the leaves, level L the root (the class). Evidence, of shape (batch, 
 process hands to inference.
 """
 
-from hierlib.autoregression import next_leaf, sample_left_to_right
-from hierlib.experiments.changes import susceptibility
-from hierlib.grammar import Grammar, parse, random_grammar, sample
-from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
-from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
-from hierlib.probability import entropy, log_probability
-from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from hierlib import _lazy
+
+if TYPE_CHECKING:
+    from hierlib.autoregression import next_leaf, sample_left_to_right
+    from hierlib.experiments.changes import susceptibility
+    from hierlib.grammar import Grammar, parse, random_grammar, sample
+    from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
+    from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
+    from hierlib.probability import entropy, log_probability
+    from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
 
 __version__ = "0.1.0"
+
+_HOMES = {  # what is imported when it is first asked for: torch takes a second, and not everybody wants it
+    "autoregression": ("next_leaf", "sample_left_to_right"),
+    "experiments.changes": ("susceptibility",),
+    "grammar": ("Grammar", "parse", "random_grammar", "sample"),
+    "inference": ("Beliefs", "class_posterior", "epsilon_overlap", "infer", "overlap", "posterior_sample"),
+    "probability": ("entropy", "log_probability"),
+    "theory": ("meanfield", "population"),
+    "noise": ("EpsilonNoise", "GaussianNoise", "MaskNoise", "Noise", "UniformNoise", "epsilon_evidence"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Beliefs",
@@ -37,3 +54,14 @@ __all__ = [
     "sample_left_to_right",
     "susceptibility",
 ]
+
+
+def __getattr__(name: str) -> object:
+    home = f"{__name__}.{_HOME[name]}" if name in _HOME else ""
+    value: object = getattr(import_module(home), name) if home else _lazy.submodule(__name__, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *(home.partition(".")[0] for home in _HOMES)})

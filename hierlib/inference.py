@@ -20,6 +20,7 @@ from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
 
 Levels = tuple[Tensor, ...]  # one tensor a level
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check
+FEW = 64  # up to so many numbers are looked at faster in Python than by torch
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # the device that each compiled backend works on
 
 
@@ -298,7 +299,7 @@ def _in_range(
     """
     found = run(kind, None)
     log_evidence = found[-1].detach()
-    if math.isfinite(log_evidence.sum()):
+    if all(map(math.isfinite, log_evidence.tolist())) if len(log_evidence) <= FEW else log_evidence.sum().isfinite():
         return found
     refuse_numbers(torch.isnan(log_evidence))
     outside = torch.isneginf(log_evidence)

@@ -94,7 +94,7 @@ def price(
     """
     cost = torch.as_tensor(log_probability, dtype=torch.float64, device=leaves.device).expand(len(leaves)).clone()
     for now, belief in _rounds(denoise, leaves, order, rounds, v, dtype):
-        said = belief.double().gather(2, leaves[..., None])[..., 0].log()
+        said = belief.gather(2, leaves[..., None])[..., 0].double().log()
         cost -= said.masked_fill(~now, 0).sum(1)
     return cost
 
@@ -237,7 +237,8 @@ def _rounds(
 def _said(denoise: Denoiser, x: Tensor, v: int, dtype: torch.dtype, floor: float = 0.0) -> Tensor:
     """What a denoiser says of leaves, v where they are hidden; those seen are misprinted with probability floor."""
     evidence = MaskNoise(v, dtype=dtype).evidence(x)
-    return finite(said_by(denoise, evidence * (1 - floor) + floor / v), "the denoiser's belief", "look at its weights")
+    belief = said_by(denoise, evidence * (1 - floor) + floor / v if floor else evidence)
+    return finite(belief, "the denoiser's belief", "look at its weights")
 
 
 def _seen(rounds: Rounds, d: int) -> list[int]:

@@ -18,7 +18,8 @@ The mode looks at calls from Python only, each as one: of what a function of tor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -29,6 +30,10 @@ from torch.overrides import TorchFunctionMode
 
 from hierlib import inference
 from hierlib._kernels import cpu as compiled
+from hierlib.book.page.stamp import stamp
+from hierlib.book.runs.checkout import chapter
+from hierlib.book.runs.params import placed, resolve
+from tests.browser import ROOT
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 
@@ -154,7 +159,7 @@ def _moved(name: str, x: Tensor, *words: Any, **kwargs: Any) -> Tensor:
 
 def _refuse_mixed(name: str, args: tuple, tensors: list[Tensor]) -> None:
     """Raises where CUDA would, as tensors are on both devices."""
-    if name in _FROM_ELSEWHERE or (name == "__setitem__" and next(_found((Tensor, list), [args[1]]), None) is None):
+    if name in _FROM_ELSEWHERE or (name == "__setitem__" and next(_found((Tensor, list), (args[1],)), None) is None):
         return
     if name == "__getitem__" and isinstance(args[0], OnCuda):
         return
@@ -219,3 +224,27 @@ def pretend_cuda(*, kernels: bool = True) -> Iterator[None]:
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, before)
         stack.enter_context(_Mode())
         yield
+
+
+def run_chapter(slug: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Runs the cells of a chapter in this process, on the pretended device; what they raise comes out.
+
+    Args:
+        slug: of the chapter. given: of its parameters those that are not at their defaults, as text.
+
+    Returns:
+        The facts of its stamp.
+    """
+    each = chapter(ROOT, slug)
+    with contextlib.chdir(each.path.parent), pretend_cuda():
+        names: dict[str, Any] = {"__name__": "__main__"}
+        for line, (source, tags) in zip(each.lines, each.code, strict=True):
+            if "parameters" in tags:
+                names |= placed(resolve(each.parameters, given, chapter=slug))
+            elif "skip-execution" not in tags:
+                exec(compile("\n" * line + source, str(each.path), "exec"), names)
+        return stamp().facts
+
+
+if __name__ == "__main__":
+    print(run_chapter(sys.argv[1], dict(word.split("=", 1) for word in sys.argv[2:])))

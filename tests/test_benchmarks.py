@@ -72,6 +72,14 @@ def test_scaling_runs_at_a_toy_size(tmp_path):
             assert 0 < t["min"] <= t["median"] <= t["max"]
             assert row["leaves"] == p["s"] ** p["L"]
     assert result["book"]["seconds"]["torch"]["min"] > 0 and result["book"]["times_faster"] > 0
+    (table,) = result["batches"]["tables"]
+    for name, ratios in table["times_that_of_the_whole"].items():
+        assert len(ratios) == len(table["microseconds_per_datum"][name]) == len(table["batch"])
+        assert ratios[table["batch"].index(table["parameters"]["of"])]["median"] == 1
+    out.write_text(json.dumps(result | {"book": "as it was", "batches": None}), encoding="utf-8")
+    run("scaling.py", "--batches-alone", "--out", out)
+    again = json.loads(out.read_text(encoding="utf-8"))
+    assert again["book"] == "as it was" and "--batches-alone" in again["batches"]["provenance"]["command"]
     if sys.platform == "linux":
         assert all(row["peak_growth_MiB"] >= 0 for rows in result["memory"].values() for row in rows)
     assert not list(tmp_path.glob("*.part"))

@@ -68,6 +68,14 @@ def test_memory_is_drawn_beside_what_is_returned():
     assert left.get_xlabel() == "data in a call" and left.get_yticklabels()
 
 
+def test_batches_are_drawn_in_units_of_whole_tiles():
+    ratios = {"infer": [{"median": 3.0}, {"median": 1.0}], "class_posterior": [{"median": 2.0}, {"median": 1.0}]}
+    table = {"parameters": dict(v=4, m=2, s=2, L=3, of=8), "batch": [1, 8], "times_that_of_the_whole": ratios}
+    left, right = speed.batches([table, table]).fig.axes
+    assert [line.get_ydata().tolist() for line in left.lines[:2]] == [[3.0, 1.0], [2.0, 1.0]]
+    assert left.get_ylabel() == "time a datum, that in 8 = 1" and right.get_title() == "$v=4$, $m=2$, $s=2$, $L=3$"
+
+
 def test_both_backends_carry_their_exponent():
     (ax,) = speed.backends([4, 8, 16], {"cpu": [1.0, 2.0, 4.0], "torch": [9.0, 18.0, 36.0]}).fig.axes
     assert [text.get_text() for text in ax.texts] == ["plain torch\n1.00", "compiled\n1.00"]

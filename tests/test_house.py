@@ -16,7 +16,22 @@ LINES = 400
 PREFIXED = {"networks", "images", "text", "book.figures"}  # their modules have names that others have, too
 # Tests of more than one module, or of none: what they are about.
 TOPICS = {
-    *("api_page", "check", "contributing", "environment", "house", "makefile", "readme", "rooms", "wheel"),
+    *(
+        "api_page",
+        "batches",
+        "check",
+        "contributing",
+        "device_parameter",
+        "environment",
+        "gpu_static",
+        "house",
+        "import",
+        "makefile",
+        "pretend_cuda",
+        "readme",
+        "rooms",
+        "wheel",
+    ),
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *(
         "engine",

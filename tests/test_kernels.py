@@ -4,7 +4,6 @@ Without a GPU the Triton kernels run in Triton's interpreter, on fewer grammars,
 """
 
 import importlib.util
-import os
 import subprocess
 import sys
 
@@ -98,7 +97,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
 
 
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
-@given(grammars(max_data=200), st.integers(1, 3), seeds, dtypes, st.booleans(), wide, st.booleans())
+@given(grammars(max_data=200), st.integers(1, 6), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_gpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
     check_against_reference("gpu", g, batch, seed, dtype, zeros, decades, with_prior)
@@ -356,28 +355,3 @@ def test_it_compiles_where_no_cache_can_be_written():
         "assert torch.allclose(p, torch.tensor([[0.5, 0.5]]))\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
-
-
-@pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
-def test_gpu_kernels_compile_to_machine_code():
-    """Without a GPU at hand: for an H200, compute capability 9.0, by Triton's own assembler."""
-    code = (
-        "import triton\n"
-        "from triton.backends.compiler import GPUTarget\n"
-        "from hierlib._kernels import gpu\n"
-        "tables = dict(rules='*i32', lists='*i32', ends='*i32', random='*fp64')\n"
-        "for real in ('*fp32', '*fp64'):\n"
-        "    real = dict.fromkeys(('evidence', 'largest', 'up', 'down', 'message', 'totals', 'marginals'), real)\n"
-        "    kernels = (gpu._largest, gpu._up, gpu._down, gpu._normalise, gpu._marginals, gpu._sample)\n"
-        "    for kernel in kernels:\n"
-        "        fixed = {n: v for n, v in dict(S=3, BLOCK=128, ROWS=8).items() if n in kernel.arg_names}\n"
-        "        known = {**tables, **real, **dict.fromkeys(('above', 'below'), real['up'])}\n"
-        "        if kernel is gpu._sample:\n"
-        "            known.update(above='*i64', below='*i64')\n"
-        "        types = {n: 'constexpr' if n in fixed else known.get(n, 'i32') for n in kernel.arg_names}\n"
-        "        values = {(kernel.arg_names.index(n),): v for n, v in fixed.items()}\n"
-        "        source = triton.compiler.ASTSource(fn=kernel, signature=types, constexprs=values)\n"
-        "        assert triton.compile(source, target=GPUTarget('cuda', 90, 32)).asm['cubin']\n"
-    )
-    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=200, env=environment)

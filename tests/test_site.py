@@ -172,16 +172,27 @@ def test_an_address_leads_to_its_place_when_all_is_set(browser, site, width):
     assert not off
 
 
-def test_a_reader_who_scrolls_while_the_page_is_set_stays_there(browser, site):
+@pytest.mark.parametrize("scrolls", [False, True])
+def test_a_reader_who_scrolls_while_the_page_is_set_stays_there(browser, site, scrolls):
     page = browser.new_context(viewport={"width": 360, "height": 800}).new_page()
     page.add_init_script(
-        """addEventListener("DOMContentLoaded", () => {
-          dispatchEvent(new WheelEvent("wheel")); scrollTo({ top: 40, behavior: "instant" }); })"""
+        'Object.defineProperty(document.fonts, "ready", { value: new Promise((done) => (window.allIsSet = done)) })'
     )
-    page.goto((site / "book" / "05_lost-all-at-once.html").as_uri() + "#exercises", wait_until="load")
+    page.goto((site / "book" / "notation.html").as_uri() + "#glossary", wait_until="load")
     page.evaluate("() => window.MathJax?.startup?.promise")
-    page.wait_for_timeout(500)
-    assert page.evaluate("scrollY") < 1500, "the exercises are many screens below"
+    if scrolls:
+        page.mouse.move(150, 400)
+        page.mouse.wheel(0, 1000)
+        page.wait_for_timeout(300)
+    page.evaluate(
+        """() => document.querySelector("article")
+          .prepend(Object.assign(document.createElement("div"), { style: "height: 3000px" }))"""
+    )
+    page.wait_for_timeout(300)
+    page.evaluate("allIsSet()")
+    page.wait_for_timeout(300)
+    top = page.locator("#glossary").evaluate("(el) => el.getBoundingClientRect().top")
+    assert abs(top) > 400 if scrolls else abs(top) < 200
     page.context.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
@@ -103,53 +104,63 @@ class _Job:
         """
         g, row, shapes = self.g, self.row, self.grammar.shapes
         sizes = [nodes * symbols * row for nodes, symbols in shapes]
-        small = sum(size for start in lowest.values() for size in sizes[start:] if size < SHARED)
-        large = sum(size for start in lowest.values() for size in sizes[start:] if size >= SHARED)
+        small = sum([size for start in lowest.values() for size in sizes[start:] if size < SHARED])
+        large = sum([size for start in lowest.values() for size in sizes[start:] if size >= SHARED])
         memory.demand((small + large) * self.dtype.itemsize // self.n, self.n, 0, g.device)
-        shared, offset = memory.empty((small,), self.dtype), 0
+        shared, offset = memory.empty((small,), self.dtype).numpy(), 0
+        size, real = self.dtype.itemsize, self.real.dtype
         found: dict[str, list[Tensor]] = {}
         for kind, start in lowest.items():
             found[kind] = []
-            for (nodes, symbols), size in zip(shapes[start:], sizes[start:], strict=True):
-                shape, strides = (self.n, nodes, symbols), (1, symbols * row, row)
-                if size < SHARED:
-                    found[kind].append(shared.as_strided(shape, strides, offset))
-                    offset += size
+            for (nodes, symbols), numbers in zip(shapes[start:], sizes[start:], strict=True):
+                if numbers < SHARED:
+                    room, first = shared, size * offset
+                    offset += numbers
                 else:
-                    found[kind].append(memory.empty((size,), self.dtype).as_strided(shape, strides))
+                    room, first = memory.empty((numbers,), self.dtype).numpy(), 0
+                strides = (size, size * symbols * row, size * row)
+                level = np.ndarray((self.n, nodes, symbols), real, room, first, strides)  # quicker than as_strided
+                found[kind].append(torch.from_numpy(level))
         return _Wanted(**found)
 
     def propagate(self, wanted: _Wanted, *, downward: bool = True) -> Tensor:
         """Belief propagation; returns the log evidence, (n,)."""
         at, log_evidence = _Addresses(), self.empty_log_evidence()
-        tree, workspace = self.tree(downward)
         io = self.data(at, wanted, log_evidence)
 
-        def work(first: int, last: int, ws: int) -> None:
-            run(self.real, first, last, ws, tree, io, downward)
+        def work(part: _Part, ws: int) -> None:
+            run(self.real, part.begin, part.end, part.data, ws, part.tree, io, downward)
 
-        _in_parts(work, -(-self.n // self.width), workspace)
-        return log_evidence.to(self.dtype)
+        _in_threads(work, self.parts(downward), 0)
+        return log_evidence
 
     def sample(self, keys: Tensor, y: list[Tensor]) -> Tensor:
         """Posterior samples, written to y; returns the log evidence, (n,)."""
         at, log_evidence = _Addresses(), self.empty_log_evidence()
-        tree, workspace = self.tree(True)
         io, draws = self.data(at, _Wanted(), log_evidence), (at(keys), keys.shape[1], at(y))
 
-        def work(first: int, last: int, ws: int) -> None:
-            run_sampling(self.real, first, last, ws, tree, io, Draws(*draws, ws + workspace))
+        def work(part: _Part, ws: int) -> None:
+            weights = Draws(*draws, ws + part.workspace)
+            run_sampling(self.real, part.begin, part.end, part.data, ws, part.tree, io, weights)
 
-        room_for_weights = 8 * max(self.g.m, self.g.num_classes)
-        _in_parts(work, -(-self.n // self.width), workspace + room_for_weights)
-        return log_evidence.to(self.dtype)
+        _in_threads(work, self.parts(True), 8 * max(self.g.m, self.g.num_classes))
+        return log_evidence
 
-    def tree(self, downward: bool) -> tuple[layout.Tree, int]:
-        """The kernels' view of the grammar for as many data, and the bytes of workspace that they need."""
-        return self.grammar.tree(_cut(self.g, self.n, self.width), downward)
+    def parts(self, downward: bool) -> list[_Part]:
+        """What the threads are to do one part after the other: whole tiles, then what is left of the data."""
+        tiles, found = self.n // self.width, []
+        threads = min(torch.get_num_threads(), tiles)
+        count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last one is waited for less
+        for begin, end in pairwise([self.width * (i * tiles // count) for i in range(count + 1)] if count else ()):
+            found.append(_Part(begin, end, self.width, *self.grammar.tree(self.g.L, downward)))
+        begin = tiles * self.width
+        for data, cut in self.grammar.rest(self.n - begin, self.width):
+            found.append(_Part(begin, begin + data, data, *self.grammar.tree(cut, downward)))
+            begin += data
+        return found
 
     def empty_log_evidence(self) -> Tensor:
-        return torch.empty(self.n, dtype=torch.float64, device="cpu")
+        return torch.empty(self.n, dtype=self.dtype, device="cpu")
 
     def data(self, at: _Addresses, wanted: _Wanted, log_evidence: Tensor) -> layout.Data:
         """The kernels' view of the data and of the room for results."""
@@ -184,16 +195,25 @@ class _Job:
         )
 
 
-def _in_parts(work: Callable[[int, int, int], None], tiles: int, workspace: int) -> None:
-    """Do all tiles in as many threads as torch has: work(first tile, last + 1, address of a workspace)."""
-    threads = min(torch.get_num_threads(), tiles)
-    count = min(tiles, 4 * threads if threads > 1 else 1)  # several a thread: the last to finish is waited for less
-    parts = pairwise([i * tiles // count for i in range(count + 1)])
+class _Part(NamedTuple):
+    """Data that are done one tile after the other, all tiles alike."""
+
+    begin: int
+    end: int
+    data: int  # in a tile
+    tree: layout.Tree
+    workspace: int  # bytes
+
+
+def _in_threads(work: Callable[[_Part, int], None], parts: list[_Part], more: int) -> None:
+    """Do all parts in as many threads as torch has: work(part, address of its workspace and of `more` bytes)."""
+    threads, waiting = min(torch.get_num_threads(), len(parts)), iter(parts)
+    workspace = max([part.workspace for part in parts]) + more
 
     def several() -> None:
-        ws = memory.empty((workspace,), torch.uint8)
-        for first, last in parts:
-            work(first, last, ws.data_ptr())
+        ws = memory.scratch(workspace)
+        for part in waiting:
+            work(part, ws.data_ptr())
 
     others = [_pool(threads).submit(several) for _ in range(threads - 1)]
     try:
@@ -222,23 +242,19 @@ class _Addresses:
     """
 
     def __init__(self) -> None:
-        self.kept: list[np.ndarray | Tensor] = []
+        self.kept: list[np.ndarray | array | Tensor | list] = []
 
     def __call__(self, x: np.ndarray | Tensor | list | None) -> int:
         if x is None:
             return 0
-        if isinstance(x, list):
-            x = np.array([0 if part is None else self(part) for part in x], np.int64)
         self.kept.append(x)
-        return x.data_ptr() if isinstance(x, Tensor) else x.__array_interface__["data"][0]
-
-
-def _cut(g: Grammar, n: int, width: int) -> int:
-    """The level of which as many nodes as possible, for all n data, fill a vector; at least 1."""
-    cut = g.L
-    while cut > 1 and n * g.num_nodes(cut - 1) <= width:
-        cut -= 1
-    return cut
+        if isinstance(x, Tensor):
+            return x.data_ptr()
+        if isinstance(x, list):
+            addresses = array("q", [one.data_ptr() if isinstance(one, Tensor) else self(one) for one in x])
+            self.kept.append(addresses)
+            return addresses.buffer_info()[0]
+        return x.__array_interface__["data"][0]
 
 
 class _Grammar:
@@ -248,10 +264,31 @@ class _Grammar:
         g.to(g.device)  # checks the rules again: offsets are made of them
         self.at, self.written = _Addresses(), g.written
         self.trees: dict[tuple[int, bool], tuple[layout.Tree, int]] = {}
+        self.rests: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.shapes = [(g.num_nodes(level), g.num_symbols(level)) for level in range(g.L + 1)]
         self.tables = [self.at(table) for table in _rule_tables(g)]
         self.nothing = self.at(np.zeros(g.L + 1, np.int64))
         self.s, self.m, self.L = g.s, g.m, g.L
+
+    def rest(self, n: int, width: int) -> list[tuple[int, int]]:
+        """How fewer data than a vector has lanes are best done: how many at once, and the level of their trees' cut.
+
+        A cut gives each datum as many lanes as the level has nodes. The work is that of the parents in a lane's
+        subtree, those above the cut, and about one more for what is done once a tile.
+        """
+        if (n, width) not in self.rests:
+            ways: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+            for k in range(1, n + 1):
+                found = []
+                for cut in range(1, self.L + 1):
+                    data = min(k, width // self.s ** (self.L - cut))
+                    if data:
+                        work, others = ways[k - data]
+                        work += (self.s**cut - 1) // (self.s - 1) + self.L - cut + 1
+                        found.append((work, [(data, cut), *others]))
+                ways.append(min(found))
+            self.rests[n, width] = ways[n][1]
+        return self.rests[n, width]
 
     def tree(self, cut: int, downward: bool) -> tuple[layout.Tree, int]:
         """The kernels' view of the grammar, and the bytes of workspace that they need."""
@@ -276,7 +313,10 @@ class _Grammar:
         split = np.where((levels >= cut) & (levels < self.L), s + 1, 0)
         sizes = np.array([slots, np.where(nodes > 1, s, 1), split]) * block
         headroom = int(layout.PRODUCTS + block.max())
-        begin = headroom + len(levels) * LANE_BYTES
+        totals = headroom + len(levels) * LANE_BYTES
+        sums, rows = int(nodes[1:].sum()) if cut < self.L else 0, nodes if cut < self.L and downward else 0 * nodes
+        truths = totals + sums * LANE_BYTES + (np.cumsum(rows) - rows) * LANE_BYTES
+        begin = totals + (sums + int(rows.sum())) * LANE_BYTES
         up, down, split = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
         rules, lists, uses = self.tables
         tree = layout.Tree(
@@ -292,6 +332,8 @@ class _Grammar:
             up=at(up),
             down=at(down),
             split=at(split),
+            totals=totals,
+            truths=at(truths),
             headroom=headroom,
             rules=rules,
             lists=lists,

@@ -20,6 +20,8 @@ ALIGNMENT = 64
 KEPT = 2**28
 SMALL = 2**16  # below this the system's allocator is as good
 NEGLIGIBLE = 2**22  # bytes; below this the memory is not asked how much there is, which takes longer than to use it
+LARGEST_SCRATCH = 2**25  # a thread keeps no more than that
+_own = threading.local()
 _free: list[np.ndarray] = []
 _nbytes = attrgetter("nbytes")
 _lock = threading.Lock()
@@ -60,6 +62,18 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
     if nbytes < SMALL:
         return torch.empty(shape, dtype=dtype, device="cpu")
     return torch.from_numpy(np.asarray(_Block(nbytes))).view(dtype).view(shape)
+
+
+def scratch(nbytes: int) -> torch.Tensor:
+    """Bytes for what a thread does next, aligned to 64: the same ones at each call, for they are in the caches.
+
+    They are for the caller as long as it keeps them and asks for no others.
+    """
+    if nbytes > LARGEST_SCRATCH:
+        return empty((nbytes,), torch.uint8)
+    if len(getattr(_own, "scratch", ())) < nbytes:
+        _own.scratch = empty((max(nbytes, SMALL),), torch.uint8)
+    return _own.scratch
 
 
 def readable(x: torch.Tensor) -> torch.Tensor:

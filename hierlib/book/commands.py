@@ -4,7 +4,7 @@ import re
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -156,8 +156,8 @@ def sweep(
         folder = sweeping.writable(out or root / "results")
         clear_parts(folder)
         points = grid.points(each.parameters, axes)
-        made: dict[str, Any] = dict(timeout=timeout or None, fit=identity(each), commit=commit(root))
-        todo = jobs_of(each, points, folder, here=cluster is None, **made)
+        here, fit = cluster is None, identity(each)
+        todo = jobs_of(each, points, folder, timeout=timeout or None, fit=fit, commit=commit(root), here=here)
         tally = sweeping.plan(todo, retry=retry)
         total = len(tally.todo) + tally.there + len(tally.earlier)
         console.print(f"{each.slug}: {total} points, {tally.there} there already", highlight=False)

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib._devices import array
 from hierlib.experiments import changes
 from hierlib.experiments.changes import Curves, Moments
 from hierlib.experiments.curves import NOTHING, Interval, difference, estimate, half_height, mean_interval, peak
@@ -85,7 +86,7 @@ def count_gap(g: Grammar, evidence: Tensor, x0: Tensor, *, num_samples: int, gen
     y = posterior_sample(g, evidence, num_samples=num_samples, generator=generator)[0]
     counted, exact = changes.sampled_moments(y, x0, g.s), changes.kept_moments(g, evidence, x0)
     chi = exact.variance / exact.independent
-    gaps = ((counted.variance - chi * counted.independent) / exact.independent).numpy()
+    gaps = array((counted.variance - chi * counted.independent) / exact.independent)
     value, error = float(gaps.mean()), 1.96 * float(gaps.std(ddof=1)) / len(gaps) ** 0.5
     return Interval(value, value - error, value + error)
 

@@ -148,8 +148,8 @@ def single_messages(
         for i, noise in enumerate(eps):
             up = infer(g, epsilon_evidence(x[0], eps=noise, v=v)).kinds[0][:levels]
             right[draw, i] = torch.stack([(u.argmax(-1) == y).double().mean() for u, y in zip(up, x)])
-            shown += [[u[0] for u in up]] if draw == 0 else []
-        truth = truth or [y[0] for y in x[:levels]]
+            shown += [[u[0].cpu() for u in up]] if draw == 0 else []
+        truth = truth or [y[0].cpu() for y in x[:levels]]
     return SingleMessages(v, s, L, tuple(eps), shown, truth, right)
 
 

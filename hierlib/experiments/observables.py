@@ -83,9 +83,9 @@ def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple
         generator: source of randomness.
 
     Returns:
-        Three tensors (L,) in nats, entry l-1 for pairs that meet at level l, averaged over these pairs. They are the
-        exact value, the value counted in n data, and its floor, counted in as many pairs whose leaves are of
-        different data and so independent.
+        Three tensors (L,) in nats, entry l-1 for pairs that meet at level l, averaged over these pairs, on the CPU.
+        They are the exact value, the value counted in n data, and its floor, counted in as many pairs whose leaves are
+        of different data and so independent.
 
     Raises:
         ValueError: n is below 2.
@@ -105,7 +105,7 @@ def pair_information(g: Grammar, *, n: int, generator: torch.Generator) -> tuple
             for i, j in leaf_pairs(g.s, g.L, level).tolist()
         ]
         means.append(torch.stack([mutual_information(torch.stack(kind)).mean() for kind in zip(*joints)]))
-    return tuple(torch.stack(means, -1))
+    return tuple(torch.stack(means, -1).cpu())
 
 
 class PairInformation(NamedTuple):

@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from hierlib._devices import chosen
 from hierlib._provenance import sha256_of
 from hierlib.images.download import URL, fetch
 from hierlib.images.models import DiffusionModel, load_pipeline, load_small
@@ -345,5 +346,5 @@ def load_model(
     if name not in loaders:
         raise ValueError(f"model: expected one of {', '.join(loaders)}, got {name!r}")
     model = loaders[name](Path(weights))
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = chosen(device)
     return model.to(place, dtype or (torch.float16 if place.type == "cuda" else torch.float32))

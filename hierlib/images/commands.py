@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from hierlib import _paths
+from hierlib import _devices, _paths
 from hierlib._commands import Seed, group, numbers, spelled
 from hierlib._files import write_text
 from hierlib._provenance import plain, same_inputs, sha256_of, sha256_of_tensors, versions
@@ -172,7 +172,7 @@ def quality(
     probe = cnn_probe(load_classifier(classifier)[0])
     test = open_data(data, "test", folder, download)
     for part in (network, probe):
-        part.network.to("cuda" if torch.cuda.is_available() else "cpu")
+        part.network.to(_devices.chosen())
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0), device="cpu")
     images, record = judge(network, probe, test.images[order], n=samples, steps=steps)
     made = dict(classifier=classifier.name, sha256_of_classifier=sha256_of(classifier), sha256_of_data=test.digest())

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, group, spelled
+from hierlib._devices import chosen
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
 from hierlib.images.classifier import ImageCNN, classify
@@ -133,7 +134,7 @@ def diffusion(
         return unet(config)
 
     def loss(network: nn.Module) -> Loss:
-        return denoising_loss(network, images.images.to(_device()), exact_scheduler(**steps), 2, flip)
+        return denoising_loss(network, images.images.to(chosen()), exact_scheduler(**steps), 2, flip)
 
     inputs = dict(scheduler=steps, fold=2, flip=flip)
     _train(build_network, loss, images, schedule, out, checkpoint, minutes, every, about, inputs, spelled(ctx))
@@ -164,7 +165,7 @@ def classifier(
     about |= dict(classes=images.classes)
 
     def loss(network: nn.Module) -> Loss:
-        return classification_loss(network, images.images.to(_device()), images.labels.to(_device()))
+        return classification_loss(network, images.images.to(chosen()), images.labels.to(chosen()))
 
     def measure(network: nn.Module) -> dict[str, float]:
         test = open_data(data, "test", folder, download)
@@ -201,7 +202,7 @@ def _train(
         return print(f"{out} is there already", file=sys.stderr)
     checkpoint = checkpoint or out.with_suffix(".part")  # which git ignores
     torch.manual_seed(schedule.seed)  # layers draw their first weights from torch's own generator
-    network = placed(build(), _device())
+    network = placed(build(), chosen())
     bar, start, clock = Progress(about["name"], schedule.steps * schedule.batch), time.monotonic(), _CoreTime()
 
     def report(shown: int, note: str) -> None:
@@ -266,10 +267,6 @@ def open_data(data: str, split: str, folder: Path | None, download: bool) -> dat
 def _schedule(schedule: Schedule, examples: int | None, batch: int | None, seed: int) -> Schedule:
     given = dict(examples=examples, batch=batch, seed=seed)
     return replace(schedule, **{name: value for name, value in given.items() if value is not None})
-
-
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _device_name() -> str:

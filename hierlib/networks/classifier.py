@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hierlib._devices import chosen
 from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked
 from hierlib._storage import on_cpu, read_tensors, write_tensors
@@ -168,7 +169,7 @@ def train_classifier(
         ValueError: a parameter is out of range, the checkpoint belongs to another training, or the loss is not finite;
             the step is named, and the checkpoint holds the pass before.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen()
     rng = torch.Generator().manual_seed(training.grammar_seed)
     g = random_grammar(v=v, m=m, s=s, L=L, generator=rng)
     rng.manual_seed(training.data_seed)

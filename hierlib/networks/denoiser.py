@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hierlib._devices import chosen
 from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked, derived
 from hierlib._storage import on_cpu, read_tensors, write_tensors
@@ -191,7 +192,7 @@ def train_denoiser(
     Raises:
         ValueError: the checkpoint belongs to another training.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen()
     g, x = training.grammar(), training.data()
     how = process(training.process, g.v)
     valid = training.test_data(2048)[0]

@@ -8,7 +8,22 @@ COLLECTED, KEPT = "tests/test_collect.py::test_", "tests/test_netcdf.py::test_"
 INPUTS = "hierlib/book/runs/inputs.py"
 NAMED = "tests/test_inputs.py::test_"
 
+DEVICE = "tests/test_device_parameter.py::test_"
 OF_INPUTS = [
+    Guard(
+        "device in the name of a run",
+        "hierlib/book/runs/run.py",
+        "    for values in (placed(each, here=here) for each in points):",
+        "    for values in points:",
+        f"{DEVICE}a_run_is_named_by_the_device_that_it_had",
+    ),
+    Guard(
+        "a GPU that is not there",
+        "hierlib/_devices.py",
+        '    if found.type == "cuda" and not has_cuda:',
+        "    if False:",
+        f"{DEVICE}a_gpu_that_is_not_there_is_refused_unless_it_is_elsewhere",
+    ),
     Guard(
         "files that parameters name",
         "hierlib/book/runs/key.py",

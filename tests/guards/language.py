@@ -12,7 +12,7 @@ LANGUAGES = [
         CAUSAL,
         "            weight = weight * siblings[:, i].index_select(1, symbols)",
         "            pass",
-        f"{NEXT}probabilities_of_all_leaves_multiply_to_that_of_the_datum",
+        f"{NEXT}every_prefix_against_enumeration",
     ),
     (
         "prefixes that leave the range of their type",
@@ -115,8 +115,8 @@ LANGUAGES = [
     (
         "beliefs that are not finite",
         UNMASK,
-        'return finite(said_by(denoise, evidence * (1 - floor) + floor / v), "the denoiser\'s belief", "look at its weights")',
-        "return said_by(denoise, evidence * (1 - floor) + floor / v)",
+        "    return finite(belief, ",
+        "    return (lambda x, *_: x)(belief, ",
         f"{PRICE}bad_input_is_refused",
     ),
     (

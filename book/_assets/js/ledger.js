@@ -67,7 +67,7 @@
     count.textContent = wanted.length ? `${left} of ${claims.length} claims` : `${claims.length} claims`;
   };
   const read = () => {
-    const asked = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+    const asked = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : location.search);
     for (const [key, at] of Object.entries(choice)) {
       at.value = asked.get(key) ?? "";
       if (at.selectedIndex < 0) at.value = ""; // a word that no claim has
@@ -80,7 +80,7 @@
   };
   form.addEventListener("change", () => {
     const words = new URLSearchParams(chosen()).toString();
-    history.pushState(null, "", words ? `#${words}` : location.pathname + location.search);
+    history.pushState(null, "", words ? `#${words}` : location.pathname);
     show();
   });
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -23,9 +23,10 @@ const Search = (() => {
     });
     const sections = [];
     for (const [uri, parts] of texts)
-      parts.forEach(([anchor, named, text, words = []], i) => {
-        const title = named || anchor.replace(/^hierlib\./, "");
-        const address = i ? `${uri}#${anchor}` : uri;
+      parts.forEach(([short, named, text, words = []], i) => {
+        const anchor = short.replace(/^\./, "hierlib.");
+        const title = named || short.slice(1);
+        const address = !i ? uri : anchor.startsWith("?") ? uri + anchor : `${uri}#${anchor}`;
         const each = address.includes("#symbol-") ? [title, ...words].flatMap((said) => said.split(", ")) : [];
         const tail = address.includes("#hierlib.") ? title.split(".").slice(-2).join(".") : title;
         const exact = new Set(address.includes("#claim-") ? [] : [title, tail, ...each, ...words].map(key));

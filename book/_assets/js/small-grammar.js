@@ -113,14 +113,14 @@ if (typeof Live !== "undefined")
         const here = at(g.t[i]);
         let out = `<path d="M${left} ${base}v${PLOT}h${width}" fill="none" stroke="currentColor"/>`;
         out += `<text x="${left}" y="${base - 8}">probability kept (◇ ways back)</text>`;
-        out += `<text x="${left}" y="${base + PLOT + 33}">noise t</text>`;
-        out += Live.legend([["class", g.colours[g.L]], ["leaves", g.colours[0]]], base + PLOT + 33, { right: left + width });
+        out += `<text x="${left}" y="${base + PLOT + 34}">noise t</text>`;
+        out += Live.legend([["class", g.colours[g.L]], ["leaves", g.colours[0]]], base + PLOT + 34, { right: left + width });
         for (const p of [0, 0.5, 1])
           out += `<text x="${left - 8}" y="${y(p) + 4}" text-anchor="end">${p}</text><path d="M${left - 4} ${y(p)}h4" stroke="currentColor"/>`;
         g.ticks.forEach((t, k) => {
           if (width < 420 && k % 2) return;
           out += `<path d="M${at(t)} ${base + PLOT}v4" stroke="currentColor"/>`;
-          out += `<text x="${at(t)}" y="${base + PLOT + 17}" text-anchor="middle">${t}</text>`;
+          out += `<text x="${at(t)}" y="${base + PLOT + 19}" text-anchor="middle">${t}</text>`;
         });
         out += `<path d="M${here} ${base}v${PLOT}" stroke="currentColor" stroke-dasharray="3 3" stroke-opacity="0.6"/>`;
         g.colours.forEach((colour, l) => {

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.compiled.causal import run_causal
-from hierlib._kernels.cpu import _Addresses, _in_parts, _Job, _Wanted
+from hierlib._kernels.cpu import _Addresses, _in_threads, _Job, _Part, _Wanted
 from hierlib.grammar import Grammar
 
 
@@ -17,11 +17,10 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
     memory.demand(size * evidence.element_size() // job.n, job.n, 0, evidence.device)
     told = memory.empty((size,), evidence.dtype).as_strided((job.n, g.d, g.v), (1, g.v * job.row, job.row))
     log_evidence = job.empty_log_evidence()
-    tree, workspace = job.tree(True)
     io = job.data(at, _Wanted(), log_evidence)._replace(down=at([told, *[None] * g.L]))
 
-    def work(first: int, last: int, ws: int) -> None:
-        run_causal(job.real, first, last, ws, tree, io)
+    def work(part: _Part, ws: int) -> None:
+        run_causal(job.real, part.begin, part.end, part.data, ws, part.tree, io)
 
-    _in_parts(work, -(-job.n // job.width), workspace)
-    return told, log_evidence.to(evidence.dtype)
+    _in_threads(work, job.parts(True), 0)
+    return told, log_evidence

@@ -8,7 +8,8 @@ import triton.language as tl
 from torch import Tensor
 
 from hierlib._kernels import memory
-from hierlib._kernels.gpu import COLUMNS, _place, _rows, _settle, _tables, _upward, _wide
+from hierlib._kernels.gpu import COLUMNS, _root, _rows, _settle, _tables, _upward
+from hierlib._kernels.gpu_loops import _place, _wide
 from hierlib._kernels.torch import or_impossible
 from hierlib.grammar import Grammar
 
@@ -18,7 +19,7 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
     numbers = sum(g.num_nodes(level) * g.num_symbols(level) for level in range(g.L + 1))
     memory.demand(2 * numbers * evidence.element_size(), evidence.shape[-1], 0, evidence.device)
     up, log_z, headroom = _upward(g, evidence)
-    told = class_prior[None].clone(memory_format=torch.contiguous_format)
+    told = _root(class_prior)
     _, total = _settle(up[-1], told)
     log_evidence, headroom = log_z + total[0].double().log(), headroom * total[0]
     _, lists, ends = _tables(g)
@@ -32,7 +33,8 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
         _, total = _settle(up[level], below, least=True)
         headroom, told = torch.minimum(headroom, total.amin(0)), below
         del up[level:]
-    return told.permute(2, 0, 1), or_impossible(log_evidence, headroom)
+    n = evidence.shape[-1]  # the rest are padding
+    return told[..., :n].permute(2, 0, 1), or_impossible(log_evidence[:n], headroom[:n])
 
 
 @triton.jit

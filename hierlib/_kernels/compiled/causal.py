@@ -39,16 +39,16 @@ from hierlib._kernels.compiled.simd import (
     smallest,
     splat,
     two_offsets_at,
+    where_moderate,
 )
 from hierlib._kernels.compiled.tile import NO_ROWS, Family, evidence_of, go_up
 
 
 @entry
-def run_causal(real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data) -> None:
-    """Up the tree and down, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
-    width = LANE_BYTES // itemsize(real)
-    for first in range(first_tile * width, min(last_tile * width, io.n), width):
-        tile = Tile(ws, tree, io, first, min(width, io.n - first))
+def run_causal(real: np.floating, begin: int, end: int, data: int, ws: int, tree: Tree, io: Data) -> None:
+    """Up the tree and down, for data begin … end - 1, so many a tile; ws: the workspace's address."""
+    for first in range(begin, end, data):
+        tile = Tile(ws, tree, io, first, data)
         go_up(real, tile)
         go_down_left(real, tile)
         finish(real, tile)
@@ -129,7 +129,7 @@ def told_node(real: np.floating, tile: Tile, family: Family, i: int, into: int, 
     close(real, tree.family, v, into, total)
     headroom = evidence * load(real, children + (i + 1) * child - LANE_BYTES) * inverse_power(factor)
     if not moderate(tree.family, total):
-        evidence = evidence / total
+        evidence = evidence / where_moderate(tree.family, total, splat(real, 1), total)
     put(ws + LOW, smallest(load(real, ws + LOW), smallest(evidence, headroom)))
 
 

@@ -10,17 +10,16 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
+from hierlib._kernels.compiled.exponential import exponential, maximum
 from hierlib._kernels.compiled.layout import entry
 from hierlib._kernels.compiled.normal import fill_normal
 from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
-    exponential,
     fma,
     get,
     int_at,
     itemsize,
     load_some,
-    maximum,
     put,
     put_some,
     splat,

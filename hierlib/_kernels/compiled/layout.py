@@ -42,6 +42,8 @@ class Tree(NamedTuple):
     up: int  # where in the workspace these stand, in bytes
     down: int  # where the downward messages of one family stand
     split: int  # from the cut on: where blocks stand that were split, one for each child, and one more
+    totals: int  # number: where the sums of all nodes stand as they are computed, if the tree is cut
+    truths: int  # where the marginals of the true symbols stand, if it is cut
     headroom: int  # number: where in the workspace rows stand, one a level, of the least headroom of siblings
     rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
     lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
@@ -66,7 +68,7 @@ class Data(NamedTuple):
     down: int
     marginals: int
     overlap: int  # addresses of float64 (n,): sums over the nodes
-    log_evidence: int  # address of float64 (n,)
+    log_evidence: int  # address of (n,)
     constant: float  # number: what is added to all log evidence
     least: float  # number: the smallest evidence and headroom that do not count as a zero
 
@@ -78,7 +80,7 @@ class Tile(NamedTuple):
     tree: Tree
     io: Data
     first: int  # which of the data is the first
-    data: int  # how many there are
+    data: int  # how many there are, each in as many lanes as it has columns
 
 
 class Rows(NamedTuple):

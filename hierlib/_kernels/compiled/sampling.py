@@ -23,13 +23,11 @@ class Draws(NamedTuple):
 
 @entry
 def run_sampling(
-    real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data, draws: Draws
+    real: np.floating, begin: int, end: int, data: int, ws: int, tree: Tree, io: Data, draws: Draws
 ) -> None:
     """Upward, then from the root down a rule for each node, given its symbol: only m rules are looked at."""
     keys, samples, y, weights = draws
-    width = LANE_BYTES // itemsize(real)
-    for first in range(first_tile * width, min(last_tile * width, io.n), width):
-        data = min(width, io.n - first)
+    for first in range(begin, end, data):
         tile = Tile(ws, tree, io, first, data)
         go_up(real, tile)
         finish(real, tile)

@@ -10,7 +10,6 @@ before the import, to a power of two from 64 on.
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 from collections.abc import Callable, Sequence
@@ -41,11 +40,11 @@ I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 class Vector(types.Type):
-    """LANE_BYTES bytes of a floating type."""
+    """Bytes of a floating type: LANE_BYTES of them, or a cache line."""
 
-    def __init__(self, dtype: Float) -> None:
+    def __init__(self, dtype: Float, nbytes: int = LANE_BYTES) -> None:
         self.dtype = dtype
-        self.lanes = LANE_BYTES * 8 // dtype.bitwidth
+        self.lanes = nbytes * 8 // dtype.bitwidth
         super().__init__(f"Vector({dtype} x {self.lanes})")
 
     @property
@@ -90,6 +89,10 @@ def _reader(
     return read
 
 
+def _doubles(vector: Vector) -> Vector:
+    return Vector(types.float64, 8 * vector.lanes)
+
+
 def _scalar(real: Float) -> ir.Type:
     return Vector(real).llvm.element
 
@@ -101,6 +104,10 @@ def _bytes(real: Float) -> int:
 load = _reader(Vector, lambda real: Vector(real).llvm, lambda real: LINE)  # aligned, as the workspace is
 load_anywhere = _reader(Vector, lambda real: Vector(real).llvm, _bytes)
 get = _reader(lambda real: real, _scalar, _bytes)
+load_line = _reader(lambda real: Vector(real, LINE), lambda real: Vector(real, LINE).llvm, lambda real: LINE)
+load_doubles = _reader(  # as many as a line has numbers
+    lambda real: _doubles(Vector(real, LINE)), lambda real: _doubles(Vector(real, LINE)).llvm, lambda real: 8
+)
 
 
 def _integer_reader(bits: int) -> Callable:
@@ -212,6 +219,16 @@ def put_some(typing: Typing, address: Integer, x: Vector, count: Integer) -> Low
 
 
 @intrinsic
+def rounded(typing: Typing, real: Float, x: Float) -> Lowered:
+    """A number of the floating type."""
+
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
+        return context.cast(builder, args[1], x, real)
+
+    return real(real, x), codegen
+
+
+@intrinsic
 def itemsize(typing: Typing, real: Float) -> Lowered:
     """Bytes of a number."""
 
@@ -221,18 +238,24 @@ def itemsize(typing: Typing, real: Float) -> Lowered:
     return types.intp(real), codegen
 
 
-@intrinsic
-def splat(typing: Typing, real: Float, x: types.Number) -> Lowered:
-    """A vector with the number x in every lane."""
+def _splat(nbytes: int) -> Callable:
+    """An intrinsic (real, x) → a vector of so many bytes with the number x in every lane."""
 
-    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
-        number = context.cast(builder, args[1], x, real)
-        kind = signature.return_type.llvm
-        one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(I32, 0))
-        zeros = ir.Constant(ir.VectorType(I32, kind.count), None)
-        return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
+    @intrinsic
+    def repeat(typing: Typing, real: Float, x: types.Number) -> Lowered:
+        def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
+            number = context.cast(builder, args[1], x, real)
+            kind = signature.return_type.llvm
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(I32, 0))
+            zeros = ir.Constant(ir.VectorType(I32, kind.count), None)
+            return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
 
-    return Vector(real)(real, x), codegen
+        return Vector(real, nbytes)(real, x), codegen
+
+    return repeat
+
+
+splat, splat_line = _splat(LANE_BYTES), _splat(LINE)
 
 
 def _operator(symbol: Callable, instruction: str) -> None:
@@ -308,20 +331,35 @@ def inverse_power(typing: Typing, x: Vector) -> Lowered:
     return x(x), codegen
 
 
+def _is_moderate(builder: Builder, family: types.UniTuple, vector: Vector, x: Value) -> Value:
+    """One bit a lane: set where it lies between 2^-n and 2^n, where n is `spread` of as many as are in the family."""
+    near, (digits, one) = spread(family.count), (23, 127) if vector.dtype == types.float32 else (52, 1023)
+    bits = builder.bitcast(x, vector.llvm_int)
+    low = builder.icmp_unsigned(">=", bits, vector.constant(one - near << digits))
+    high = builder.icmp_unsigned("<=", bits, vector.constant(one + near << digits))
+    return builder.and_(low, high)
+
+
 @intrinsic
 def moderate(typing: Typing, family: types.UniTuple, x: Vector) -> Lowered:
-    """Whether every lane lies between 2^-n and 2^n, where n is `spread` of as many as are in the family."""
-    near = spread(family.count)
+    """Whether every lane is moderate, as `_is_moderate` says."""
 
     def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
-        digits, one = (23, 127) if x.dtype == types.float32 else (52, 1023)
-        bits = builder.bitcast(args[1], x.llvm_int)
-        low = builder.icmp_unsigned(">=", bits, x.constant(one - near << digits))
-        high = builder.icmp_unsigned("<=", bits, x.constant(one + near << digits))
         lanes = ir.IntType(x.lanes)
-        return builder.icmp_unsigned("==", builder.bitcast(builder.and_(low, high), lanes), ir.Constant(lanes, -1))
+        bits = builder.bitcast(_is_moderate(builder, family, x, args[1]), lanes)
+        return builder.icmp_unsigned("==", bits, ir.Constant(lanes, -1))
 
     return types.boolean(family, x), codegen
+
+
+@intrinsic
+def where_moderate(typing: Typing, family: types.UniTuple, x: Vector, yes: Vector, no: Vector) -> Lowered:
+    """The lanes of one vector where x is moderate, those of another elsewhere."""
+
+    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
+        return builder.select(_is_moderate(builder, family, x, args[1]), args[2], args[3])
+
+    return x(family, x, x, x), codegen
 
 
 @intrinsic
@@ -329,62 +367,33 @@ def multiply_log(typing: Typing, mantissa: Integer, exponent: Integer, x: Vector
     """Multiply running products, float64 in [1, 2) and int64 powers of two at two addresses, by the lanes of x > 0."""
 
     def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
-        double, whole = Vector(types.float64), ir.VectorType(I64, x.lanes)
-        wide = ir.VectorType(ir.DoubleType(), x.lanes)
-        m_at = builder.inttoptr(args[0], wide.as_pointer())
-        e_at = builder.inttoptr(args[1], whole.as_pointer())
-
-        def constant(bits: int) -> ir.Constant:
-            return ir.Constant(whole, [bits] * x.lanes)
-
-        factor = args[2] if x == double else builder.fpext(args[2], wide)
-        bits = builder.bitcast(builder.fmul(builder.load(m_at, align=8), factor), whole)
-        power = builder.sub(builder.lshr(bits, constant(52)), constant(1023))
-        fraction = builder.or_(builder.and_(bits, constant(2**52 - 1)), constant(1023 << 52))
-        builder.store(builder.bitcast(fraction, wide), m_at, align=8)
-        builder.store(builder.add(builder.load(e_at, align=8), power), e_at, align=8)
+        wide = _doubles(x)
+        m_at = builder.inttoptr(args[0], wide.llvm.as_pointer())
+        e_at = builder.inttoptr(args[1], wide.llvm_int.as_pointer())
+        m, e = builder.load(m_at, align=8), builder.load(e_at, align=8)
+        for result, there in zip(_multiplied(builder, x, m, e, args[2]), (m_at, e_at), strict=True):
+            builder.store(result, there, align=8)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, x), codegen
 
 
 @intrinsic
-def maximum(typing: Typing, x: Vector, y: Vector) -> Lowered:
-    """The larger of two numbers of any sign, in each lane; y where x is NaN."""
+def multiplied(typing: Typing, mantissa: Vector, exponent: Vector, x: Vector) -> Lowered:
+    """What `multiply_log` makes of products that are no longer in memory; the integers pass as the bits of doubles."""
 
     def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
+        m, e, factor = args
+        m, e = _multiplied(builder, x, m, builder.bitcast(e, mantissa.llvm_int), factor)
+        return context.make_tuple(builder, signature.return_type, (m, builder.bitcast(e, mantissa.llvm)))
 
-    return x(x, x), codegen
+    return types.UniTuple(mantissa, 2)(mantissa, mantissa, x), codegen
 
 
-@intrinsic
-def exponential(typing: Typing, x: Vector) -> Lowered:
-    """e^x for x ≤ 0, to the last digit or two; zero where it leaves the range of normal numbers.
-
-    x = n·log 2 + r with whole n and |r| ≤ log(2)/2: the series of e^r, then n is added to the exponent.
-    """
-
-    def codegen(context: Context, builder: Builder, signature: Signature, args: Values) -> Value:
-        digits, lowest, terms = (23, -87.0, 8) if x.dtype == types.float32 else (52, -708.0, 14)
-
-        def constant(number: float) -> ir.Constant:
-            return ir.Constant(x.llvm, [number] * x.lanes)
-
-        def call(name: str, *operands: Value) -> Value:
-            kind = ir.FunctionType(x.llvm, [x.llvm] * len(operands))
-            return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"{name}.{x.suffix}"), operands)
-
-        in_range = builder.fcmp_ordered(">", args[0], constant(lowest))
-        at = builder.select(in_range, args[0], constant(lowest))  # not NaN: its whole part would be undefined
-        n = call("llvm.rint", builder.fmul(at, constant(1 / math.log(2))))
-        r = call("llvm.fmuladd", n, constant(-0.693145751953125), at)  # log 2 in two parts, the first without rounding
-        r = call("llvm.fmuladd", n, constant(-1.42860682030941723212e-6), r)
-        y = constant(1 / math.factorial(terms))
-        for k in reversed(range(terms)):
-            y = call("llvm.fmuladd", y, r, constant(1 / math.factorial(k)))
-        power = builder.shl(builder.fptosi(n, x.llvm_int), x.constant(digits))
-        y = builder.bitcast(builder.add(builder.bitcast(y, x.llvm_int), power), x.llvm)
-        return builder.select(in_range, y, constant(0.0))
-
-    return x(x), codegen
+def _multiplied(builder: Builder, vector: Vector, mantissa: Value, exponent: Value, x: Value) -> tuple[Value, Value]:
+    wide = _doubles(vector)
+    factor = x if vector.dtype == types.float64 else builder.fpext(x, wide.llvm)
+    bits = builder.bitcast(builder.fmul(mantissa, factor), wide.llvm_int)
+    power = builder.sub(builder.lshr(bits, wide.constant(52)), wide.constant(1023))
+    fraction = builder.or_(builder.and_(bits, wide.constant(2**52 - 1)), wide.constant(1023 << 52))
+    return builder.bitcast(fraction, wide.llvm), builder.add(exponent, power)

@@ -9,6 +9,9 @@ in the reverse order, so that what was written last is read first.
 Where there are fewer data than lanes, the trees are cut: a lane is a subtree of a datum. Up to the cut all is as
 above. From the cut on a block holds all the nodes of its level side by side, so ordered that child i of column c is
 column i·(number of parents) + c: shifting lanes takes a block apart into one for each child, or puts it together.
+
+What a datum comes to does not depend on the data beside it or on the cut, to the last bit: what is done for some lanes
+alone is chosen lane by lane, and what is added or multiplied up over the nodes is so in the order of whole trees.
 """
 
 from __future__ import annotations
@@ -20,10 +23,12 @@ import numpy as np
 from hierlib._kernels.compiled.lanes import (
     NOTHING,
     Pending,
+    add_truths,
     begin,
     close,
     finish,
     first_lanes,
+    multiply_totals,
     read_leaf,
     settle,
     write_row,
@@ -64,6 +69,7 @@ from hierlib._kernels.compiled.simd import (
     smallest,
     splat,
     two_offsets_at,
+    where_moderate,
 )
 
 
@@ -79,11 +85,9 @@ NO_ROWS = Rows(0, 0)
 
 
 @entry
-def run(real: np.floating, first_tile: int, last_tile: int, ws: int, tree: Tree, io: Data, downward: bool) -> None:
-    """Once up the tree, and down if wanted, for tiles first_tile … last_tile - 1; ws: the workspace's address."""
-    width = LANE_BYTES // itemsize(real)
-    for first in range(first_tile * width, min(last_tile * width, io.n), width):
-        data = min(width, io.n - first)
+def run(real: np.floating, begin: int, end: int, data: int, ws: int, tree: Tree, io: Data, downward: bool) -> None:
+    """Once up the tree, and down if wanted, for data begin … end - 1, so many a tile; ws: the workspace's address."""
+    for first in range(begin, end, data):
         tile = Tile(ws, tree, io, first, data)
         go_up(real, tile)
         if downward:
@@ -97,7 +101,7 @@ def go_up(real: np.floating, tile: Tile) -> None:
     ws, tree, io, first, data = tile
     begin(real, tile)
     s, mantissa, exponent, nowhere = len(tree.family), ws + MANTISSA, ws + EXPONENT, np.int64(0)
-    low, high = splat(real, 1), splat(real, 0)
+    low, high, sums = splat(real, 1), splat(real, 0), ws + tree.totals
     for leaf in range(int_at(tree.nodes, 0)):
         seen, scale = read_leaf(real, tile, leaf)
         high, low = largest(high, seen), smallest(low, scale * inverse_power(scale))  # zero where the scale is
@@ -117,8 +121,14 @@ def go_up(real: np.floating, tile: Tile) -> None:
                 total = first_lanes(real, ws, total, parents)
             low = smallest(low, total)
             follow(real, ws, tree, level, parents, total, factor)
-            multiply_log(mantissa, exponent, total)
+            if tree.cut == tree.top:
+                multiply_log(mantissa, exponent, total)
+            else:
+                put(sums, total)
+                sums += LANE_BYTES
             level += 1
+    if tree.cut < tree.top:
+        multiply_totals(real, tile)
     symbols = int_at(tree.symbols, tree.top)
     root, down = ws + int_at(tree.up, tree.top), ws + int_at(tree.down, tree.top)
     evidence = splat(real, 0)
@@ -176,6 +186,8 @@ def go_down(real: np.floating, tile: Tile) -> None:
             level, node = level - 1, node * s
     for a in range(int_at(tree.symbols, 0) if pending.any else 0):
         write_row(real, ws, io, pending, a)
+    if tree.cut < tree.top and int_at(io.x, 0) != 0:
+        add_truths(real, tile)
 
 
 @compiled
@@ -265,7 +277,7 @@ def down_node(
     close(real, tree.family, v, into, total)
     headroom = evidence * load(real, children + (i + 1) * child - LANE_BYTES) * inverse_power(factor)
     if not moderate(tree.family, total):
-        evidence = evidence / total
+        evidence = evidence / where_moderate(tree.family, total, splat(real, 1), total)
     put(ws + LOW, smallest(load(real, ws + LOW), smallest(evidence, headroom)))
     return evidence
 

@@ -152,6 +152,32 @@ def memory(batches: Sequence[Mapping], sizes: Sequence[Mapping]) -> Drawing:
     )
 
 
+def batches(tables: Sequence[Mapping]) -> Drawing:
+    """Time a datum, relative to that of a batch of whole tiles, against the data in a call; a panel a grammar.
+
+    Args:
+        tables: as in scaling.json under "batches".
+    """
+    fig, axes = plt.subplots(1, len(tables), sharey=True, figsize=(6, 3.2), squeeze=False)
+    for ax, table in zip(axes[0], tables):
+        n, times = np.array(table["batch"]), table["times_that_of_the_whole"]
+        for (name, rows), colour in zip(times.items(), style.palette(len(times) - 1), strict=True):
+            ax.plot(n, [row["median"] for row in rows], "o-", color=colour, markersize=3, linewidth=1, label=name)
+        ax.axhline(1, color=style.CHANCE, linewidth=0.7, zorder=0)
+        ax.set(xscale="log", yscale="log", xlabel="data in a call")
+        ax.set_xticks([1, 8, 64, 512], ["1", "8", "64", "512"])
+        ax.set_yticks([1, 2, 4, 8, 16], ["1", "2", "4", "8", "16"])
+        ax.minorticks_off()
+        ax.set_title(", ".join(f"${k}={table['parameters'][k]}$" for k in "vmsL"), fontsize=9.5)
+    axes[0, 0].set_ylabel(f"time a datum, that in {tables[0]['parameters']['of']} = 1")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8.5)
+    return Drawing(
+        fig,
+        f"{len(tables)} panels of curves, one curve a function: time a datum against the data in a call, in units of "
+        "its time in a call of whole tiles. All fall towards one, and stay near it between whole tiles, too.",
+    )
+
+
 def backends(leaves: ArrayLike, microseconds: Mapping[str, Sequence[float]]) -> Drawing:
     """Time a datum against leaves with the compiled kernels ("cpu") and plain torch ("torch"), and fitted exponents."""
     leaves = np.asarray(leaves)

@@ -172,11 +172,12 @@ def name_by(found: dict[str, list[Entry]], words: Mapping[str, Any]) -> list[str
 
     Args:
         found: entries by page, to be changed.
-        words: for each PAGE of book/ or PAGE#ANCHOR its phrases; with a title, an entry more.
+        words: for each PAGE of book/ or PAGE#ANCHOR its phrases; with a title, an entry more, maybe of PAGE?CHOICE.
     """
     lost = []
     for place, said in words.items():
-        name, _, anchor = place.partition("#")
+        name, *rest = re.split(r"#|(?=\?)", place, maxsplit=1)
+        anchor = "".join(rest)
         parts = found.get(f"book/{name}", [])
         if isinstance(said, Mapping):
             at = len(parts) if parts else None
@@ -191,6 +192,12 @@ def name_by(found: dict[str, list[Entry]], words: Mapping[str, Any]) -> list[str
     return lost
 
 
+def _short(entry: Entry) -> tuple:
+    """What is written of an entry: js/search.js knows how all names of the API begin."""
+    anchor = re.sub(r"^hierlib(?=\.)", "", entry.anchor)
+    return (anchor, *entry[1:]) if entry.words else (anchor, *entry[1:3])
+
+
 def _write(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
@@ -203,9 +210,6 @@ def _write(app: Sphinx, error: Exception | None) -> None:
     if path.exists():
         for place in name_by(found, _yaml.load(path.read_text("utf-8"), WORDS)):
             logging.getLogger(__name__).warning(f"{WORDS}: no page or section of the book is {place}")
-    pages = [
-        [app.builder.get_target_uri(page), [each if each.words else each[:3] for each in parts]]
-        for page, parts in found.items()
-    ]
+    pages = [[app.builder.get_target_uri(page), [_short(each) for each in parts]] for page, parts in found.items()]
     text = json.dumps(pages, ensure_ascii=False, separators=(",", ":"))
     (Path(app.outdir) / "_static" / TEXTS).write_text(f"const searchTexts = {text};\n", "utf-8")
