@@ -60,6 +60,15 @@ Engine.part((E) => {
     return batch;
   }
 
+  // Data as of sample: symbols of every level.
+  function checkData(name, g, x, batch) {
+    if (x?.length !== g.L + 1) E.refuse(name, `${g.L + 1} levels, leaves first`, x?.length);
+    for (const [level, symbols] of x.entries()) {
+      const n = E.checkSymbols(`${name}[${level}]`, symbols, g.numSymbols(level));
+      if (n !== batch * g.numNodes(level)) E.refuse(`${name}[${level}]`, `${batch}·${g.numNodes(level)} symbols`, symbols);
+    }
+  }
+
   // (batch, numClasses), normalised: uniform if none is given.
   function normalisedPrior(g, batch, prior) {
     const n = g.numClasses;
@@ -112,7 +121,9 @@ Engine.part((E) => {
   function posteriorSample(g, evidence, { numSamples = 1, generator, classPrior = null, first = null }) {
     E.whole("numSamples", numSamples, 1, Infinity);
     E.checkGenerator(generator);
-    const draws = checkEvidence(g, evidence) * numSamples;
+    const batch = checkEvidence(g, evidence);
+    if (first) checkData("first", g, first, batch);
+    const draws = batch * numSamples;
     const y = Array.from({ length: g.L + 1 }, (_, l) => new Int32Array(draws * g.numNodes(l)));
     let b = 0;
     for (const { n, up, root } of run("upward", g, evidence, classPrior))
@@ -171,10 +182,8 @@ Engine.part((E) => {
   // Probability of the symbols x, data as of sample, at each level: the mean of the marginals at them, (L+1).
   function overlap(beliefs, x) {
     const { g, batch, chunks } = beliefs;
-    if (x?.length !== g.L + 1) E.refuse("x", `${g.L + 1} levels, leaves first`, x?.length);
+    checkData("x", g, x, batch);
     return Float64Array.from(x, (symbols, level) => {
-      if (symbols.length !== batch * g.numNodes(level))
-        E.refuse(`x[${level}]`, `${batch}·${g.numNodes(level)} symbols`, symbols);
       let [i, total] = [0, 0];
       for (const { n, marginals } of chunks) {
         const { data, step, place } = marginals[level];
