@@ -60,7 +60,8 @@ _SET_UP = """
   return E.infer(g, evidence).marginals.map((level) => [...level]);"""
 _CALLS = """
   const run = globalThis.contenders[data[0]];
-  for (let k = 0; k < data[1]; k++) run();"""
+  for (let k = 0; k < data[1]; k++) run();
+  return data[1];"""
 _NAMES = "return Object.keys(globalThis.contenders);"
 _FIGURE = """
   const start = performance.now();
