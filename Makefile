@@ -17,7 +17,7 @@ book: $(READY) ## run the chapters that have changed and build the site (JOBS=n:
 	@$(BIN)/hierlib build $(if $(JOBS),--jobs $(JOBS))
 
 check: lint ## lint, types and the library's tests, without building the book: what to run before a commit
-	@$(BIN)/python -m pytest -m 'not book and not slow' -n $(or $(JOBS),auto) --maxprocesses 8 --dist worksteal
+	@$(BIN)/python -m pytest -m 'not book and not slow' --ignore=hierlib/book -n $(or $(JOBS),auto) --maxprocesses 8 --dist worksteal
 
 test: $(READY) book ## the whole test suite, the site in a browser included
 	@$(BIN)/python -m pytest -n $(or $(JOBS),auto) --maxprocesses 8 --dist worksteal

@@ -20,16 +20,32 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {  # what is imported when it is first asked for: torch takes a second, and not everybody wants it
-    "autoregression": ("next_leaf", "sample_left_to_right"),
-    "experiments.changes": ("susceptibility",),
-    "grammar": ("Grammar", "parse", "random_grammar", "sample"),
-    "inference": ("Beliefs", "class_posterior", "epsilon_overlap", "infer", "overlap", "posterior_sample"),
-    "probability": ("entropy", "log_probability"),
-    "theory": ("meanfield", "population"),
-    "noise": ("EpsilonNoise", "GaussianNoise", "MaskNoise", "Noise", "UniformNoise", "epsilon_evidence"),
+# Where each name is, and what is imported when it is first asked for: torch takes a second, and not everybody wants it.
+_HOME = {
+    "next_leaf": "autoregression",
+    "sample_left_to_right": "autoregression",
+    "susceptibility": "experiments.changes",
+    "Grammar": "grammar",
+    "parse": "grammar",
+    "random_grammar": "grammar",
+    "sample": "grammar",
+    "Beliefs": "inference",
+    "class_posterior": "inference",
+    "epsilon_overlap": "inference",
+    "infer": "inference",
+    "overlap": "inference",
+    "posterior_sample": "inference",
+    "EpsilonNoise": "noise",
+    "GaussianNoise": "noise",
+    "MaskNoise": "noise",
+    "Noise": "noise",
+    "UniformNoise": "noise",
+    "epsilon_evidence": "noise",
+    "entropy": "probability",
+    "log_probability": "probability",
+    "meanfield": "theory",
+    "population": "theory",
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Beliefs",
@@ -64,4 +80,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, *(home.partition(".")[0] for home in _HOMES)})
+    return sorted({*globals(), *_HOME, *(home.partition(".")[0] for home in _HOME.values())})

@@ -1,6 +1,7 @@
 """What the whole suite shares: one thread a process, and a last line that tells what was not tested."""
 
 import ast
+import functools
 import json
 import os
 from pathlib import Path
@@ -35,15 +36,21 @@ def imported(text: str) -> set[str]:
     return found
 
 
+@functools.cache
 def of_the_book(path: Path) -> bool:
     names = imported(path.read_text("utf-8"))
     return path.is_relative_to(b.ROOT / "hierlib" / "book") or any(name.startswith(_OF_THE_BOOK) for name in names)
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Where tests of the book are not asked for, nothing of it is imported: that takes longer than many tests."""
+    if "not book" in config.option.markexpr and collection_path.suffix == ".py":
+        return of_the_book(collection_path) or None
+
+
 def pytest_collection_modifyitems(items):
-    known = {path: of_the_book(path) for path in {item.path for item in items}}
     for item in items:
-        if known[item.path]:
+        if of_the_book(item.path):
             item.add_marker("book")
 
 

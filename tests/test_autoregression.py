@@ -230,6 +230,7 @@ def test_what_cannot_be_drawn_is_refused():
             hl.sample_left_to_right(g, **{"generator": rng(), **bad})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
 def test_the_gpu_kernel_compiles_to_machine_code():
     """Without a GPU at hand: for an H200, compute capability 9.0, by Triton's own assembler."""

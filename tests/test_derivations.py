@@ -50,6 +50,7 @@ def derivation(chapter: str) -> dict:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter, name", [(c, n) for c, names in DERIVED.items() for n in names])
 def test_library_is_what_the_chapter_derives(chapter, name):
     function, arguments = DERIVED[chapter][name]

@@ -154,6 +154,7 @@ def changes_curves(size, rng):
     return changes.curves(hl.MaskNoise(8), [0.2, 0.5], **size, draws=1, data=3, samples=2, generator=rng())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("default", ["meta", "float64", "bfloat16"])
 def test_the_defaults_of_torch_change_nothing(default):
     """In a process of its own: where addresses are taken of tensors that are elsewhere, it dies."""

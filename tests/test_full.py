@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
+from hierlib._devices import chosen
 from hierlib.book.runs.checkout import chapters, find_checkout
 from hierlib.book.runs.params import parse_parameters
 from hierlib.book.runs.run import prepare
@@ -24,14 +25,16 @@ def test_a_chapter_in_full_draws_what_its_stamp_says():
     [done] = execute_all([prepare(chapter, TINY, timeout=600)], workers=1)
     assert done.error is None, f"{done.error}\nthe notebook up to there: {done.notebook}"
     facts = json.loads((done.folder / "run.json").read_text())["parameters"]
-    assert facts == {**{k: p.default for k, p in chapter.parameters.items()}, **TINY, "draws": declared.full}
+    usual = {k: p.default for k, p in chapter.parameters.items()} | {"device": chosen("auto").type}
+    assert facts == {**usual, **TINY, "draws": declared.full}
     with xr.open_dataset(done.folder / "data" / "upward-messages.nc") as drawn:
         assert drawn.sizes["draw"] == declared.full != declared.default
         assert json.loads(drawn.attrs["parameters"]) == facts
     assert all(row["parameters"] == facts for row in json.loads((done.folder / "records.json").read_text()))
     outputs = [o for c in json.loads(done.notebook.read_text())["cells"] for o in c.get("outputs", [])]
     stamp = "".join("".join(o.get("data", {}).get("text/plain", "")) for o in outputs)
-    assert f"profile = full, v = 4, m = 2, s = 2, L = 2, draws = {declared.full}, data = 1, tables = 2000" in stamp
+    where = f"device = {usual['device']}"
+    assert f"{where}, v = 4, m = 2, s = 2, L = 2, draws = {declared.full}, data = 1, tables = 2000" in stamp
 
 
 def rebound(source: str, names: set[str]) -> set[str]:
@@ -58,7 +61,8 @@ def test_a_parameter_keeps_the_value_that_was_checked(slug):
 def test_full_outside_a_run_is_refused(slug):
     calls = [n for source, _ in SCALED[slug].code for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
     [setup] = [n for n in calls if isinstance(n.func, ast.Attribute) and n.func.attr == "setup"]
-    assert [ast.unparse(word) for word in setup.args] == ["seed", "profile"]
+    placed = ["device"] if "device" in SCALED[slug].parameters else []
+    assert [ast.unparse(word) for word in setup.args] == ["seed", "profile", *placed]
 
 
 def test_a_rebound_parameter_is_noticed():

@@ -208,6 +208,7 @@ def weights(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", probe.ARCHITECTURES)
 def test_images_are_prepared_as_the_weights_want_it(name, weights, monkeypatch):
     """Those that torchvision publishes are known by their digest, whatever the file is called."""
@@ -225,6 +226,7 @@ def test_images_are_prepared_as_the_weights_want_it(name, weights, monkeypatch):
     assert sizes[-1] == 232 and (name == "convnext_base" or sizes == [256, 232])
 
 
+@pytest.mark.slow
 def test_images_of_unknown_weights_are_prepared_as_is_said(weights):
     with pytest.raises(ValueError, match=r"weights that torchvision publishes for resnet50, .*; pass resize and crop"):
         probe.torchvision_probe("resnet50", weights=weights)
@@ -265,6 +267,7 @@ ODD = {  # weights of other kinds of numbers, and what is said of them
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ODD)
 def test_weights_are_the_numbers_that_they_are_read_as(weights, kind):
     change, got = ODD[kind]

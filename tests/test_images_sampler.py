@@ -102,6 +102,7 @@ def test_noise_prediction_from_every_kind_of_output():
         torch.testing.assert_close(model.eps(noisy, t), noise, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_the_batch():
     x, model = images(7), small()
     whole = sampler.forward_backward(model, x, [3, 10], steps=10, batch=7, show=False)
@@ -111,6 +112,7 @@ def test_the_result_does_not_depend_on_the_batch():
     assert not torch.equal(sampler.forward_backward(model, x, [3, 10], steps=10, seed=1, show=False), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2, 3, 5])
 def test_the_float_state_does_not_depend_on_the_batch(batch):
     model = small()
@@ -297,6 +299,7 @@ def test_killed_at_every_single_moment_it_loses_one_batch_at_most():
     assert finished == sorted(finished) and set(finished) == {0, 1, 2, 3, 4}
 
 
+@pytest.mark.slow
 def test_files_of_another_run_are_left_alone_and_not_taken(tmp_path):
     """Other options, images, weights, another schedule or precision: nothing of what is there is served for them."""
     x, model = images(4), small()

@@ -78,6 +78,7 @@ def test_loss_is_the_mean_square_error_of_v():
     assert 0.9 < nothing(torch.arange(64), rng()) < 1.1
 
 
+@pytest.mark.slow
 def test_classifier_learns_and_tells_where_it_comes_from(folder, tmp_path, small, call):
     out = tmp_path / "classifier-0.safetensors"
     words = ["train", "classifier", "--folder", str(folder), "--out", str(out), "--seed", "3"]
@@ -107,6 +108,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", OTHERS)
 def test_a_model_of_other_inputs_is_refused(folder, tmp_path, tmp_path_factory, small, call, change):
     more, why = OTHERS[change]

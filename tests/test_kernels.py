@@ -22,7 +22,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TRITON = importlib.util.find_spec("triton") is not None
 GPU = pytest.param(
     "gpu",
-    marks=pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed"),
+    marks=[
+        pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed"),
+        pytest.mark.slow,  # the interpreter is
+    ],
 )
 BACKENDS = ["torch", "cpu", GPU]
 COMPILED = ["cpu", GPU]
@@ -96,6 +99,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
     check_against_reference("cpu", g, batch, seed, dtype, zeros, decades, with_prior)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
 @given(grammars(max_data=200), st.integers(1, 6), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=25, deadline=None)

@@ -50,6 +50,7 @@ def test_it_interpolates_and_generalises(trained):
     assert len(trained.history) < TRAINING.max_epochs, "it must stop at interpolation"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [90, 1500, 2040])
 def test_training_resumed_after_a_kill_is_the_same_training(tmp_path, at):
     """Killed within a pass, after any step."""

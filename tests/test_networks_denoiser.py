@@ -46,6 +46,7 @@ def test_it_learns_and_never_beats_the_exact_denoiser(trained, name):
     assert done.exact < lowest < done.exact + 0.5 * (blind.history[0]["validation"] - done.exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, at", [("mask", 3), ("mask", 87), ("gaussian", 150)])
 def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path, name, at):
     class Killed(Exception):
@@ -68,6 +69,7 @@ def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path, n
     assert train_denoiser(training, checkpoint=tmp_path / "new", minutes=0) is None
 
 
+@pytest.mark.slow
 def test_few_data_are_memorised_in_the_end_and_not_at_the_best_checkpoint():
     done = train_denoiser(replace(SMALL, L=3, num_data=8, width=48, steps=500, checks=25))
     data, how = done.training.data(), Masking(4)

@@ -142,6 +142,7 @@ def test_a_baseline_does_not_hide_or_make_an_inversion():
     assert order_inverts(artificial(line, 0.8 + 0.2 * (line + 0.2 * (0.77 - EPS)), baseline=0.8))
 
 
+@pytest.mark.slow
 def test_untrained_networks_keep_their_order():
     """The same measurement and the same rule, on networks as they are drawn."""
     torch.set_num_threads(1)

@@ -35,6 +35,7 @@ def test_measure_shows_the_network_between_chance_and_exact(trained):
     assert set(found.data_vars) >= {"copied", "rule", "asked", "kept_exact", "excess", "valid_loss", "exact_loss"}
 
 
+@pytest.mark.slow
 def test_a_study_killed_and_resumed_is_the_same_study(tmp_path):
     wanted = [replace(SMALL, process=p, num_data=n, steps=20) for p, n in (("mask", 8), ("mask", 16), ("gaussian", 8))]
     assert study(tmp_path / "whole.nc", wanted, sizes=FEW, facts={"command": "test"}) == wanted

@@ -20,6 +20,7 @@ NOISES = {
 CASES = [(name, 8) for name in NOISES] + [(name, 10) for name in ("epsilon", "gauss", "mask")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, L", CASES)
 def test_matches_exact_inference_at_every_level(name, L):
     noise, t = NOISES[name]
@@ -42,6 +43,7 @@ def test_matches_exact_inference_at_every_level(name, L):
     assert error.max() < 0.06  # the comparison has teeth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise, kept, lost", [(hl.MaskNoise(v=V), 0.24, 0.285), (hl.GaussianNoise(v=V), 0.064, 0.074)])
 def test_threshold_of_the_infinite_tree(noise, kept, lost):
     rng = torch.Generator().manual_seed(0)

@@ -207,6 +207,7 @@ CHAPTERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("slug", CHAPTERS)
 def test_a_chapter_runs_there(slug, monkeypatch):

@@ -239,7 +239,7 @@ def test_a_figure_says_how_it_was_made(browser, site, http):
         button = how.locator("button.copybtn")
         button.press("Enter")
         copied = seen.page.evaluate("navigator.clipboard.readText()")
-        assert copied.strip().startswith('make run CH=lost-all-at-once P="profile=quick seed=0 v=32 m=8')
+        assert copied.strip().startswith('make run CH=lost-all-at-once P="profile=quick seed=0 device=')
         seen.page.emulate_media(media="print")
         assert not how.is_visible()
 

@@ -1,5 +1,6 @@
 """The loss of masked diffusion is the bound that it says, and training makes it small, killed or not."""
 
+import pytest
 import torch
 
 from hierlib.text.bound import bound, erase
@@ -28,6 +29,7 @@ def test_as_many_words_are_erased_as_asked():
     assert torch.equal(erase(torch.zeros(3, 5), count, rng()).sum(1), count)
 
 
+@pytest.mark.slow
 def test_training_learns_and_a_resumed_one_is_the_same(tmp_path):
     corpus = texts.corpus()
     first = trained(corpus, tmp_path)

@@ -53,6 +53,7 @@ def law(g, data, order, rounds):
     return q
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("v", "m", "s", "L", "classes"), SIZES)
 def test_it_is_the_divergence_from_the_samplers_own_law(v, m, s, L, classes):
     g, data, exact = small(v, m, s, L, classes)

@@ -75,7 +75,7 @@ def upward_excess(p: ArrayLike, v: ArrayLike, m: ArrayLike, s: ArrayLike) -> Arr
         ValueError: an argument is out of range, or m = 1 and p = 0, where F(p) = 0.
 
     >>> float(upward_excess(0.4, v=32, m=8, s=2).round(4))
-    0.0038
+    0.0041
     """
     v, m, s = _parameters(v, m, s)
     p = _probability("p", p)

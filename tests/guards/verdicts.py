@@ -53,7 +53,7 @@ OF_VERDICTS = [
     Guard(
         "longer runs of something else",
         LONGER,
-        "    if other := sorted(given.keys() - SIZES):\n",
+        "    if other := sorted(given.keys() - SIZES - {DEVICE}):\n",
         "    if other := []:\n",
         f"{KEPT}::test_runs_that_answer_something_else_are_not_kept",
     ),
