@@ -262,6 +262,28 @@ def test_what_leaves_the_range_of_float32_is_done_again(engine):
     assert huge[1] == pytest.approx([0.9, 0.1, 0.1, 0.9], abs=1e-6) and tiny[1] == pytest.approx([0, 1, 1, 0], abs=1e-6)
 
 
+def test_numbers_below_the_floor_count_where_they_matter(engine):
+    script = f"{NARROW} return infer([1, 1e-20, 1, 2e-20]);"
+    kind, leaves, log_evidence = engine(script)
+    assert kind == "Float32Array" and leaves == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3], abs=1e-6)
+    assert log_evidence == pytest.approx(math.log(1.5e-20), rel=1e-6)
+
+
+@pytest.mark.parametrize("s, L, t", [(2, 8, 0.01), (2, 8, 0.02), (3, 5, 0.02), (4, 4, 0.04)])
+def test_no_message_has_numbers_that_are_slow_to_multiply(engine, s, L, t):
+    script = """
+      const generator = new E.Generator(6), g = E.randomGrammar({ v: 16, m: 8, s: data.s, L: data.L, generator });
+      const x = E.sample(g, 1, { generator }), noise = new E.GaussianNoise(16);
+      const evidence = noise.evidence(noise.corrupt(x[0], data.t, { generator }), data.t);
+      const [b, exact] = [evidence, Float64Array.from(evidence)].map((told) => E.infer(g, told));
+      const messages = [...b.up.slice(1), ...b.down];
+      const most = (rows, other) => Math.max(...rows.map((row, l) => row.reduce((far, p, i) => Math.max(far, other(p, l, i)), 0)));
+      return [messages.flatMap((row) => [...row].filter((p) => p > 0 && p < 2 ** -63)).length, evidence.some((p) => p > 0 && p < 1e-9),
+        most(b.marginals, (p, l, i) => Math.abs(p - exact.marginals[l][i])), b.marginals[0].constructor.name];"""
+    slow, sharp, far, kind = engine(script, {"s": s, "L": L, "t": t})
+    assert slow == 0 and sharp and far < 1e-6 and kind == "Float32Array"
+
+
 def test_without_the_instructions_all_is_done_in_float64(browser, tmp_path):
     script = f"""WebAssembly.validate = () => false; {NARROW}
       return infer([0.5, 0.25, 0.1, 0.9]);"""

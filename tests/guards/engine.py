@@ -18,7 +18,7 @@ ENGINES = [
     (
         "a page's messages near the end of float32",
         f"{JS}float32.js",
-        "headroom[b] * total >= LEAST",
+        "headroom[b] * total >= least",
         "total > 0",
         AGAIN,
     ),
@@ -28,6 +28,20 @@ ENGINES = [
         "total >= SMALL && total <= LARGE",
         "total > 0",
         AGAIN,
+    ),
+    (
+        "a page's small numbers that count as zero",
+        f"{JS}float32.js",
+        "floor: 2 ** -63, least: 2 ** (-63 + 35)",
+        "floor: 2 ** -63, least: 2 ** -126",
+        f"{ENGINE}numbers_below_the_floor_count_where_they_matter",
+    ),
+    (
+        "a page's numbers that are slow to multiply",
+        f"{JS}float32.js",
+        "floor: 2 ** -63,",
+        "floor: 0,",
+        f"{ENGINE}no_message_has_numbers_that_are_slow_to_multiply",
     ),
     (
         "a browser without the instructions",

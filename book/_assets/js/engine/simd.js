@@ -40,6 +40,7 @@ Engine.part((E) => {
   const plus = (a, b) => [...a, ...b, 0xfd, 0xe4, 0x01];
   const times = (a, b) => [...a, ...b, 0xfd, 0xe6, 0x01];
   const over = (a, b) => [...a, ...b, 0xfd, 0xe7, 0x01];
+  const above = (x, least) => [...get(x), ...get(x), ...get(least), 0xfd, 0x11, 0xfd, 0x46, 0xfd, 0x4e]; // x, or 0 below it
   const larger = (a, b) => [...a, ...b, 0xfd, 0xeb, 0x01]; // b if a < b, else a
   const all = (x) => [0x43, ...new Uint8Array(new Float32Array([x]).buffer), 0xfd, 0x13];
   const step = (x, by) => set(x, add(get(x), by));
@@ -70,8 +71,11 @@ Engine.part((E) => {
     p.slice(0, s).flatMap((x, i) => set(x, add(get(i ? rest : first), word(get(table), 4 * i))));
   const product = (s, k, p) => p.slice(0, s).map((x) => load(get(x), 16 * k)).reduce(times); // prettier-ignore
 
+  // All loops take `least`, the bits of a float32: what is below it counts as zero, for processors multiply numbers that
+  // are too small to be normal more than ten times slower than others, and there are no instructions to be rid of them.
+
   // Scale each leaf to maximum one; tops gets what it was.
-  const leaves = define(["rows", "tops", "symbols", "row", "width"], ["n", "o", "y"], ["top"], (x) =>
+  const leaves = define(["rows", "tops", "symbols", "row", "width", "least"], ["n", "o", "y"], ["top", "each"], (x) =>
     again(
       [
         ...zero(x.top),
@@ -83,20 +87,24 @@ Engine.part((E) => {
         ),
         ...lanes((k, at) => store(add(get(x.tops), get(x.n)), at, get(x.top(k)))),
         ...inverse(x.top),
-        ...scale(x, x.rows, x.top),
+        ...scale(x, x.rows, x.top, x.each),
         ...step(x.n, number(BLOCK)),
       ],
       less(get(x.n), get(x.width)),
     ),
   );
 
-  // Multiply the columns of all rows.
-  function scale(x, rows, by) {
+  // Multiply the columns of all rows; `each` is room for what comes out.
+  function scale(x, rows, by, each) {
     return [
       ...set(x.o, add(get(rows), get(x.n))),
       ...set(x.y, get(x.symbols)),
       ...again(
-        [...lanes((k, at) => store(get(x.o), at, times(load(get(x.o), at), get(by(k))))), ...step(x.o, get(x.row))],
+        [
+          ...lanes((k, at) => set(each(k), times(load(get(x.o), at), get(by(k))))),
+          ...lanes((k, at) => store(get(x.o), at, above(each(k), x.least))),
+          ...step(x.o, get(x.row)),
+        ],
         down(x.y),
       ),
     ];
@@ -105,7 +113,7 @@ Engine.part((E) => {
   // Eq. (7): for each symbol the sum over its `many` rules; totals gets what the messages are divided by.
   const upward = (s) =>
     define(
-      ["children", "rows", "table", "totals", "symbols", "many", "row", "width"],
+      ["children", "rows", "table", "totals", "symbols", "many", "row", "width", "least"],
       ["n", "c", "o", "t", "y", "q", "p0", "p1", "p2", "p3"],
       ["sum", "total"],
       (x) => {
@@ -133,7 +141,7 @@ Engine.part((E) => {
             ...again(symbol, down(x.y)),
             ...lanes((k, at) => store(add(get(x.totals), get(x.n)), at, get(x.total(k)))),
             ...inverse(x.total),
-            ...scale(x, x.rows, x.total),
+            ...scale(x, x.rows, x.total, x.sum),
             ...step(x.n, number(BLOCK)),
           ],
           less(get(x.n), get(x.width)),
@@ -145,7 +153,7 @@ Engine.part((E) => {
   // table of counts says; then the marginals. totals gets the evidence in each node: the product of both sums.
   const downward = (s) =>
     define(
-      ["children", "parents", "rows", "own", "marginals", "table", "counts", "totals", "symbols", "row", "width"],
+      ["children", "parents", "rows", "own", "marginals", "table", "counts", "totals", "symbols", "row", "width", "least"],
       ["n", "c", "a", "o", "e", "w", "t", "u", "y", "q", "p0", "p1", "p2", "p3"],
       ["sum", "total", "both"],
       (x) => {
@@ -166,6 +174,7 @@ Engine.part((E) => {
         ];
         const join = [
           ...lanes((k, at) => set(x.sum(k), times(load(get(x.o), at), get(x.total(k))))),
+          ...lanes((k) => set(x.sum(k), above(x.sum(k), x.least))),
           ...lanes((k, at) => store(get(x.o), at, get(x.sum(k)))),
           ...lanes((k, at) => set(x.sum(k), times(get(x.sum(k)), load(get(x.e), at)))),
           ...lanes((k, at) => store(get(x.w), at, get(x.sum(k)))),
@@ -193,7 +202,7 @@ Engine.part((E) => {
             ...set(x.u, add(get(x.totals), get(x.n))),
             ...lanes((k, at) => store(get(x.u), at, times(load(get(x.u), at), get(x.both(k))))),
             ...inverse(x.both),
-            ...scale(x, x.marginals, x.both),
+            ...scale(x, x.marginals, x.both, x.sum),
             ...step(x.n, number(BLOCK)),
           ],
           less(get(x.n), get(x.width)),
