@@ -263,10 +263,10 @@ def test_what_leaves_the_range_of_float32_is_done_again(engine):
 
 
 def test_numbers_below_the_floor_count_where_they_matter(engine):
-    script = f"{NARROW} return infer([1, 1e-20, 1, 2e-20]);"
+    script = f"{NARROW} return infer([1, 1.2e-19, 1, 1e-19]);"  # one above the floor, one below
     kind, leaves, log_evidence = engine(script)
-    assert kind == "Float32Array" and leaves == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3], abs=1e-6)
-    assert log_evidence == pytest.approx(math.log(1.5e-20), rel=1e-6)
+    assert kind == "Float32Array" and leaves == pytest.approx([1 / 2.2, 1.2 / 2.2, 1.2 / 2.2, 1 / 2.2], abs=1e-6)
+    assert log_evidence == pytest.approx(math.log(1.1e-19), rel=1e-6)
 
 
 @pytest.mark.parametrize("s, L, t", [(2, 8, 0.01), (2, 8, 0.02), (3, 5, 0.02), (4, 4, 0.04)])
