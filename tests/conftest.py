@@ -82,6 +82,14 @@ def browser():
 
 
 @pytest.fixture(scope="module")
+def engine(browser, tmp_path_factory):
+    """Runs a script in a page that has loaded the engine from a file."""
+    from . import engine
+
+    yield from engine.opened(browser.new_page(), tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="module")
 def site(browser):
     """The built site; refuses one that is not made of what is in the checkout now."""
     from hierlib.book.site import sphinxext

@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))  # this is a script, too
 
 from tests.guards import Guard  # noqa: E402
 from tests.guards.data import OF_DATA, OF_ENDS, OF_INPUTS  # noqa: E402
+from tests.guards.engine import ENGINES  # noqa: E402
 from tests.guards.language import LANGUAGES  # noqa: E402
 from tests.guards.models import MODELS  # noqa: E402
 from tests.guards.numbers import NUMBERS  # noqa: E402
@@ -34,14 +35,14 @@ GUARDS = [
     *OF_ENDS,
     *OF_SOURCES,
     *OF_VERDICTS,
-    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES)),
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES, *ENGINES)),
 ]
 
 
 def copy(to: Path) -> None:
-    """The library and the tests; the rest of the checkout by links."""
+    """The library, the tests and the book; the rest of the checkout by links."""
     for path in ROOT.iterdir():
-        if path.name in ("hierlib", "tests"):
+        if path.name in ("hierlib", "tests", "book"):
             shutil.copytree(path, to / path.name, ignore=shutil.ignore_patterns("__pycache__"))
         elif path.name not in (".git", "_build", "results", "dist", "build") and not path.name.startswith(".venv"):
             (to / path.name).symlink_to(path)

@@ -104,6 +104,19 @@ def test_next_leaf_runs_at_a_toy_size(tmp_path):
     assert case["largest_difference"] < 1e-5 and all(t > 0 for t in case["microseconds_per_datum"].values())
 
 
+def test_browser_runs_at_a_toy_size(tmp_path):
+    if find_chromium() is None:
+        pytest.skip("not tested: the benchmark of the engine (no Chromium)")
+    out = tmp_path / "browser.json"
+    run("browser.py", "--out", out)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    case = result["cases"]["tiny"]
+    assert case["largest_difference_of_marginals"] < 1e-5 and "times_faster_than_authors" not in case
+    for where in ("browser", "hierlib"):
+        assert all(0 < t["min"] <= t["median"] <= t["max"] for t in case[f"{where}_microseconds"].values())
+    assert all(seconds > 0 for seconds in result["figure_5_seconds"].values())
+
+
 def test_all_prefixes_cost_no_more_than_one_inference():
     stored = json.loads((ROOT / "benchmarks" / "results" / "next_leaf.json").read_text(encoding="utf-8"))
     assert "dirty" not in stored["provenance"]["commit"], "measure a committed state"

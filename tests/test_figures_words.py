@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hierlib.book.figures import words
-from tests.test_live_trees import JS, node
+from tests.engine import node
 
 
 def test_the_live_text_says_what_has_changed():
@@ -18,7 +18,7 @@ def test_the_live_text_says_what_has_changed():
     markup = words.words_html([0, 0.5, 1], texts, gone, start=1)
     data = json.loads(re.search(r'application/json">(.*?)</script>', markup, re.S)[1])
     assert data["words"][1] == ["In", " a", ",", " she"]
-    said = node(f"const W = require({str(JS / 'words.js')!r}); return [0, 1].map((i) => W.sentence(data, i));", data)
+    said = node("return [0, 1].map((i) => T.sentence(data, i));", data, "words.js")
     assert "4 words" in said[0] and said[1] == "3 of 4 were erased: 1 came back the same, 2 as others."
     fig = words.page([0, 0.5, 1], texts, gone, [0, 2])
     assert [x.get_text() for x in fig.texts] == ["start", "$t$ = 1", "In", "it", ",", "he", "An", "it", ".", "he"]

@@ -35,6 +35,8 @@ TOPICS = {
     ),
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *(
+        "engine",
+        "engine_worker",
         "live_images",
         "live_maps",
         "live_site",

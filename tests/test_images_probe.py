@@ -1,6 +1,7 @@
 """The probe on image networks: its nodes, its literal definition, the architectures of the paper end to end."""
 
 import hashlib
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -106,14 +107,22 @@ def test_interval_of_the_peak():
     torch.testing.assert_close(high, torch.tensor([0.35, 0.35], dtype=torch.float64))
 
 
-def test_baseline_pairs_everyone_with_somebody_else(little, monkeypatch):
-    data, seen = pictures(11), []
-    monkeypatch.setattr(probe, "compare", lambda _, batches, *a, **b: seen.extend(batches) or {0: None})
-    probe.baseline(little, data, {}, generator=rng(), batch=4)
-    start, end = (torch.cat([getattr(u, side) for u in seen]) for side in ("start", "end"))
-    assert torch.equal(start, data)
-    partner = [int((data == x).flatten(1).all(1).nonzero()) for x in end]
-    assert sorted(partner) == list(range(11)) and all(i != j for i, j in enumerate(partner))
+@pytest.mark.parametrize("batch", [1, 4, 11])
+def test_baseline_pairs_everyone_with_somebody_else(little, monkeypatch, batch):
+    """Everyone has one partner and is one, the answer is `compare`'s of these pairs, and each is looked at once."""
+    data, looked, look = pictures(11), [], probe.Probe.__call__
+    little = probe.cnn_probe(deepcopy(little.network).double(), trained=False)  # the same in batches of any size
+    moments = probe.statistics(little, pictures(50, seed=1))
+    monkeypatch.setattr(probe.Probe, "__call__", lambda self, images: looked.append(images) or look(self, images))
+    found = probe.baseline(little, data, moments, generator=rng(), batch=batch)
+    assert sorted(x.flatten().tolist() for x in torch.cat(looked)) == sorted(x.flatten().tolist() for x in data)
+    order = torch.randperm(11, generator=rng())
+    partner = {int(order[i]): int(order[i - 1]) for i in range(11)}
+    assert all(i != j for i, j in partner.items()) and sorted(partner.values()) == list(range(11))
+    pairs = UTurns(0, 0, data, data[[partner[i] for i in range(11)]])
+    expected = probe.compare(little, [pairs], moments)[0]
+    torch.testing.assert_close(found.cosine, expected.cosine, rtol=1e-9, atol=1e-12)
+    assert torch.equal(found.kept, expected.kept) and found.layers == little.layers
     with pytest.raises(ValueError, match="at least two"):
         probe.baseline(little, data[:1], {}, generator=rng())
 

@@ -9,7 +9,7 @@ import pytest
 
 from hierlib.book.figures.family import family_html
 from hierlib.book.figures.pictures import pictures_html, strips
-from tests.test_live_trees import JS, node
+from tests.engine import node
 
 RNG = np.random.default_rng(0)
 T, N = 4, 3
@@ -24,13 +24,12 @@ def data_of(markup):
 
 def test_patches_and_sentences_of_the_pictures():
     markup = pictures_html([0, 0.1, 0.5, 1], IMAGES, NAMES, FOUND, start=2)
-    script = f"""
-      const P = require({str(JS / "pictures.js")!r});
+    script = """
       const bits = Uint8Array.from(atob(data.found.bits), (c) => c.charCodeAt(0));
-      const patches = (i, k) => [...Array(10).keys()].map((p) => P.found(data, bits, i, k, p));
+      const patches = (i, k) => [...Array(10).keys()].map((p) => T.found(data, bits, i, k, p));
       return [data.t.map((_, i) => data.names[0].map((_, k) => patches(i, k))),
-              data.t.map((_, i) => P.sentence(data, i))];"""
-    found, said = node(script, data_of(markup))
+              data.t.map((_, i) => T.sentence(data, i))];"""
+    found, said = node(script, data_of(markup), "pictures.js")
     np.testing.assert_array_equal(np.array(found).reshape(FOUND.shape), FOUND)
     assert said[0].startswith("No noise") and "all 3 are still what they were" in said[1]
     assert "1 of 3 are another class" in said[2] and "2 of 3 are another class" in said[3]
@@ -72,8 +71,8 @@ def test_a_family_of_curves():
     data = data_of(markup)
     np.testing.assert_allclose(data["curves"], curves, atol=1e-4)
     assert data["points"] == {"1": [[0, 1, 0, 2]]} and 'max="1"' in markup
-    script = f"return data.map(([lo, hi]) => require({str(JS / 'family.js')!r}).ticks(lo, hi));"
-    assert node(script, [[0, 1], [0, 9.4], [0.2, 0.98]]) == [
+    script = "return data.map(([lo, hi]) => T.ticks(lo, hi));"
+    assert node(script, [[0, 1], [0, 9.4], [0.2, 0.98]], "family.js") == [
         [0, 0.2, 0.4, 0.6, 0.8, 1],
         [0, 2, 4, 6, 8],
         [0.2, 0.4, 0.6, 0.8],

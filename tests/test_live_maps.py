@@ -1,11 +1,5 @@
 """The formulas of the live figures of the map, run in node, against hierlib."""
 
-import json
-import os
-import shutil
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -13,22 +7,7 @@ import torch
 from hierlib.theory import meanfield as mf
 from hierlib.theory.population import planted_rules
 
-JS = Path(__file__).parents[1] / "book" / "_assets" / "js"
-
-if shutil.which("node") is None and not os.environ.get("CI"):
-    pytest.skip("not tested: the live figures (install node)", allow_module_level=True)
-
-
-def node(file: str, script: str, data) -> object:
-    """Run a script in node; it sees the exports `T` of the file and the JSON `data`, and returns JSON."""
-    program = (
-        f"const T = require({str(JS / file)!r}), data = JSON.parse(require('fs').readFileSync(0));"
-        f"console.log(JSON.stringify({script}))"
-    )
-    done = subprocess.run(["node", "-e", program], input=json.dumps(data), capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
+from .engine import node
 
 CASES = [
     (32, 8, 2),
@@ -44,11 +23,13 @@ CASES = [
 
 
 def test_the_map_and_its_phases():
-    script = """data.map(([v, m, s]) => ({
-        F: [0, 0.1, 0.5, 0.9, 1].map((p) => T.F(p, v, m, s)), phase: T.phase(v, m, s), mKS: T.mKS(v, s),
-        mC: T.mC(v, s), star: Math.min(9, T.star(v, m, s)), noise: T.criticalNoise(v, m, s),
-        tree: [0, 0.3, 0.8, 1].map((eps) => T.solve(eps, v, m, s, 7))}))"""
-    for (v, m, s), found in zip(CASES, node("mean-field.js", script, CASES), strict=True):
+    script = """
+      const M = Engine.meanfield;
+      return data.map(([v, m, s]) => ({
+        F: [0, 0.1, 0.5, 0.9, 1].map((p) => M.upwardMap(p, v, m, s)), phase: M.phase(v, m, s), mKS: M.m_KS(v, s),
+        mC: M.m_c(v, s), star: Math.min(9, M.fixedPoints(v, m, s)[1]), noise: M.criticalNoise(v, m, s),
+        tree: [0, 0.3, 0.8, 1].map((eps) => M.solve(eps, v, m, s, 7)) }));"""
+    for (v, m, s), found in zip(CASES, node(script, CASES), strict=True):
         assert found["F"] == pytest.approx(mf.upward_map([0, 0.1, 0.5, 0.9, 1], v, m, s).tolist(), abs=1e-12)
         assert found["phase"] == mf.phase(v, m, s)
         assert [found["mKS"], found["mC"]] == pytest.approx([mf.m_KS(v, s), mf.m_c(v, s)], rel=1e-12)
@@ -68,7 +49,9 @@ def test_the_cloud_of_rule_tables(v, m, s):
     for p in (1 / v, 0.37, 1.0):
         belief = p ** (s - wrong) * ((1 - p) / (v - 1)) ** wrong
         expected = belief[:, 0].sum(-1) / belief.sum((1, 2))
-        found = node("cloud.js", f"T.messages({p}, {v}, {s}, data.own, data.all)", data)
+        script = (
+            f"return [T.messages({p}, {v}, {s}, data.own, data.all), Engine.meanfield.upwardMap({p}, {v}, {m}, {s})];"
+        )
+        found, annealed = node(script, data, "cloud.js")
         assert found == pytest.approx(expected.tolist(), abs=1e-12)
-        annealed = node("mean-field.js", f"T.F({p}, {v}, {m}, {s})", None)
         assert annealed == pytest.approx(float(mf.upward_map(p, v, m, s)), abs=1e-12)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from hierlib.networks.probe import Moments, fit_linear, moments, similarity
+from hierlib.networks.probe import Comparison, Moments, fit_linear, moments, similarity
 
 
 def rng(seed=0):
@@ -29,6 +29,24 @@ def test_probe_is_its_definition(raw):
         expected = torch.nn.functional.cosine_similarity(z[:20], z[20:40])
         torch.testing.assert_close(pair.cosine[name], expected, rtol=1e-9, atol=1e-12)
     assert pair.mean().shape == (2,) and (pair.standard_error() > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 7, 3), (6, 5, 33), (6, 13)])
+def test_compiled_products_are_those_of_torch(shape):
+    """Of floats that numba takes, in any layout; half precision goes the way that any device goes."""
+    a, b = (10 + torch.randn(shape, generator=rng(i)).bfloat16() for i in (0, 1))
+    statistics = moments(lambda x: {"layer": x}, [a, b])
+    comparison = Comparison(statistics, raw_second_moment=True)
+    plain = comparison.similarity({"layer": a}, {"layer": b}).cosine["layer"]
+    strided = a.float().transpose(0, 1).contiguous().transpose(0, 1)
+    for x, y in ((a.float(), b.float()), (a.double(), b.double()), (strided, b.float().requires_grad_())):
+        squares = comparison.squares({"layer": x})
+        for known in ((), (squares,), (squares, comparison.squares({"layer": y}))):
+            found = comparison.similarity({"layer": x}, {"layer": y}, *known).cosine["layer"]
+            torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-13)
+    row = comparison.of_neighbours({"layer": b}).cosine["layer"]
+    assert torch.equal(row, comparison.similarity({"layer": b[1:]}, {"layer": b[:-1]}).cosine["layer"])
+    assert torch.equal(comparison.similarity({"layer": x}, {"layer": x}).cosine["layer"], torch.ones(6).double())
 
 
 def test_probe_leaves_out_channels_that_never_vary_and_refuses_other_layers():

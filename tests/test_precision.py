@@ -11,6 +11,7 @@ import hierlib as hl
 from hierlib import diffusion
 from hierlib.enumeration import all_data, brute_force, derivation_weights
 from hierlib.experiments import spectrum, uturns
+from hierlib.experiments.changes import moments_of
 from hierlib.theory.changes import mean_field
 from tests.test_kernels import BACKENDS, on
 
@@ -310,7 +311,10 @@ def test_susceptibility_where_hardly_anything_changes(v, m, s, L):
     x0 = hl.sample(g, 1, generator=rng())[0]
     for eps in (1e-60, 1e-20, 1e-12, 1e-7, 1e-4, 0.3):
         e = hl.epsilon_evidence(x0, eps=eps, v=v, dtype=torch.float64)
-        assert float(hl.susceptibility(g, e, x0)) == pytest.approx(susceptibility_counted(g, e, x0), rel=1e-8)
+        counted = susceptibility_counted(g, e, x0)
+        assert float(hl.susceptibility(g, e, x0)) == pytest.approx(counted, rel=1e-12)
+        kept = moments_of(lambda e: hl.class_posterior(g, e, backend="torch")[1], e, x0)  # by derivatives
+        assert float(kept.variance / kept.independent) == pytest.approx(counted, rel=1e-8)
     assert float(hl.susceptibility(g, hl.epsilon_evidence(x0, eps=0.0, v=v), x0)) == 1
 
 

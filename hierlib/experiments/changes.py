@@ -15,7 +15,7 @@ from torch import Tensor
 from hierlib._finite import all_finite, finite
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
-from hierlib.inference import class_posterior, posterior_sample
+from hierlib.inference import class_posterior, infer, posterior_sample
 from hierlib.noise import Noise, Numbers, evidence_of, noise_levels
 from hierlib.theory.changes import RARE, partners
 
@@ -25,13 +25,8 @@ class Kept(NamedTuple):
 
     mean: Tensor  #: (batch, d) probability that a leaf is kept
     changed: Tensor  #: (batch, d) one minus that, also where it is too small to be seen in the other
-    with_all: Tensor  #: (batch, d) covariance of a leaf with the number of kept leaves
+    variance: Tensor  #: (batch,) Var(Σ_i kept_i)
     with_one: Tensor  #: (batch, d) covariance of each leaf with the one asked for; (batch, 0) if none was
-
-    @property
-    def variance(self) -> Tensor:
-        """(batch,) Var(Σ_i kept_i)."""
-        return self.with_all.sum(1)
 
     @property
     def independent(self) -> Tensor:
@@ -42,21 +37,52 @@ class Kept(NamedTuple):
 def kept_moments(g: Grammar, evidence: Tensor, x0: Tensor, leaf: Tensor | None = None) -> Kept:
     """Which leaves an exact posterior sample keeps, and how they go together, without sampling.
 
-    Each leaf's belief in its start is multiplied by e^h; then ∂ log Z/∂h_i is the probability that leaf i is kept, and
-    ∂² log Z/∂h_i ∂h_j the covariance of two of them. Where hardly anything changes these are small differences of
-    numbers near one; then all other beliefs are divided by e^h, which gives them without a difference.
+    The covariance of leaf j with leaf i is P(i kept) (P(j kept | i kept) - P(j kept)), by inference with leaf i known.
+    The variance comes from one way up the tree, by `hierlib._kernels.compiled.counts`, on the processor. Changes are
+    what is counted: where hardly anything changes, what is kept is near one and has few digits left.
 
     Args:
         g: the grammar.
-        evidence: (batch, s^L, v), as for `hierlib.infer`; all of it is differentiated, in float64: pass few data at
-            once (10 MB each at v = 32, m = 8, L = 10).
+        evidence: (batch, s^L, v), as for `hierlib.infer`; all is computed in float64.
         x0: (batch, s^L) the leaves of the start.
         leaf: (batch,) one leaf of each datum, for `Kept.with_one`.
 
     Raises:
         ValueError: shapes differ, or as `hierlib.infer` does.
     """
-    return moments_of(lambda weighted: class_posterior(g, weighted, backend="torch")[1], evidence, x0, leaf)
+    _check(evidence, x0)
+    evidence = evidence.detach().double()
+    mean, changed = _beliefs(g, evidence, x0)
+    one = changed[:, :0]
+    if leaf is not None:
+        datum = torch.arange(len(x0), device=x0.device)
+        symbol, sure = x0[datum, leaf], mean[datum, leaf]
+        known = evidence.clone()
+        known[datum, leaf] = torch.nn.functional.one_hot(symbol, g.v).double()
+        known = torch.where((sure > 0)[:, None, None], known, evidence)  # what cannot be is not conditioned on
+        one = sure[:, None] * (changed - _beliefs(g, known, x0)[1])
+    return Kept(mean, changed, _variance(g, evidence, x0), one)
+
+
+def _beliefs(g: Grammar, evidence: Tensor, x0: Tensor) -> tuple[Tensor, Tensor]:
+    """(batch, d) probabilities that a leaf is kept, and that it is not."""
+    belief = infer(g, evidence, messages=False).marginals[0]
+    here = torch.nn.functional.one_hot(x0, g.v).bool()
+    return (belief * here).sum(2), (belief * ~here).sum(2)
+
+
+def _variance(g: Grammar, evidence: Tensor, x0: Tensor) -> Tensor:
+    """(batch,) variance of the number of leaves that change, of evidence that the grammar can produce."""
+    from hierlib._kernels.compiled import counts  # numba takes its time to import
+
+    seen, start = evidence.cpu().contiguous().numpy(), x0.cpu().contiguous().numpy()
+    message = np.empty((g.d, len(x0), g.v, 3))
+    counts.leaves_of(seen, start, message)
+    for level, rule in enumerate(g.rules, 1):
+        above = np.empty((g.num_nodes(level), len(x0), g.num_symbols(level), 3))
+        counts.parents_of(message, rule.cpu().contiguous().numpy(), above)
+        message = above
+    return torch.from_numpy(2 * message[0, ..., 2].sum(1)).to(evidence.device)
 
 
 def moments_of(
@@ -64,13 +90,14 @@ def moments_of(
 ) -> Kept:
     """The same for any model of data, given its log evidence: (batch, d, v) to (batch,), twice differentiable.
 
+    Each leaf's belief in its start is multiplied by e^h; then ∂ log Z/∂h_i is the probability that leaf i is kept, and
+    ∂² log Z/∂h_i ∂h_j the covariance of two of them. Where hardly anything changes these are small differences of
+    numbers near one; then all other beliefs are divided by e^h, which gives them without a difference.
+
     Raises:
         ValueError: shapes differ; a log evidence or a moment is not finite.
     """
-    if evidence.ndim != 3 or x0.shape != evidence.shape[:2]:
-        raise ValueError(
-            f"expected evidence (batch, d, v) and x0 (batch, d), got {tuple(evidence.shape)} and {tuple(x0.shape)}"
-        )
+    _check(evidence, x0)
     kept = _moments(log_evidence, evidence, x0, leaf)
     rows = (kept.independent < RARE * x0.shape[1]).nonzero()[:, 0]
     if not len(rows):
@@ -97,7 +124,15 @@ def _moments(
     all_finite(
         {"probability that a leaf is kept": first, "covariance of kept leaves": with_all}, "see the log evidence"
     )
-    return Kept(1 + first, -first, with_all, one) if rare else Kept(first, 1 - first, with_all, one)
+    variance = with_all.sum(1)
+    return Kept(1 + first, -first, variance, one) if rare else Kept(first, 1 - first, variance, one)
+
+
+def _check(evidence: Tensor, x0: Tensor) -> None:
+    if evidence.ndim != 3 or x0.shape != evidence.shape[:2]:
+        raise ValueError(
+            f"expected evidence (batch, d, v) and x0 (batch, d), got {tuple(evidence.shape)} and {tuple(x0.shape)}"
+        )
 
 
 def susceptibility(g: Grammar, evidence: Tensor, x0: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from hierlib.experiments.curves import Interval, bootstrap
 from hierlib.images.classifier import ImageCNN
 from hierlib.images.probe import LayerSimilarity, Probe, baseline, cnn_probe, compare, statistics, torchvision_probe
 from hierlib.images.sampler import Images, UTurns
+from hierlib.networks.probe import Moments
 
 ENDS = [0, -1]  #: the first layer and the logits, which all networks have, however many layers are between
 Array = np.ndarray
@@ -54,6 +55,7 @@ def look(
     images: Images,
     *,
     generator: torch.Generator,
+    moments: Mapping[str, Moments] | None = None,
     raw_second_moment: bool = False,
 ) -> Look:
     """Shows U-turns to a network.
@@ -63,9 +65,10 @@ def look(
         turns: one for each inversion time, with all images.
         images: that stand for the data: activations are standardised over them, and each makes two unrelated pairs.
         generator: of the pairs.
+        moments: `statistics` of the network over these images, if they are known.
         raw_second_moment: standardise by √E[a²], as the authors' code does.
     """
-    moments = statistics(probe, images)
+    moments = moments or statistics(probe, images)
     alike = list(compare(probe, turns, moments, raw_second_moment=raw_second_moment).values())
     pairs = [
         baseline(probe, images, moments, generator=generator, raw_second_moment=raw_second_moment) for _ in range(2)

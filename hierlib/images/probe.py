@@ -19,7 +19,7 @@ from hierlib.images.download import sha256_of
 from hierlib.images.files import as_jpeg
 from hierlib.images.pretrained import read_weights, sizes_for, sizes_of
 from hierlib.images.sampler import Images, UTurns
-from hierlib.networks.probe import ADVICE, Moments, Similarity, moments, similarity
+from hierlib.networks.probe import ADVICE, Activations, Comparison, Moments, Similarity, moments
 
 ARCHITECTURES = ("convnext_base", "resnet50", "wide_resnet50_2", "resnet152")  #: of the paper, all in torchvision
 IMAGENET: dict[str, Any] = dict(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -320,19 +320,22 @@ def compare(
         ValueError: activations are not finite; the layer is named.
     """
     parts: dict[int, list] = {}
+    comparison = Comparison(moments, raw_second_moment=raw_second_moment)
     for same in _of_one_start(batches):
         for i in range(0, len(same[0].start), batch):
             a = probe(same[0].start[i : i + batch])
+            squares = comparison.squares(a)
             for u in same:
                 end = u.end[i : i + batch]
                 b = probe(end if jpeg_quality is None else as_jpeg(end, jpeg_quality))
-                alike = similarity(a, b, moments, raw_second_moment=raw_second_moment)
+                alike = comparison.similarity(a, b, squares)
                 kept = a[probe.layers[-1]].argmax(1) == b[probe.layers[-1]].argmax(1)
                 parts.setdefault(u.k, []).append((_columns(alike), kept.cpu()))
-    return {
-        k: LayerSimilarity(probe.layers, torch.cat([c for c, _ in rows]), torch.cat([s for _, s in rows]))
-        for k, rows in parts.items()
-    }
+    return {k: _joined(probe, rows) for k, rows in parts.items()}
+
+
+def _joined(probe: Probe, parts: Sequence[tuple[Tensor, Tensor]]) -> LayerSimilarity:
+    return LayerSimilarity(probe.layers, torch.cat([c for c, _ in parts]), torch.cat([s for _, s in parts]))
 
 
 def _of_one_start(batches: Iterable[UTurns]) -> Iterator[list[UTurns]]:
@@ -356,7 +359,7 @@ def baseline(
     raw_second_moment: bool = False,
     batch: int = 64,
 ) -> LayerSimilarity:
-    """The same for pairs of unrelated images: each with another one, drawn at random.
+    """The same for pairs of unrelated images: each with another one, drawn at random; each is looked at once.
 
     Args:
         probe, moments, raw_second_moment: as for `compare`.
@@ -369,14 +372,28 @@ def baseline(
     """
     if len(images) < 2:
         raise ValueError(f"images: expected at least two, got {len(images)}")
-    order = torch.randperm(len(images), generator=generator, device=generator.device)
-    partner = torch.empty_like(order)
-    partner[order] = order.roll(1)  # one cycle through all: nobody is its own partner
-    pairs = (
-        UTurns(0, i, images[i : i + batch], torch.stack([images[int(j)] for j in partner[i : i + batch]]))
-        for i in range(0, len(images), batch)
-    )
-    return compare(probe, pairs, moments, raw_second_moment=raw_second_moment)[0]
+    order = torch.randperm(len(images), generator=generator, device=generator.device).cpu()
+    comparison = Comparison(moments, raw_second_moment=raw_second_moment)
+    # One circle through all, each beside the one before it: nobody is its own partner, and each is looked at once.
+    first: Activations = {}
+    before, parts = first, []
+    for i in range(0, len(images), batch):
+        a = probe(torch.stack([images[int(j)] for j in order[i : i + batch]]))
+        first = first or {name: x[:1] for name, x in a.items()}
+        parts.append(_neighbours(comparison, before, a))
+        before = {name: x[-1:] for name, x in a.items()}
+    parts.append(_neighbours(comparison, before, first))
+    around = _joined(probe, parts)
+    place = torch.empty_like(order)  # of each image among them: order[0] comes last, beside order[-1]
+    place[order.roll(-1)] = torch.arange(len(images))
+    return LayerSimilarity(around.layers, around.cosine[place], around.kept[place])
+
+
+def _neighbours(comparison: Comparison, before: Activations, a: Activations) -> tuple[Tensor, Tensor]:
+    """Cosines and whether the class is the same, of images that follow each other, the first after the one before."""
+    row = {name: torch.cat([before[name], x]) for name, x in a.items()} if before else a
+    classes = row[list(row)[-1]].argmax(1)
+    return _columns(comparison.of_neighbours(row)), (classes[1:] == classes[:-1]).cpu()
 
 
 def _columns(alike: Similarity) -> Tensor:

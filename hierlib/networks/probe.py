@@ -11,6 +11,7 @@ from torch import Tensor
 from hierlib._finite import all_finite, finite
 
 Activations = Mapping[str, Tensor]
+Squares = Mapping[str, Tensor]
 ADVICE = "look at the network's weights and inputs, or run it in float32"
 
 
@@ -70,42 +71,100 @@ def moments(activations: Callable[[Tensor], Activations], batches: Iterable[Tens
     return found
 
 
+class Comparison:
+    """How alike two inputs are to each layer: the cosine of their activations, standardised over a set of inputs.
+
+    Standardised activations are never written down. With w = 1/scale² of each channel, which is 0 where the channel
+    never varies, the cosine is <a, b> / √(<a, a> <b, b>), where <a, b> = Σ_c w_c Σ_p (a_cp - mean_c) (b_cp - mean_c).
+
+    Args:
+        statistics: from `moments`, over a set of inputs that stands for the data.
+        raw_second_moment: divide by √E[a²] as the authors' code does, instead of by the standard deviation.
+    """
+
+    def __init__(self, statistics: Mapping[str, Moments], *, raw_second_moment: bool = False):
+        self._mean = {name: moment.mean.reshape(-1) for name, moment in statistics.items()}
+        self._weight = {name: _weight(moment, raw_second_moment) for name, moment in statistics.items()}
+
+    def squares(self, a: Activations) -> Squares:
+        """<a, a> of each input, layer → (n,) float64: what `similarity` need not compute again of the same inputs.
+
+        Raises:
+            ValueError: a layer has no statistics.
+        """
+        self._check(a, a)
+        return {name: self._product(name, x, x) for name, x in a.items()}
+
+    def similarity(
+        self, a: Activations, b: Activations, squares_a: Squares | None = None, squares_b: Squares | None = None
+    ) -> Similarity:
+        """Cosine similarity of pairs of inputs, layer by layer; a pair of which one vanishes has cosine 0.
+
+        Args:
+            a, b: activations of the two inputs of each pair, layer → (n, …).
+            squares_a, squares_b: `squares` of a and of b, if they are known.
+
+        Raises:
+            ValueError: the layers or shapes differ, or activations are not finite; the layer is named.
+        """
+        self._check(a, b)
+        squares_a, squares_b = squares_a or self.squares(a), squares_b or self.squares(b)
+        cosine = {}
+        for name in a:
+            norm = (squares_a[name] * squares_b[name]).sqrt()
+            cosine[name] = self._product(name, a[name], b[name]) / torch.where(norm > 0, norm, 1)
+        all_finite({f"layer {name}": c for name, c in cosine.items()}, ADVICE)
+        return Similarity(cosine)
+
+    def of_neighbours(self, a: Activations) -> Similarity:
+        """Of inputs that stand in a row, each with the one before it; as `similarity`, but of one pair less."""
+        squares = self.squares(a)
+        x, xx = ({name: z[1:] for name, z in each.items()} for each in (a, squares))
+        y, yy = ({name: z[:-1] for name, z in each.items()} for each in (a, squares))
+        return self.similarity(x, y, xx, yy)
+
+    def _check(self, a: Activations, b: Activations) -> None:
+        if list(a) != list(b) or not set(a) <= set(self._mean):
+            raise ValueError(f"expected the same layers, got {list(a)}, {list(b)} and statistics of {list(self._mean)}")
+        for name in a:
+            if a[name].shape != b[name].shape:
+                shapes = f"{tuple(a[name].shape)}, {tuple(b[name].shape)}"
+                raise ValueError(f"layer {name}: expected equal shapes, got {shapes}")
+
+    def _product(self, name: str, a: Tensor, b: Tensor) -> Tensor:
+        """<a, b> of each pair, (n,) float64."""
+        mean, weight = self._mean[name], self._weight[name]
+        x, y = ((z.flatten(2) if z.ndim > 2 else z[:, None]).detach() for z in (a, b))  # (n, channels, places)
+        if a.device.type == "cpu" and a.dtype == b.dtype and a.dtype in (torch.float32, torch.float64):
+            from hierlib._kernels.compiled.products import centred_products  # numba takes its time to import
+
+            sums = mean.new_empty(x.shape[:2])
+            centred_products(x.contiguous().numpy(), y.contiguous().numpy(), mean.numpy(), sums.numpy())
+        else:
+            sums = torch.linalg.vecdot(*(z.double() - mean[:, None] for z in (x, y)))
+        return sums @ weight
+
+
 def similarity(
     a: Activations, b: Activations, statistics: Mapping[str, Moments], *, raw_second_moment: bool = False
 ) -> Similarity:
-    """Cosine similarity of the standardised activations of pairs of inputs, layer by layer.
+    """Cosine similarity of the standardised activations of pairs of inputs, layer by layer: `Comparison`, used once.
 
     Args:
         a, b: activations of the two inputs of each pair, layer → (n, …).
-        statistics: from `moments`, over a set of inputs that stands for the data.
-        raw_second_moment: divide by √E[a²] as the authors' code does, instead of by the standard deviation.
-
-    Returns:
-        `Similarity`. Channels that never vary are left out; a pair of which one vanishes has cosine 0.
+        statistics, raw_second_moment: as for `Comparison`.
 
     Raises:
         ValueError: the layers or shapes differ, or activations are not finite; the layer is named.
     """
-    if list(a) != list(b) or not set(a) <= set(statistics):
-        raise ValueError(f"expected the same layers, got {list(a)}, {list(b)} and statistics of {list(statistics)}")
-    cosine = {}
-    for name in a:
-        if a[name].shape != b[name].shape:
-            raise ValueError(f"layer {name}: expected equal shapes, got {tuple(a[name].shape)}, {tuple(b[name].shape)}")
-        x, y = (_standardise(z[name], statistics[name], raw_second_moment) for z in (a, b))
-        norm = (torch.linalg.vecdot(x, x) * torch.linalg.vecdot(y, y)).sqrt()
-        cosine[name] = torch.linalg.vecdot(x, y) / torch.where(norm > 0, norm, 1)
-    all_finite({f"layer {name}": c for name, c in cosine.items()}, ADVICE)
-    return Similarity(cosine)
+    return Comparison(statistics, raw_second_moment=raw_second_moment).similarity(a, b)
 
 
-def _standardise(a: Tensor, moment: Moments, raw_second_moment: bool) -> Tensor:
-    """(n, units) float64 with mean zero and scale one over the set that the statistics come from."""
-    shape = (1, -1, *[1] * (a.ndim - 2)) if a.ndim > 2 else (1, 1)
+def _weight(moment: Moments, raw_second_moment: bool) -> Tensor:
+    """(channels,) what products of centred activations are multiplied by."""
     scale = moment.scale(raw_second_moment)
     constant = scale <= 1e-7 * moment.second.sqrt()
-    inverse = torch.where(constant, 0, 1 / scale)
-    return a.detach().double().sub(moment.mean.reshape(shape)).mul_(inverse.reshape(shape)).flatten(1)
+    return torch.where(constant, 0, 1 / scale**2).reshape(-1)
 
 
 class LinearProbe(NamedTuple):

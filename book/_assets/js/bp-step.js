@@ -1,5 +1,5 @@
 // Belief propagation on a small tree, one level of messages a step: up from the leaves, then down from the class.
-// Data: {v, s, L, rules, evidence, truth, colours}; evidence[leaf][symbol], rules[l][symbol][which] = tuple.
+// Data: {v, m, s, L, rules, evidence, truth, colours}; evidence[leaf][symbol], rules[l][symbol][which] = tuple.
 Live.figure(
   "bp-step",
   (stage, g) => {
@@ -15,7 +15,8 @@ Live.figure(
     const blank = new Set();
     let step = 0;
     let at = [0, g.focus ?? 0];
-    let b = TreeBP.infer(g, g.evidence);
+    const grammar = new Engine.Grammar(g);
+    let b = believe();
 
     const bar = make(stage, "p");
     bar.style.cssText = "display:flex;flex-wrap:wrap;gap:.5rem;margin:0 0 .3rem";
@@ -33,7 +34,7 @@ Live.figure(
     const erase = make(bar, "button", { type: "button" });
     erase.addEventListener("click", () => {
       if (!blank.delete(at[1])) blank.add(at[1]);
-      b = TreeBP.infer(g, g.evidence.map((p, i) => (blank.has(i) ? p.map(() => 1) : p)));
+      b = believe();
       redraw();
     });
     const said = make(stage, "p", { role: "status" });
@@ -41,6 +42,12 @@ Live.figure(
     const svg = draw(stage, "svg", { role: "group", "aria-label": "The tree; choose a node to see its messages" });
     svg.style.cssText = "display:block;width:100%;overflow:visible;font-family:var(--hier-sans)";
 
+    // What every node has heard, from below, from above and in all; a blank leaf says nothing.
+    function believe() {
+      const evidence = g.evidence.map((p, i) => (blank.has(i) ? p.map(() => 1 / g.v) : p));
+      const beliefs = Engine.infer(grammar, evidence.flat());
+      return Object.fromEntries(["up", "down", "marginals"].map((kind) => [kind, beliefs.rows(kind)]));
+    }
     const heard = (level) => level <= step; // has its upward message
     const done = (level) => step >= 2 * g.L + 1 - level; // has its downward message too
     const shown = (level, i) => (done(level) ? b.marginals : b.up)[level][i];
@@ -161,5 +168,5 @@ Live.figure(
     redraw();
     return () => redraw();
   },
-  ["tree-bp"],
+  Live.engine,
 );

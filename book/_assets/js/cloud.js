@@ -75,14 +75,14 @@ if (typeof Live !== "undefined")
           { left: 20 },
         );
         const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
-        make(svg, "path", { d: line(grid.map((t) => MeanField.F(t, v, m, s))), fill: "none", stroke: "currentColor",
+        make(svg, "path", { d: line(grid.map((t) => Engine.meanfield.upwardMap(t, v, m, s))), fill: "none", stroke: "currentColor",
           "stroke-width": 2 }); // prettier-ignore
         make(svg, "path", { d: line(table[i].map(mean)), fill: "none", stroke: "var(--hier-changed)", "stroke-width": 2,
           "stroke-dasharray": "7 5" }); // prettier-ignore
         const here = Cloud.messages(p, v, s, own[i], all[i]);
         const average = mean(here);
         const spread = Math.sqrt(mean(here.map((t) => (t - average) ** 2)));
-        const annealed = MeanField.F(p, v, m, s);
+        const annealed = Engine.meanfield.upwardMap(p, v, m, s);
         make(svg, "path", { d: `M${x(p)} ${y(0)}V${y(1)}`, stroke: "currentColor", "stroke-opacity": 0.4 });
         make(svg, "path", {
           d: here.map((t) => `M${(x(p) - 6).toFixed(1)} ${y(t).toFixed(1)}h12`).join(""),
@@ -100,5 +100,5 @@ if (typeof Live !== "undefined")
       redraw();
       return redraw;
     },
-    ["mean-field"],
+    ["engine/engine", "engine/meanfield"],
   );

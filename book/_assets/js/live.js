@@ -33,11 +33,14 @@ const Live = {
 
   fail: (stage) => stage.closest(".live")?.classList.add("live-failed"),
 
-  // Loads js/NAME.js, once a page.
+  // The parts of the engine, for a figure that infers: what is in which, js/engine/engine.js says.
+  engine: ["engine", "random", "model", "noise", "float64", "simd", "float32", "inference", "meanfield", "jobs", "worker"].map((part) => `engine/${part}`),
+
+  // Loads js/NAME.js, once a page; what is asked for first runs first.
   load(name) {
     Live.loaded[name] ??= new Promise((done, failed) => {
       const script = document.createElement("script");
-      Object.assign(script, { src: `${Live.base}${name}.js`, onload: done, onerror: failed });
+      Object.assign(script, { src: `${Live.base}${name}.js`, onload: done, onerror: failed, async: false });
       document.head.append(script);
     });
     return Live.loaded[name];

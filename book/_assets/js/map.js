@@ -3,7 +3,7 @@
 Live.figure(
   "map",
   (stage, first) => {
-    const { F, mKS, mC, star, criticalNoise, phase, solve } = MeanField;
+    const { upwardMap: F, m_KS, m_c, fixedPoints, criticalNoise, phase, solve } = Engine.meanfield;
     const make = (parent, tag, attributes = {}, words = "") => {
       const el = document.createElementNS("http://www.w3.org/2000/svg", tag);
       for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, value);
@@ -49,7 +49,7 @@ Live.figure(
 
     // The slider of m runs to 2 m_c, or to all tuples.
     function limits(v, s) {
-      const top = Math.min(v ** (s - 1), Math.ceil(2 * mC(v, s)));
+      const top = Math.min(v ** (s - 1), Math.ceil(2 * m_c(v, s)));
       inputs.m.max = top;
       return top;
     }
@@ -69,7 +69,7 @@ Live.figure(
     }
 
     function phases(area, { v, s, m, eps, top }) {
-      const [x, y] = axes(area, "rules per symbol m", "noise ε", top, [1, Math.min(mC(v, s), top), top]);
+      const [x, y] = axes(area, "rules per symbol m", "noise ε", top, [1, Math.min(m_c(v, s), top), top]);
       const line = Array.from({ length: 121 }, (_, i) => 1 + ((top - 1) * i) / 120);
       const edge = line.map((k) => `L${x(k).toFixed(1)} ${y(criticalNoise(v, k, s)).toFixed(1)}`).join("");
       make(picture, "path", { d: `M${x(1)} ${y(0)}${edge}L${x(top)} ${y(0)}Z`, fill: "var(--hier-class)", opacity: 0.16 });
@@ -131,7 +131,7 @@ Live.figure(
       const second = wide ? [width - side - 6, 12] : [44, high + 70];
       const third = 70 + high + (wide ? 0 : 58 + high);
       const noise = criticalNoise(v, m, s);
-      const at = { v, s, m, eps, L, top, noise, now: phase(v, m, s), third: star(v, m, s) };
+      const at = { v, s, m, eps, L, top, noise, now: phase(v, m, s), third: fixedPoints(v, m, s)[1] };
       const { p, P } = solve(eps, v, m, s, L);
       picture.replaceChildren();
       areas = [];
@@ -195,5 +195,5 @@ Live.figure(
     redraw();
     return redraw;
   },
-  ["mean-field"],
+  ["engine/engine", "engine/meanfield"],
 );

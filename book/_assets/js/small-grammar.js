@@ -1,49 +1,22 @@
 // U-turns on a small grammar, exact and live: a drawn datum, Gaussian noise, belief propagation, and ways back.
-// Data: the grammar as for tree-bp.js, with m, colours, inks, {t: the stops of the slider, start, ticks}.
+// Data: the grammar as the engine takes it, with colours, inks, {t: the stops of the slider, start, ticks}.
 const SmallGrammar = (() => {
-  // A stream of uniform numbers in [0, 1) (mulberry32).
-  function random(seed) {
-    let state = seed >>> 0;
-    return () => {
-      state = (state + 0x6d2b79f5) >>> 0;
-      let z = Math.imul(state ^ (state >>> 15), 1 | state);
-      z = (z + Math.imul(z ^ (z >>> 7), 61 | z)) ^ z;
-      return ((z ^ (z >>> 14)) >>> 0) / 2 ** 32;
-    };
+  const numbers = (which, use) => new Engine.Generator(which, use);
+
+  // Datum number `which`, with its latent symbols.
+  const datum = (g, which) => Engine.sample(g, 1, { generator: numbers(which, 1) });
+
+  // What is seen of it at time t, with the same noise η at every t, and what is then known: evidence and beliefs.
+  function look(g, x, which, t) {
+    const noise = new Engine.GaussianNoise(g.v, { dtype: "float64" });
+    const seen = noise.corrupt(x[0], t, { generator: numbers(which, 2) });
+    const evidence = noise.evidence(seen, t);
+    return { seen, evidence, beliefs: Engine.infer(g, evidence) };
   }
 
-  // A datum with its latent symbols, leaves first.
-  function datum(g, next) {
-    const below = (n) => Math.floor(n * next());
-    const x = [];
-    x[g.L] = [below(g.rules[g.L - 1].length)];
-    for (let level = g.L; level >= 1; level--)
-      x[level - 1] = x[level].flatMap((y) => g.rules[level - 1][y][below(g.m)]);
-    return x;
-  }
-
-  // The noise η of every leaf and symbol, standard normal (Box and Muller).
-  const noise = (g, next) =>
-    Array.from({ length: g.s ** g.L }, () =>
-      Array.from({ length: g.v }, () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next())),
-    );
-
-  // What is seen of the leaves at time t, eq. (2), and the evidence of each, softmax(x_t / Δ_t), eq. (4).
-  function seen(leaves, eta, t) {
-    const alphaBar = Math.exp(-2 * t);
-    return leaves.map((a, i) =>
-      eta[i].map((z, b) => Math.sqrt(alphaBar) * (a === b) + Math.sqrt(1 - alphaBar) * z),
-    );
-  }
-  function evidence(seen, t) {
-    const inverse = Math.exp(-t) / (1 - Math.exp(-2 * t)); // 1 / Δ_t
-    return seen.map((x) => {
-      const top = Math.max(...x);
-      const weights = x.map((z) => Math.exp((z - top) * inverse));
-      const total = weights.reduce((a, b) => a + b, 0);
-      return weights.map((w) => w / total);
-    });
-  }
+  // Ways back. Their random numbers are the same at every t: only what has to change does.
+  const back = (g, x, which, evidence, runs) =>
+    Engine.posteriorSample(g, evidence, { numSamples: runs, generator: numbers(which, 3), first: x });
 
   // How many symbols of each level are the same.
   const same = (x, y) =>
@@ -53,11 +26,7 @@ const SmallGrammar = (() => {
       return n;
     });
 
-  // The mean belief in the symbols x, level by level.
-  const overlap = (x, marginals) =>
-    x.map((nodes, l) => nodes.reduce((sum, y, i) => sum + marginals[l][i][y], 0) / nodes.length);
-
-  return { random, datum, noise, seen, evidence, same, overlap };
+  return { datum, look, back, same };
 })();
 if (typeof module !== "undefined") module.exports = SmallGrammar;
 
@@ -65,7 +34,8 @@ if (typeof Live !== "undefined")
   Live.figure(
     "small-grammar",
     (stage, g) => {
-      const { random, datum, noise, seen, evidence, same, overlap } = SmallGrammar;
+      const { datum, look, back, same } = SmallGrammar;
+      const grammar = new Engine.Grammar(g);
       const $ = (selector) => stage.querySelector(selector);
       const [slider, picture, said] = [$("input"), $(".grammar-picture"), $(".grammar-said")];
       const MOST = 1000; // ways back that are kept: the standard error is then below .016
@@ -77,30 +47,25 @@ if (typeof Live !== "undefined")
       const name = (l) => (l === 0 ? "leaves" : l === g.L ? "class" : `level ${l}`);
       const [low, high] = [Math.log(g.t[0]), Math.log(g.t.at(-1))];
       let number = 0; // which datum
-      let x, eta, curves;
+      let x, curves;
       let runs = 1; // ways back so far; the last is shown
 
       // A datum, its noise, and what belief propagation says of it at every stop of the slider.
       function draw() {
-        x = datum(g, random(3 * number + 1));
-        eta = noise(g, random(3 * number + 2));
+        x = datum(grammar, number);
         curves = g.t.map((t) => {
-          const { up, marginals } = TreeBP.infer(g, evidence(seen(x[0], eta, t), t));
-          return { up, marginals, truth: overlap(x, marginals) };
+          const { evidence, beliefs } = look(grammar, x, number, t);
+          return { evidence, marginals: beliefs.rows("marginals"), truth: Engine.overlap(beliefs, x) };
         });
       }
 
-      // All ways back at this noise. Their random numbers are those of every other noise: only what has to change does.
-      function back(up) {
-        const way = TreeBP.sampler(g, up, x);
-        const next = random(3 * number + 3);
+      // All ways back at this noise, how much they keep of each level, and the last.
+      function ways(evidence) {
+        const all = back(grammar, x, number, evidence, runs);
+        const run = (k) => all.map((nodes, l) => nodes.subarray(k * x[l].length, (k + 1) * x[l].length));
         const kept = x.map(() => 0);
-        let y;
-        for (let run = 0; run < runs; run++) {
-          y = way(next);
-          same(x, y).forEach((n, l) => (kept[l] += n));
-        }
-        return { y, kept: kept.map((n, l) => n / runs / x[l].length), times: kept[g.L] };
+        for (let k = 0; k < runs; k++) same(x, run(k)).forEach((n, l) => (kept[l] += n));
+        return { y: run(runs - 1), kept: kept.map((n, l) => n / runs / x[l].length), times: kept[g.L] };
       }
 
       // One level: a band of the beliefs in the truth, and below it the way back.
@@ -173,7 +138,7 @@ if (typeof Live !== "undefined")
         if (!width) return;
         const i = +slider.value;
         const [t, now] = [g.t[i], curves[i]];
-        const { y, kept, times } = back(now.up);
+        const { y, kept, times } = ways(now.evidence);
         const [left, right] = [58, 11];
         const inner = width - left - right;
         const base = (g.L + 1) * ROW + 24;
@@ -219,5 +184,5 @@ if (typeof Live !== "undefined")
       redraw();
       return redraw;
     },
-    ["tree-bp"],
+    Live.engine,
   );

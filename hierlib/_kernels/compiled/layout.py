@@ -100,13 +100,19 @@ def entry(function: Function) -> Function:
     return _compiled(function, no_cpython_wrapper=False)
 
 
-def _compiled(function: Function, *, no_cpython_wrapper: bool) -> Function:
+def summing(function: Function) -> Function:
+    """Compile what Python calls, and let its sums be taken in any order: in as many lanes as the machine has."""
+    return _compiled(function, no_cpython_wrapper=False, fastmath={"reassoc", "nsz"})
+
+
+def _compiled(function: Function, *, no_cpython_wrapper: bool, fastmath: bool | set[str] = False) -> Function:
     """Compile, and keep the machine code on disk where a folder can be written.
 
     numba renews stored code when the file of the function changes, but not when another does that is compiled into
     it: code that was made from other sources would corrupt memory. So each state of the sources has its own folder.
     """
     options = dict(nogil=True, error_model="numpy", no_cfunc_wrapper=True, no_cpython_wrapper=no_cpython_wrapper)
+    options |= dict(fastmath=fastmath)
     before = numba.config.CACHE_DIR
     try:
         numba.config.CACHE_DIR = str(_code_folder())

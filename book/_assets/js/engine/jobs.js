@@ -1,0 +1,29 @@
+// What a worker computes. A job is a generator that takes one object and yields what there is to report, piece by piece.
+// Where several workers share it, each takes every `of`-th piece from its `part` on.
+Engine.part((E) => {
+  const NOISES = ["EpsilonNoise", "GaussianNoise", "MaskNoise", "UniformNoise"];
+
+  // Overlap of all levels at the noise levels t, figures 5, 6, 7 and 14: one piece a grammar, {grammar, overlap}, where
+  // overlap is a Float64Array (t, L+1), the mean over the grammar's data. Rules, data and noise of grammar i are of the
+  // streams 3i, 3i+1 and 3i+2 of the seed; the numbers behind the noise are the same at every t.
+  function* levelCurves({ v, m, s, L, numClasses = v, noise, t, grammars, data = 1, seed = 0, part = 0, of = 1 }) {
+    if (!NOISES.includes(noise)) E.refuse("noise", `one of ${NOISES.join(", ")}`, noise);
+    if (!t?.length) E.refuse("t", "one noise level or more", t);
+    E.whole("grammars", grammars, 1, 2 ** 30);
+    E.whole("data", data, 1, 2 ** 20);
+    const process = new E[noise](v);
+    for (let i = part; i < grammars; i += of) {
+      const g = E.randomGrammar({ v, m, s, L, numClasses, generator: new E.Generator(seed, 3 * i) });
+      const x = E.sample(g, data, { generator: new E.Generator(seed, 3 * i + 1) });
+      const seen = process.path(x[0], { generator: new E.Generator(seed, 3 * i + 2) });
+      const overlap = new Float64Array(t.length * (L + 1));
+      for (const [k, each] of t.entries()) {
+        const beliefs = E.infer(g, process.evidence(seen(each), each), { messages: false });
+        overlap.set(E.overlap(beliefs, x), k * (L + 1));
+      }
+      yield { grammar: i, overlap };
+    }
+  }
+
+  E.jobs = { levelCurves };
+});

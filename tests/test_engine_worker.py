@@ -1,0 +1,108 @@
+"""Jobs of the engine in workers, from a file and from a server: they report, stop at once, and refuse in a sentence."""
+
+import pytest
+import torch
+
+import hierlib as hl
+
+from . import browser as b
+from .engine import page
+
+CURVES = {"v": 8, "m": 2, "s": 2, "L": 5, "noise": "GaussianNoise", "t": [0.05, 0.3, 0.8], "grammars": 6, "data": 3}
+COLLECT = """
+  const pieces = {}, report = ({ grammar, overlap }) => (pieces[grammar] = [...overlap]);"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_job_in_workers_is_what_the_page_computes(engine, workers):
+    script = f"""{COLLECT}
+      const done = await E.start("levelCurves", data, report, {{ workers: {workers} }}).done;
+      return [done, pieces, [...E.jobs.levelCurves(data)].map(({{ overlap }}) => [...overlap])];"""
+    done, pieces, here = engine(script, CURVES)
+    assert done is True and [pieces[str(i)] for i in range(6)] == here
+
+
+@pytest.mark.parametrize(
+    "noise, t", [("EpsilonNoise", [0.2, 0.6]), ("GaussianNoise", [0.2, 0.5]), ("MaskNoise", [0.5])]
+)
+def test_level_curves_are_those_of_hierlib(engine, noise, t):
+    shape = {"v": 8, "m": 3, "s": 2, "L": 4}
+    script = "return [...E.jobs.levelCurves(data)].map(({ overlap }) => [...overlap]);"
+    job = {**shape, "noise": noise, "t": t, "grammars": 150, "data": 2, "seed": 3}
+    mine = torch.tensor(engine(script, job), dtype=torch.float64).reshape(150, len(t), 5)
+    rng, theirs = torch.Generator().manual_seed(0), []
+    for _ in range(150):
+        g = hl.random_grammar(**shape, generator=rng)
+        x = hl.sample(g, 2, generator=rng)
+        process = getattr(hl, noise)(8, dtype=torch.float64)
+        seen = [process.evidence(process.corrupt(x[0], each, generator=rng), each) for each in t]
+        theirs.append(torch.stack([hl.overlap(hl.infer(g, evidence), x) for evidence in seen]))
+    theirs = torch.stack(theirs)
+    error = ((mine.var(0) + theirs.var(0)) / 150).sqrt()
+    assert ((mine.mean(0) - theirs.mean(0)).abs() < 4 * error + 1e-9).all()
+
+
+LONG = CURVES | {"v": 32, "m": 8, "L": 10, "grammars": 10**6}
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_job_stops_at_once_and_the_page_stays_at_hand(browser, tmp_path, served):
+    opened_from = page(tmp_path)
+    script = """async (data) => {
+      let reports = 0, last = performance.now();
+      const late = [], timer = setInterval(() => (late.push(performance.now() - last), (last = performance.now())), 10);
+      const first = Promise.withResolvers();
+      const job = Engine.start("levelCurves", data, () => ++reports > 2 && first.resolve(), { workers: 2 });
+      await first.promise;
+      const [before, at] = [reports, performance.now()];
+      job.stop();
+      const done = await job.done, took = performance.now() - at;
+      await new Promise((go) => setTimeout(go, 300));
+      clearInterval(timer);
+      return { done, took, more: reports - before, late: late.sort((a, b) => a - b) };
+    }"""
+    with b.serve(tmp_path) as address:
+        opened = browser.new_page()
+        opened.goto(f"{address}/{opened_from.name}" if served else opened_from.as_uri())
+        got = opened.evaluate(script, LONG)
+        for _ in range(100):  # the browser gives a busy worker some seconds before it ends it
+            if opened.workers:
+                opened.wait_for_timeout(50)
+        assert not opened.workers, "a worker goes on"
+        opened.close()
+    assert got["done"] is False and got["more"] == 0 and got["took"] < 100
+    assert len(got["late"]) > 20 and got["late"][len(got["late"]) // 2] < 50, "timers of the page wait"
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ({"m": 9}, "m: expected m ≤ v^(s-1) = 8 rules per symbol, got 9"),
+        (
+            {"noise": "PinkNoise"},
+            'noise: expected one of EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise, got "PinkNoise"',
+        ),
+        ({"noise": "Grammar"}, "noise: expected one of"),
+        ({"t": []}, "t: expected one noise level or more"),
+        ({"t": [0.0]}, "t: expected ᾱ_t < 1"),
+        ({"noise": "MaskNoise", "t": [2]}, "t: expected a number in [0, 1], got 2"),
+        ({"grammars": 0}, "grammars: expected at least 1, got 0"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"L": 30}, "L: expected at most 12, got 30"),
+    ],
+)
+def test_a_job_refuses_in_a_sentence(engine, change, said):
+    script = """
+      return E.start("levelCurves", data, () => {}).done.then(() => "done", (error) => error.message);"""
+    assert said in engine(script, CURVES | change)
+
+
+def test_only_jobs_are_started(engine):
+    script = """
+      const said = (call) => { try { call(); return "started"; } catch (error) { return error.message; } };
+      const none = () => E.start("levelCurves", data, () => {}, { workers: 0 });
+      return [said(() => E.start("toString", {})), said(none)];"""
+    assert engine(script, CURVES) == [
+        'name: expected one of levelCurves, got "toString"',
+        "workers: expected at least 1, got 0",
+    ]
