@@ -35,7 +35,7 @@ def fragments(g: Grammar, *, limit: int = LIMIT) -> Tensor:
     >>> g = random_grammar(v=4, m=2, s=2, L=3, generator=torch.Generator().manual_seed(0))
     >>> pieces = fragments(g)
     >>> len(pieces), int(pieces.max()) + 1
-    (512, 23)
+    (512, 3)
     """
     leaves = all_data(g, limit=limit)[0]
     others = [grouped(torch.cat([leaves[:, :i], leaves[:, i + 1 :]], 1), g.v) for i in range(g.d)]
@@ -77,7 +77,7 @@ def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
     >>> from hierlib import random_grammar
     >>> g = random_grammar(v=4, m=2, s=2, L=3, generator=torch.Generator().manual_seed(0))
     >>> reach(g, all_data(g)[0][:3]).fraction
-    tensor([1., 1., 1.], dtype=torch.float64)
+    tensor([0.6667, 0.6667, 0.6667], dtype=torch.float64)
     """
     limit = whole("limit", limit, 1)
     if g.num_classes < 2:
@@ -94,8 +94,8 @@ def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
 
 def _walked(g: Grammar, start: Tensor, own: int, limit: int) -> tuple[set[int], int, bool]:
     """The classes touched, its own included; the strings seen; whether that is all."""
-    kind, at_once = torch.uint8 if g.v <= 256 else torch.int64, max(1, AT_ONCE // (g.d * g.v))
-    seen, touched, waiting = {_name(start.to(kind))}, {own}, [start[None]]
+    seen, touched, waiting = set(_names(g, start[None])), {own}, [start[None]]
+    at_once = max(1, AT_ONCE // (g.d * g.v))
     while waiting and len(seen) < limit and len(touched) < g.num_classes:
         front = waiting.pop()
         if len(front) > at_once:
@@ -103,10 +103,9 @@ def _walked(g: Grammar, start: Tensor, own: int, limit: int) -> tuple[set[int], 
             front = front[:at_once]
         near, classes = _neighbours(g, front)
         touched.update(classes.unique().tolist())
-        inside = near[classes == own]
-        new = []
-        for i, string in enumerate(inside.to(kind).cpu()):
-            if (name := _name(string)) not in seen:
+        inside, new = near[classes == own], []
+        for i, name in enumerate(_names(g, inside)):
+            if name not in seen:
                 seen.add(name)
                 new.append(i)
         if new:
@@ -114,18 +113,25 @@ def _walked(g: Grammar, start: Tensor, own: int, limit: int) -> tuple[set[int], 
     return touched, len(seen), not waiting or len(touched) == g.num_classes
 
 
-def _name(string: Tensor) -> bytes:
-    return string.cpu().numpy().tobytes()
+def _names(g: Grammar, strings: Tensor) -> list[bytes]:
+    """What tells strings (n, d) apart, to be looked up."""
+    table = strings.to(torch.uint8 if g.v <= 256 else torch.int64).cpu().numpy()
+    written, width = table.tobytes(), table.itemsize * g.d
+    return [written[i : i + width] for i in range(0, len(written), width)]
 
 
-def _neighbours(g: Grammar, x: Tensor) -> tuple[Tensor, Tensor]:
-    """All legal strings one leaf away from strings (n, d), or none, and their classes."""
-    near = x[:, None, None].repeat(1, g.d, g.v, 1)
-    at, symbols = torch.arange(g.d, device=x.device), torch.arange(g.v, device=x.device)
-    near[:, at, :, at] = symbols
-    near = near.flatten(0, 2)
-    level, legal = near, torch.ones(len(near), dtype=torch.bool, device=x.device)
-    for l in range(g.L):
-        level, there = parents_of(g, l, level)
-        legal &= there.all(1)
-    return near[legal], level[legal, 0]
+def _neighbours(g: Grammar, front: Tensor) -> tuple[Tensor, Tensor]:
+    """All strings of the grammar that differ in one leaf from one of (n, d), and their classes; these, too.
+
+    Only the ancestors of the leaf change. What is no rule's tuple is dropped on the way up.
+    """
+    every = (torch.arange(size, device=front.device) for size in (len(front), g.d, g.v))
+    string, leaf, symbol = torch.cartesian_prod(*every).T
+    node, now = leaf, symbol
+    for l, level in enumerate(parse(g, front)[:-1]):
+        children = level.unflatten(1, (-1, g.s))[string, node // g.s]
+        children.scatter_(1, (node % g.s)[:, None], now[:, None])
+        above, legal = parents_of(g, l, children)
+        kept = legal[:, 0]
+        string, leaf, symbol, node, now = (y[kept] for y in (string, leaf, symbol, node // g.s, above[:, 0]))
+    return front[string].scatter(1, leaf[:, None], symbol[:, None]), now

@@ -28,7 +28,7 @@ from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, Uniform
 
 STRINGS = 4096  # a matrix of so many rows has 128 MiB
 WORK = 2**35  # multiplications, half a minute of one core
-NODES = 48, 12  # a dimension, at most and at least
+NODES = 40, 12  # a dimension, at most and at least
 CHUNK = 2**22  # numbers at once
 
 
@@ -82,7 +82,8 @@ def kernel(g: Grammar, noise: Noise, t: float) -> Transitions:
     blurred += (1 - t) * torch.eye(g.v, dtype=torch.float64, device=g.device)
     if type(noise) is UniformNoise:
         return _reversible(x, _listed(g, x[0], blurred))
-    return _reversible(x, _weights(x[0], x[0], blurred))
+    same = (x[0][:, None] == x[0]).sum(2).double()
+    return _reversible(x, (1 - t + t / g.v) ** same * (t / g.v) ** (g.d - same))
 
 
 def erasure_kernel(g: Grammar, erased: int) -> Transitions:
@@ -171,8 +172,8 @@ def spectrum(chain: Transitions) -> Spectrum:
 
     >>> from hierlib import MaskNoise, random_grammar
     >>> g = random_grammar(v=2, m=1, s=2, L=1, generator=torch.Generator().manual_seed(0))
-    >>> g.rules[0].tolist()  # two strings: 00 and 11 or others, told apart by what is seen
-    [[[1, 1]], [[0, 1]]]
+    >>> g.rules[0].tolist()  # two strings; the second leaf tells them apart, and forgets what it was with 0.3
+    [[[0, 0]], [[0, 1]]]
     >>> spectrum(kernel(g, MaskNoise(v=2), 0.3)).values.round(decimals=6)
     tensor([1.0000, 0.7000], dtype=torch.float64)
     """
@@ -316,11 +317,11 @@ def grouped(symbols: Tensor, v: int) -> Tensor:
     return number.unique(return_inverse=True)[1]
 
 
-def _weights(seen: Tensor, leaves: Tensor, channel: Tensor) -> Tensor:
-    """Π_i channel[z_i, x_i] of what is seen, (n, d), and strings, (N, d): (n, N)."""
-    out = torch.ones(len(seen), len(leaves), dtype=torch.float64, device=leaves.device)
-    for i in range(leaves.shape[1]):
-        out *= channel[seen[:, i]][:, leaves[:, i]]
+def _of_all_seen(leaves: Tensor, channel: Tensor) -> Tensor:
+    """Π_i channel[z_i, x_i] of all z for strings, (N, k): (kinds^k, N)."""
+    out = torch.ones(1, len(leaves), dtype=torch.float64, device=leaves.device)
+    for column in leaves.T:
+        out = (out[:, None] * channel[:, column]).flatten(0, 1)
     return out
 
 
@@ -329,9 +330,9 @@ def _listed(g: Grammar, leaves: Tensor, channel: Tensor) -> Tensor:
     kinds, n = len(channel), len(leaves)
     _refuse_work("g", kinds**g.d * n * n)
     joint = torch.zeros(n, n, dtype=torch.float64, device=g.device)
-    for part in torch.arange(kinds**g.d, device=g.device).split(max(1, CHUNK // n)):
-        seen = torch.stack([part // kinds**i % kinds for i in range(g.d)], 1)
-        weight = _weights(seen, leaves, channel)
+    left, right = (_of_all_seen(half, channel) for half in (leaves[:, : g.d // 2], leaves[:, g.d // 2 :]))
+    for part in left.split(max(1, CHUNK // right.numel())):
+        weight = (part[:, None] * right).flatten(0, 1)
         total = weight.sum(1, keepdim=True)
         scaled = weight / torch.where(total > 0, total, torch.inf).sqrt()
         joint += scaled.T @ scaled
