@@ -29,6 +29,7 @@ from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, Uniform
 STRINGS = 4096  # a matrix of so many rows has 128 MiB
 WORK = 2**35  # multiplications, half a minute of one core
 NODES = 40, 12  # a dimension, at most and at least
+LOOP = 128  # smaller matrices take no less time than those of so many rows
 CHUNK = 2**22  # numbers at once
 
 
@@ -76,7 +77,7 @@ def kernel(g: Grammar, noise: Noise, t: float) -> Transitions:
     if not 0 <= t <= 1:
         raise ValueError(f"t: expected in [0, 1], got {t:g}")
     if type(noise) is MaskNoise:
-        _refuse_work("g", 2**g.d * len(x[0]) ** 2)
+        _refuse_work("g", 2**g.d * max(len(x[0]), LOOP) ** 2)
         return _reversible(x, sum(t**n * (1 - t) ** (g.d - n) * _erased(g, x[0], n) for n in range(g.d + 1)))
     blurred = torch.full((g.v, g.v), t / g.v, dtype=torch.float64, device=g.device)
     blurred += (1 - t) * torch.eye(g.v, dtype=torch.float64, device=g.device)
@@ -101,7 +102,7 @@ def erasure_kernel(g: Grammar, erased: int) -> Transitions:
     x = _strings(g, None)
     if whole("erased", erased, 0) > g.d:
         raise ValueError(f"erased: expected at most the {g.d} leaves, got {erased}")
-    _refuse_work("erased", math.comb(g.d, erased) * len(x[0]) ** 2)
+    _refuse_work("erased", math.comb(g.d, erased) * max(len(x[0]), LOOP) ** 2)
     return _reversible(x, _erased(g, x[0], erased))
 
 
@@ -328,7 +329,7 @@ def _of_all_seen(leaves: Tensor, channel: Tensor) -> Tensor:
 def _listed(g: Grammar, leaves: Tensor, channel: Tensor) -> Tensor:
     """Σ_z Π q(z|x) Π q(z|y) / Σ_x Π q(z|x) over all z; channel[z, a] is the probability of z at a leaf that is a."""
     kinds, n = len(channel), len(leaves)
-    _refuse_work("g", kinds**g.d * n * n)
+    _refuse_work("g", kinds**g.d * n * max(n, 16))
     joint = torch.zeros(n, n, dtype=torch.float64, device=g.device)
     left, right = (_of_all_seen(half, channel) for half in (leaves[:, : g.d // 2], leaves[:, g.d // 2 :]))
     for part in left.split(max(1, CHUNK // right.numel())):
