@@ -41,6 +41,12 @@ def test_one_level_without_other_rules_is_a_count_of_neighbours():
     np.testing.assert_allclose(found, [1, -np.expm1(-few), -np.expm1(few * np.expm1(-few))], rtol=1e-13)
 
 
+def test_it_has_clusters_of_rules():
+    """Two rules a symbol: the second is joined to the first with probability 1/m_c."""
+    few = 2 * 4 / (5**2 - 1)
+    assert reach_mean_field(5, 2, 2, 1)[1] == pytest.approx(-np.expm1(-2 * few * (1 + few)), rel=1e-13)
+
+
 def test_reach_dies_out_in_deep_trees_where_errors_are_repaired_and_only_there():
     assert reach_mean_field(16, 7, 2, 400)[-1] < 1e-12  # ρ = .82
     assert reach_mean_field(16, 9, 2, 400)[-1] > 0.9  # ρ = 1.06
