@@ -100,16 +100,15 @@ def curve_by_hand(g, kind, t):
     seen = torch.tensor(list(itertools.product(range(g.v + (kind == "mask")), repeat=g.d)))
     total = torch.zeros(g.L + 1, dtype=F64)
     for n in range(len(x[0])):
-        own = noise.evidence(x[0][n : n + 1], t)[0] if kind == "uniform" else None
-        if own is None:
-            there = torch.where(seen == x[0][n], 1 - t, torch.where(seen == g.v, t, 0.0)).prod(1)
+        if kind == "uniform":  # its channel and its evidence are the same table
+            there = noise.evidence(x[0][n : n + 1], t)[0][torch.arange(g.d), seen].prod(1)
         else:
-            there = own[torch.arange(g.d), seen].prod(1)  # this channel and its evidence are the same table
+            there = ((seen == x[0][n]).double() * (1 - t) + (seen == g.v).double() * t).prod(1)
         could = there > 0
         level = hl.infer(g, noise.evidence(seen[could], t), messages=False).marginals
         for l, belief in enumerate(level):
             kept = belief.gather(2, x[l][n].expand(len(belief), -1)[..., None]).mean((1, 2))
-            total[l] += (there[could].double() * kept).sum() / len(x[0])
+            total[l] += (there[could] * kept).sum() / len(x[0])
     return total
 
 
