@@ -209,7 +209,7 @@ def least_times(first: Tensor) -> Tensor:
         first: C(1), of any shape, at most 1.
 
     Returns:
-        The bounds, float64, of that shape: inf at 1, and 0 where C(1) is not above 0.
+        The bounds, float64, of that shape; inf at 1, and 0 where C(1) is not above 0.
 
     Raises:
         ValueError: a number is above 1 or none.

@@ -55,7 +55,7 @@ class Reach(NamedTuple):
 
     fraction: Tensor  #: (n,) float64, of the other classes that are one more change away
     strings: Tensor  #: (n,) int64, strings of the class that were seen
-    whole: Tensor  #: (n,) bool, whether nothing is left to be found: all strings or all classes were seen
+    whole: Tensor  #: (n,) bool, whether nothing is left to be found, as all strings or all classes were seen
 
 
 def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
