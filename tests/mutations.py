@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
 from tests.guards import Guard  # noqa: E402
+from tests.guards.chains import OF_CHAINS  # noqa: E402
 from tests.guards.data import OF_DATA, OF_ENDS, OF_INPUTS  # noqa: E402
 from tests.guards.engine import ENGINES  # noqa: E402
 from tests.guards.language import LANGUAGES  # noqa: E402
@@ -35,7 +36,7 @@ GUARDS = [
     *OF_ENDS,
     *OF_SOURCES,
     *OF_VERDICTS,
-    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES, *ENGINES)),
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES, *ENGINES, *OF_CHAINS)),
 ]
 
 
