@@ -82,10 +82,10 @@ def shapes(v: int, p: int) -> Alphabet:
 
     Args:
         v: number of symbols, 2 … 16.
-        p: pixels of a tile, at least 2.
+        p: pixels of a tile, at least 4.
     """
     y, x = _points(v, p)
-    forms = [torch.hypot(x - 0.5, y - 0.5) < 0.38, x + y < 1, _bar(x) | _bar(y), (4 * y).long() % 2 == 0]
+    forms = [_disc(x, y), x + y < 1, _saltire(x, y), (4 * y).long() % 2 == 0]
     return _painted([(forms[i % 4], PAIRS[i // 4]) for i in range(v)], p)
 
 
@@ -96,26 +96,33 @@ def signs(v: int, p: int) -> Alphabet:
         v: number of symbols, 2 … 16.
         p: pixels of a tile, at least 4.
     """
-    y, x = _points(v, p, 4)
-    r = torch.hypot(x - 0.5, y - 0.5)
+    y, x = _points(v, p)
     forms = [
-        *(r < 0.36, _bar(x) | _bar(y), x + y < 1, (4 * y).long() % 2 == 0, (4 * x).long() % 2 == 0, x > y),
-        *((r < 0.5) & (r > 0.24), x < 0.5, (2 * x).long() != (2 * y).long(), y < 0.5, x < y, x + y > 1),
-        *(~(_bar(x) | _bar(y)), _bar(x), _bar(y), ((x - y).abs() < 0.17) | ((x + y - 1).abs() < 0.17)),
+        *(_disc(x, y), _saltire(x, y), x + y < 1, (4 * y).long() % 2 == 0, (4 * x).long() % 2 == 0, x > y),
+        *(~(_bar(x) & _bar(y)), x < 0.5, (2 * x).long() != (2 * y).long(), y < 0.5, x < y, x + y > 1),
+        *(~(_bar(x) | _bar(y)), _bar(x), _bar(y), (x < 0.5) & (y < 0.5)),
     ]
     return _painted([(form, SLATE) for form in forms[:v]], p)
 
 
-def _points(v: int, p: int, least: int = 2) -> tuple[Tensor, Tensor]:
+def _points(v: int, p: int) -> tuple[Tensor, Tensor]:
     if not 2 <= whole("v", v, 1) <= 16:
         raise ValueError(f"v: expected 2 … 16 tiles of this alphabet, got {v}; make your own with Alphabet(tiles)")
-    at = (torch.arange(FINE * whole("p", p, least), dtype=torch.float64) + 0.5) / (FINE * p)
+    at = (torch.arange(FINE * whole("p", p, 4), dtype=torch.float64) + 0.5) / (FINE * p)
     y, x = torch.meshgrid(at, at, indexing="ij")
     return y, x
 
 
+def _disc(x: Tensor, y: Tensor) -> Tensor:
+    return torch.hypot(x - 0.5, y - 0.5) < 0.38
+
+
+def _saltire(x: Tensor, y: Tensor) -> Tensor:
+    return ((x - y).abs() < 0.2) | ((x + y - 1).abs() < 0.2)
+
+
 def _bar(z: Tensor) -> Tensor:
-    return (z - 0.5).abs() < 0.17
+    return (z - 0.5).abs() < 0.25
 
 
 def _painted(tiles: list[tuple[Tensor, str]], p: int) -> Alphabet:
@@ -250,8 +257,8 @@ def uturn(
         t: the time.
         generator: source of randomness, on the device of the pictures.
         schedule: ᾱ(t), as for `hierlib.GaussianNoise`.
-        levels: what the way back knows of the rules, those of so many lowest levels, up to which symbols are then given,
-            as by `hierlib.filtered.posterior_sample_filtered`; all of them if not given.
+        levels: what the way back knows of the rules, those of so many lowest levels, up to which symbols are then
+            given, as by `hierlib.filtered.posterior_sample_filtered`; all of them if not given.
 
     Returns:
         `Turn`.
