@@ -91,7 +91,7 @@ def reverse_process(
         embedding: as for `reverse_diffusion`.
 
     Returns:
-        (n, d) int64, of each leaf the symbol whose point is nearest: one-hot, that with the largest component.
+        (n, d) int64, of each leaf the symbol whose point is nearest, which one-hot is that with the largest component.
 
     Raises:
         ValueError: k or the scheduler is not of this kind; the denoiser's mean is of another shape; it or the state is

@@ -62,12 +62,12 @@ class Alphabet:
 
     @property
     def scale(self) -> float:
-        """Grey levels that are one unit of the embedding: the root mean square of the tiles, centred."""
+        """Grey levels that are one unit of the embedding, the root mean square of the tiles, centred."""
         return float((self.tiles.double() - self.centre).square().mean().sqrt())
 
     @property
     def embedding(self) -> Tensor:
-        """(v, channels·p²) float64: of mean zero at each pixel, and mean square one over all."""
+        """(v, channels·p²) float64, of mean zero at each pixel and mean square one over all."""
         return ((self.tiles.double() - self.centre) / self.scale).flatten(1)
 
     def noise(
