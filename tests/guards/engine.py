@@ -1,7 +1,7 @@
 """Guards of the engine of the live figures, for mutations.py; each row as in results.py."""
 
 JS = "book/_assets/js/engine/"
-LABORATORY, OF_LABORATORY = "book/_assets/js/laboratory/", "tests/test_laboratory.py::test_"
+LABORATORY, OF_LABORATORY = "book/_assets/js/laboratory/", "tests/test_figures_laboratory.py::test_"
 ENGINE, WORKER = "tests/test_engine.py::test_", "tests/test_engine_worker.py::test_"
 BAD = f"{ENGINE}bad_input_is_refused_in_a_sentence"
 AGAIN = f"{ENGINE}what_leaves_the_range_of_float32_is_done_again"
