@@ -12,6 +12,7 @@ import hierlib._torchvision  # noqa: F401  (before diffusers, which imports torc
 from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import Watch
 from hierlib._kernels.precision import computed_in
+from hierlib.embedding import nearest
 from hierlib.grammar import Grammar
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, MaskNoise, check_type
@@ -25,13 +26,22 @@ def ddpm(num_steps: int = 1000) -> DDPMScheduler:
         return DDPMScheduler(num_steps, beta_start=1e-4, beta_end=0.02, prediction_type="sample", clip_sample=False)
 
 
-def ddpm_noise(v: int, scheduler: DDPMScheduler, dtype: torch.dtype = torch.float32) -> GaussianNoise:
+def ddpm_noise(
+    v: int, scheduler: DDPMScheduler, dtype: torch.dtype = torch.float32, embedding: Tensor | None = None
+) -> GaussianNoise:
     """`GaussianNoise` with the scheduler's ᾱ_k; its time is the step k = 0, 1, …, num_steps-1."""
-    return GaussianNoise(v, schedule=lambda k: scheduler.alphas_cumprod.double().to(k.device)[k.long()], dtype=dtype)
+    signal = lambda k: scheduler.alphas_cumprod.double().to(k.device)[k.long()]  # noqa: E731
+    return GaussianNoise(v, signal, dtype, embedding)
 
 
 def reverse_diffusion(
-    g: Grammar, x_k: Tensor, k: int, *, generator: torch.Generator, scheduler: DDPMScheduler | None = None
+    g: Grammar,
+    x_k: Tensor,
+    k: int,
+    *,
+    generator: torch.Generator,
+    scheduler: DDPMScheduler | None = None,
+    embedding: Tensor | None = None,
 ) -> Tensor:
     """Run the reverse process of eq. (3) from step k to 0, the mean of x_0 given x_t computed exactly.
 
@@ -43,9 +53,10 @@ def reverse_diffusion(
         generator: source of randomness.
         scheduler: a `diffusers.DDPMScheduler` with prediction_type="sample", no clipping and a variance that is not
             learned; `ddpm()` if not given.
+        embedding: (v, p), with x_k of shape (n, d, p): what is diffused, as by `GaussianNoise`; one-hot if none.
 
     Returns:
-        (n, d) int64, the leaves that it ends in, of each the symbol with the largest component.
+        (n, d) int64, the leaves that it ends in, of each the symbol whose point is nearest.
 
     Raises:
         ValueError: k or the scheduler is not of this kind.
@@ -56,6 +67,7 @@ def reverse_diffusion(
         k,
         generator=generator,
         scheduler=scheduler,
+        embedding=embedding,
     )
 
 
@@ -66,18 +78,20 @@ def reverse_process(
     *,
     generator: torch.Generator,
     scheduler: DDPMScheduler | None = None,
+    embedding: Tensor | None = None,
 ) -> Tensor:
     """Run the reverse process of eq. (3) from step k to 0 with any denoiser, exact or learnt.
 
     Args:
-        denoise: from evidence of the leaves, (n, d, v), to their marginals, which are the mean of x_0.
-        x_k: (n, d, v), the noisy leaves at step k.
+        denoise: from evidence of the leaves, (n, d, v), to their marginals, which make the mean of x_0.
+        x_k: (n, d, v), or (n, d, p) with an embedding, the noisy leaves at step k.
         k: the step it starts from, 1 ≤ k < number of steps.
         generator: source of randomness.
         scheduler: as for `reverse_diffusion`; after its `set_timesteps` the way back takes those steps only.
+        embedding: as for `reverse_diffusion`.
 
     Returns:
-        (n, d) int64, of each leaf the symbol with the largest component.
+        (n, d) int64, of each leaf the symbol whose point is nearest, which one-hot is that with the largest component.
 
     Raises:
         ValueError: k or the scheduler is not of this kind; the denoiser's mean is of another shape; it or the state is
@@ -98,14 +112,17 @@ def reverse_process(
     steps = [int(step) for step in scheduler.timesteps if step <= k]
     if steps[0] != k:
         raise ValueError(f"k: expected one of the scheduler's steps, the next is {steps[0]}, got {k}")
-    noise = ddpm_noise(x_k.shape[-1], scheduler, computed_in(x_k.dtype))
+    v = x_k.shape[-1] if embedding is None else len(embedding)
+    noise = ddpm_noise(v, scheduler, computed_in(x_k.dtype), embedding)
+    points = None if noise.embedding is None else noise.embedding.to(x_k.device)
     watch = Watch(f"way back from step {k}", "look at the denoiser and the scheduler, or use float64", patience=1)
     x = x_k.to(noise.dtype)
     for step in steps:
         mean = said_by(denoise, noise.evidence(x, step))
+        mean = mean if points is None else mean @ points.to(mean.dtype)
         x = scheduler.step(mean, step, x, generator=generator).prev_sample
         watch(step, mean, x)
-    return x.argmax(-1)
+    return x.argmax(-1) if points is None else nearest(points, x)
 
 
 class Revealed(NamedTuple):

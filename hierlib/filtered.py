@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from hierlib._kernels.precision import computed_in
-from hierlib.grammar import Grammar, block_grammar, whole
-from hierlib.inference import Beliefs, check_evidence, infer, refuse
+from hierlib.grammar import Grammar, block_grammar, check_device, check_generator, whole
+from hierlib.inference import Beliefs, check_evidence, infer, posterior_sample, refuse
 from hierlib.probability import checked_leaves, entropy, prior_marginals, symbol_probabilities
 
 Tie = Literal["class"] | None
@@ -77,6 +77,40 @@ def _of_blocks(g: Grammar, levels: int, blocks: Tensor, priors: Tensor | None) -
         raise ValueError(
             f"{nodes} blocks a datum, counted on from datum to datum as data of their own: {error}"
         ) from error
+
+
+def posterior_sample_filtered(
+    g: Grammar, evidence: Tensor, *, levels: int, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Draw data from the posterior in the world of the lowest levels, without a tie: each block by itself.
+
+    Args:
+        g: the grammar.
+        evidence: (batch, s^L, v), as for `hierlib.infer`.
+        levels: k, how many levels of rules are known, 0 … L.
+        generator: source of randomness.
+
+    Returns:
+        The symbols of levels 0 … k, one int64 tensor each, (batch, s^(L-l)). With levels = L it is one draw of
+        `hierlib.posterior_sample`.
+
+    Raises:
+        ValueError: as for `infer_filtered`.
+    """
+    levels = _checked(g, levels, None)
+    check_evidence(g, evidence)
+    check_generator(generator)
+    check_device("generator", generator.device, g)
+    if levels == g.L:
+        return tuple(x[:, 0] for x in posterior_sample(g, evidence, generator=generator))
+    if levels == 0:
+        belief = infer_filtered(g, evidence, levels=0).marginals[0].double()
+        return (torch.multinomial(belief.flatten(0, 1), 1, generator=generator).reshape(evidence.shape[:2]),)
+    nodes, batch = g.num_nodes(levels), len(evidence)
+    blocks = evidence.unflatten(1, (nodes, -1)).flatten(0, 1)
+    priors = prior_marginals(g)[levels].repeat(batch, 1)
+    drawn = posterior_sample(block_grammar(g, levels), blocks, class_prior=priors, generator=generator)
+    return tuple(x[:, 0].reshape(batch, -1) for x in drawn)
 
 
 def _told_by_class(g: Grammar, levels: int, alone: Beliefs, batch: int) -> tuple[Tensor, Tensor]:

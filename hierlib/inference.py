@@ -15,8 +15,9 @@ from torch import Tensor
 from hierlib._kernels import memory
 from hierlib._kernels import torch as _reference
 from hierlib._kernels.precision import computed_in
+from hierlib._numbers import as_numbers, per_datum
 from hierlib.grammar import Grammar, check_device, check_generator, whole
-from hierlib.noise import as_numbers, check_type, epsilon_evidence, per_datum
+from hierlib.noise import check_type, epsilon_evidence
 
 Levels = tuple[Tensor, ...]  # one tensor a level
 Rows = Tensor | None  # which data, None for all: an index of all of them costs as much as a small check

@@ -6,21 +6,20 @@ layout in which the kernels read it. Half precision is what it is stored in: all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 from typing import ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
 from hierlib._kernels.precision import TYPES, computed_in
+from hierlib._numbers import as_numbers, per_datum
+from hierlib.embedding import equidistant, same, scores, table
 from hierlib.grammar import check_generator, whole
-
-Numbers = float | Sequence[float] | np.ndarray | Tensor  # one or many
 
 
 @runtime_checkable
@@ -143,7 +142,7 @@ def epsilon_evidence(x0: Tensor, *, eps: float | Tensor, v: int, dtype: torch.dt
         ValueError: ε or a symbol is out of range.
     """
     check_noise(v, dtype)
-    _check_symbols(x0, v)
+    check_symbols(x0, v)
     return _blurred(x0, per_datum("eps", eps, x0, computed_in(dtype), 0.0, 1.0), v).to(dtype)
 
 
@@ -170,7 +169,7 @@ class EpsilonNoise(_OfSymbols):
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """The leaves as they are, (n, d), at any t in [0, 1], a number or (n,); the generator is not used."""
-        _check_symbols(x0, self.v)
+        check_symbols(x0, self.v)
         per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         return x0
 
@@ -181,22 +180,37 @@ class EpsilonNoise(_OfSymbols):
 
 @dataclass(frozen=True)
 class GaussianNoise:
-    """Diffusion of the one-hot leaves, x_t = √ᾱ_t x_0 + √(1-ᾱ_t) η, eqs. (2) = (12).
+    """Diffusion of the leaves, x_t = √ᾱ_t φ(x_0) + √(1-ᾱ_t) η; φ is one-hot, eqs. (2) = (12), or an embedding.
 
     Args:
         v: alphabet size.
         schedule: ᾱ as a function of the time t; it maps a float64 tensor to one of the same shape, in (0, 1].
             By default ᾱ_t = exp(-2t), the Ornstein-Uhlenbeck process, with t ≥ 0.
         dtype: floating type of what is seen and of the evidence.
+        embedding: φ, a (v, p) table of points, of any lengths, as the pixels of v tiles; one-hot if not given. It is
+            kept as float64. Symbols with equal rows are told apart by the grammar alone.
     """
 
     v: int
     schedule: Callable[[Tensor], Tensor] | None = None
     dtype: torch.dtype = torch.float32
-    symmetric: ClassVar[bool] = True
+    embedding: Tensor | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         check_noise(self.v, self.dtype)
+        if self.embedding is not None:
+            object.__setattr__(self, "embedding", table(self.embedding, self.v, self.dtype))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GaussianNoise):
+            return NotImplemented
+        alike = (self.v, self.schedule, self.dtype) == (other.v, other.schedule, other.dtype)
+        return alike and same(self.embedding, other.embedding)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether all symbols are treated alike, which an embedding does if its points are equally far apart."""
+        return self.embedding is None or equidistant(self.embedding)
 
     def alpha_bar(self, t: float | Tensor) -> Tensor:
         """The cumulative signal ᾱ_t, float64, of the shape of t.
@@ -222,16 +236,19 @@ class GaussianNoise:
             generator: source of the noise η.
 
         Returns:
-            x_t, (n, d, v).
+            x_t, (n, d, v), or (n, d, p) with an embedding.
         """
-        _check_symbols(x0, self.v)
+        check_symbols(x0, self.v)
         _check_generator(generator, x0)
         alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x0, torch.float64, 0.0, 1.0)
         (n, d), kind = x0.shape, computed_in(self.dtype)
-        x_t = batch_innermost(n, d, self.v, kind, x0.device)
+        x_t = batch_innermost(n, d, self.v if self.embedding is None else self.embedding.shape[1], kind, x0.device)
         stored = x_t.permute(1, 2, 0)
         spread, signal = (1 - alpha_bar).sqrt().to(kind), alpha_bar.sqrt().to(kind)
-        if kernel := _kernel(stored):
+        if self.embedding is not None:
+            points = self.embedding.to(x0.device, kind)[x0.T].transpose(1, 2)  # (d, p, n)
+            stored.normal_(generator=generator).mul_(spread).addcmul_(points, signal)
+        elif kernel := _kernel(stored):
             kernel.diffuse(stored, x0, spread, signal, generator)
         else:
             stored.normal_(generator=generator).mul_(spread).scatter_add_(1, x0.T[:, None], signal.expand(d, 1, n))
@@ -240,8 +257,10 @@ class GaussianNoise:
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Posterior of a single leaf, softmax(x_t / Δ_t) with Δ_t = (1-ᾱ_t)/√ᾱ_t, eqs. (4) = (13).
 
+        With an embedding softmax_a((x_t·φ_a - √ᾱ_t |φ_a|²/2) / Δ_t), computed in float64.
+
         Args:
-            x_t: (n, d, v), what is seen.
+            x_t: (n, d, v), or (n, d, p) with an embedding, what is seen.
             t: the time of x_t, a number or (n,).
 
         Returns:
@@ -251,14 +270,17 @@ class GaussianNoise:
             ValueError: x_t / Δ_t is not finite, or ᾱ_t = 1, where x_t is the datum itself and Δ_t = 0.
         """
         check_type("x_t", x_t.dtype)
-        if x_t.ndim != 3 or x_t.shape[-1] != self.v:
-            raise ValueError(f"x_t: expected shape (n, d, {self.v}), got {tuple(x_t.shape)}")
+        size = self.v if self.embedding is None else self.embedding.shape[1]
+        if x_t.ndim != 3 or x_t.shape[-1] != size:
+            raise ValueError(f"x_t: expected shape (n, d, {size}), got {tuple(x_t.shape)}")
         alpha_bar = per_datum("alpha_bar", self.alpha_bar(t), x_t, torch.float64, 0.0, 1.0)
         if (alpha_bar == 1).any():
             raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise): use epsilon_evidence with eps=0")
-        kind = computed_in(x_t.dtype)
-        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(kind)
-        stored = x_t.permute(1, 2, 0).to(kind)
+        if self.embedding is None:
+            stored = x_t.permute(1, 2, 0).to(computed_in(x_t.dtype))
+        else:
+            stored = scores(self.embedding, x_t, alpha_bar.sqrt())
+        inverse_delta = (alpha_bar.sqrt() / (1 - alpha_bar)).to(stored.dtype)
         if kernel := _kernel(stored):
             evidence, finite = kernel.softmax(stored, inverse_delta)
         else:
@@ -280,7 +302,7 @@ class MaskNoise(_OfSymbols):
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Mask each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64, v where masked."""
-        _check_symbols(x0, self.v)
+        check_symbols(x0, self.v)
         _check_generator(generator, x0)
         t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         hidden = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
@@ -288,7 +310,7 @@ class MaskNoise(_OfSymbols):
 
     def evidence(self, x_t: Tensor, t: float | Tensor | None = None) -> Tensor:
         """One on the symbol seen, 1/v on every symbol where the leaf is masked; t is not needed. (n, d, v)."""
-        _check_symbols(x_t, self.v + 1)
+        check_symbols(x_t, self.v + 1)
         masked = x_t == self.v
         certain = torch.zeros(len(x_t), dtype=computed_in(self.dtype), device=x_t.device)
         out = _blurred(torch.where(masked, 0, x_t), certain, self.v)
@@ -306,7 +328,7 @@ class UniformNoise(_OfSymbols):
 
     def corrupt(self, x0: Tensor, t: float | Tensor, *, generator: torch.Generator) -> Tensor:
         """Redraw each leaf with probability t in [0, 1], a number or (n,); returns (n, d) int64 symbols."""
-        _check_symbols(x0, self.v)
+        check_symbols(x0, self.v)
         _check_generator(generator, x0)
         t = per_datum("t", t, x0, torch.float64, 0.0, 1.0)
         redrawn = torch.rand(x0.shape, generator=generator, dtype=torch.float64, device=x0.device) < t[:, None]
@@ -315,7 +337,7 @@ class UniformNoise(_OfSymbols):
 
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Belief 1-t+t/v in the symbol seen and t/v in every other one; (n, d, v)."""
-        _check_symbols(x_t, self.v)
+        check_symbols(x_t, self.v)
         return _blurred(x_t, per_datum("t", t, x_t, computed_in(self.dtype), 0.0, 1.0), self.v).to(self.dtype)
 
 
@@ -351,25 +373,8 @@ def check_noise(v: int, dtype: torch.dtype) -> None:
     check_type("dtype", dtype)
 
 
-def noise_levels(t: Numbers, name: str = "t") -> Tensor:
-    """Noise levels, one or many, as (T,) float64 on the CPU; a ValueError of what is no number, or of none."""
-    t = as_numbers(name, t, torch.float64, torch.device("cpu")).reshape(-1)
-    if not len(t):
-        raise ValueError(f"{name}: expected one noise level or more, got none")
-    return t
-
-
-def as_numbers(name: str, value: Numbers, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A tensor of what is a number or numbers; a ValueError that calls it by its name, of what is not."""
-    try:
-        return torch.as_tensor(value, dtype=dtype, device=device)
-    except (TypeError, ValueError, RuntimeError):
-        if isinstance(value, Tensor):  # it is its device that fails
-            raise
-        raise ValueError(f"{name}: expected a number or a sequence of numbers, got {value!r}") from None
-
-
-def _check_symbols(x: Tensor, v: int) -> None:
+def check_symbols(x: Tensor, v: int) -> None:
+    """Raise a ValueError unless these are int64 symbols (n, d) of 0…v-1."""
     if x.ndim != 2 or x.dtype != torch.int64:
         raise ValueError(f"expected int64 symbols of shape (n, d), got {x.dtype} of shape {tuple(x.shape)}")
     if x.numel() and (x.min() < 0 or x.max() >= v):
@@ -380,14 +385,3 @@ def _check_generator(generator: torch.Generator, x: Tensor) -> None:
     check_generator(generator)
     if generator.device.type != x.device.type:
         raise ValueError(f"generator: expected one on the data's device, {x.device}, got {generator.device}")
-
-
-def per_datum(name: str, value: float | Tensor, x: Tensor, dtype: torch.dtype, low: float, high: float) -> Tensor:
-    """A number, or one a datum, as an (n,) tensor with x's device, checked to lie in [low, high]."""
-    value = as_numbers(name, value, dtype, x.device)
-    if value.ndim > 1 or (value.ndim == 1 and len(value) != len(x)):
-        raise ValueError(f"{name}: expected a number or shape ({len(x)},), got shape {tuple(value.shape)}")
-    if not ((value >= low) & (value <= high)).all():
-        bad = value if value.ndim == 0 else value[~((value >= low) & (value <= high))][0]
-        raise ValueError(f"{name}: expected in [{low:g}, {high:g}], got {bad.item():g}")
-    return value.expand(len(x))

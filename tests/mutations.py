@@ -18,11 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # this is a script, too
 
 from tests.guards import Guard  # noqa: E402
+from tests.guards.chains import OF_CHAINS  # noqa: E402
 from tests.guards.data import OF_DATA, OF_ENDS, OF_INPUTS  # noqa: E402
 from tests.guards.engine import ENGINES  # noqa: E402
 from tests.guards.language import LANGUAGES  # noqa: E402
 from tests.guards.models import MODELS  # noqa: E402
 from tests.guards.numbers import NUMBERS  # noqa: E402
+from tests.guards.pictures import PICTURES  # noqa: E402
 from tests.guards.results import ROWS  # noqa: E402
 from tests.guards.runs import OF_RUNS  # noqa: E402
 from tests.guards.sources import OF_SOURCES  # noqa: E402
@@ -35,7 +37,7 @@ GUARDS = [
     *OF_ENDS,
     *OF_SOURCES,
     *OF_VERDICTS,
-    *(Guard(*each) for each in (*MODELS, *NUMBERS, *ROWS, *LANGUAGES, *ENGINES)),
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *PICTURES, *ROWS, *LANGUAGES, *ENGINES, *OF_CHAINS)),
 ]
 
 

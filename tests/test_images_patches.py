@@ -78,3 +78,22 @@ def test_bad_input(probe, images):
         patches.patch_match(probe, LAYER, images, images, moments[LAYER], window=17)
     with pytest.raises(ValueError, match="layer logits: expected maps"):
         patches.patch_match(probe, "logits", images, images, moments["logits"])
+
+
+def test_parts_are_looked_at_no_further_than_they_are_asked_for(monkeypatch):
+    """Matches with both starts are those of `patch_match`, and no layer after the one that is asked for is computed."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = ImageCNN(1, 3, width=4, depth=2, stages=2).requires_grad_(False)
+    probe, layer, labels = cnn_probe(network), "convolution 2", torch.arange(20) % 2
+    start, ends = (torch.randint(0, 256, (*n, 20, 1, 16, 16), dtype=torch.uint8) for n in ((), (3,)))
+    moment = statistics(probe, start)[layer]
+    partner = patches.another_of_its_class(labels, generator=torch.Generator().manual_seed(2))
+    expected = [patches.patch_match(probe, layer, x, ends, moment) for x in (start, start[partner])]
+    convolve, computed = torch.nn.Conv2d.forward, []
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda conv, x: computed.append(conv) or convolve(conv, x))
+    found = patches.parts(probe, layer, start, ends, labels, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(found.own_patches, expected[0]) and torch.equal(found.other_patches, expected[1])
+    assert {id(conv) for conv in computed} == {id(block[0]) for block in network.blocks[:2]}
+    with pytest.raises(ValueError, match=r"layer: expected one of convolution 1, .*, logits, got 'convolution 9'"):
+        patches.patch_match(probe, "convolution 9", start, start, moment)

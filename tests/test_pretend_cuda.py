@@ -23,6 +23,7 @@ from hierlib.experiments import (
     thresholds,
     uturns,
 )
+from hierlib.images import pictures
 from hierlib.networks.classifier import Classifier, Training, TreeCNN
 from hierlib.networks.layers import figure8
 from hierlib.theory import population
@@ -122,7 +123,14 @@ def public(device):
     g = hl.random_grammar(**SIZE, generator=rng(device))
     x = hl.sample(g, 5, generator=rng(device))
     yield g.rules, x, hl.parse(g, x[0]), g.to(device).rules
-    for noise, t in NOISES:
+    tiles = torch.linspace(0, 255, 6 * 3 * 4).to(torch.uint8).reshape(6, 3, 2, 2)
+    squares = hl.random_grammar(v=6, m=2, s=4, L=2, generator=rng(device))
+    start = pictures.draw(pictures.Alphabet(tiles), hl.sample(squares, 3, generator=rng(device))[0])
+    for known in (None, 0, 1):
+        turn = pictures.uturn(squares, pictures.Alphabet(tiles), start, 1.0, generator=rng(device), levels=known)
+        yield turn.seen, [x * 0 for x in (*turn.symbols, turn.end)]  # the compiled kernels draw in another order
+    yield pictures.read(pictures.Alphabet(tiles), start)
+    for noise, t in (*NOISES, (hl.GaussianNoise(6, embedding=tiles.flatten(1).double() / 99), 0.3)):
         e = noise.evidence(noise.corrupt(x[0], t, generator=rng(device)), t) if noise != NOISES[3][0] else None
         e = hl.epsilon_evidence(x[0], eps=t, v=6) if e is None else e
         for seen in (e, e.half(), e.double()):

@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[1]
 # From the ground up; rooms on one floor do not know of each other. Single modules whose names begin with _
 # stand below all. "hierlib" and "book" are what the packages offer by themselves.
 FLOORS = [
-    *("grammar", "_kernels probability", "noise", "inference", "autoregression diffusion enumeration filtered"),
+    *(
+        "grammar",
+        "_kernels embedding probability",
+        "noise",
+        "inference",
+        "autoregression diffusion enumeration filtered",
+    ),
     *("theory", "experiments language unmask"),
     *("hierlib", "networks", "images text", "train", "book.page", "book", "book.runs", "book.figures", "book.site"),
     *("book.image_commands", "book.commands", "book.cli", "book.__main__"),

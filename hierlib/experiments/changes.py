@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from hierlib._finite import all_finite, finite
+from hierlib._numbers import Numbers, noise_levels
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar
 from hierlib.inference import class_posterior, infer, posterior_sample
-from hierlib.noise import Noise, Numbers, evidence_of, noise_levels
+from hierlib.noise import Noise, evidence_of
 from hierlib.theory.changes import RARE, partners
 
 

@@ -59,7 +59,7 @@ def curves_around_loss(
     Args:
         noise: a noise process.
         v, m, s, L, draws, data, generator: as for `level_curves`.
-        top: the strongest noise; by default 1.5 for Gaussian diffusion, 0.98 for others.
+        top: the strongest noise; by default 0.98, and 1.5 for Gaussian diffusion, too little for long embeddings.
         everywhere: whether there are noises far from the half height as well.
     """
     size: dict[str, Any] = dict(v=v, m=m, s=s, L=L, generator=generator)

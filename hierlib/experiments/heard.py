@@ -8,11 +8,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._numbers import noise_levels
 from hierlib.experiments.messages import belief_in
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar, check_generator
 from hierlib.inference import infer
-from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
+from hierlib.noise import Noise, epsilon_evidence, evidence_of
 
 
 class Corrected(NamedTuple):

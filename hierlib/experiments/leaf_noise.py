@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from hierlib.embedding import squared_distances
 from hierlib.experiments.curves import Interval, plus_minus
 from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, evidence_of, treats_symbols_alike
 
@@ -178,13 +179,15 @@ def bhattacharyya(noise: Noise, t: float) -> float:
     """Z = Σ_y √(p(y|a) p(y|b)) of two symbols a ≠ b, y being what is seen of a leaf.
 
     Raises:
-        ValueError: the noise is none of the three channels whose Z is known.
+        ValueError: the noise is none of the three channels whose Z is known, or does not treat all symbols alike.
     """
     if isinstance(noise, MaskNoise):
         return t
     if isinstance(noise, GaussianNoise):
+        _check_alike(noise)  # or each two symbols have a Z of their own
         alpha = float(noise.alpha_bar(t))
-        return math.exp(-alpha / (1 - alpha) / 4) if alpha < 1 else 0.0
+        apart = 2.0 if noise.embedding is None else float(squared_distances(noise.embedding).max())
+        return math.exp(-alpha / (1 - alpha) / 8 * apart) if alpha < 1 else 0.0
     if not isinstance(noise, UniformNoise):
         raise ValueError(f"noise: expected GaussianNoise, MaskNoise or UniformNoise, whose Z is known, got {noise!r}")
     q = t / noise.v

@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from hierlib._devices import array
+from hierlib._numbers import Numbers, noise_levels
 from hierlib.experiments.curves import Interval, mean_interval, plus_minus, standard_error
 from hierlib.experiments.uturns import CHUNK, drawn_data
 from hierlib.inference import infer
-from hierlib.noise import Numbers, epsilon_evidence, noise_levels
+from hierlib.noise import epsilon_evidence
 from hierlib.theory.meanfield import MeanField
 
 Array = NDArray[np.float64]

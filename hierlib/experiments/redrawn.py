@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierlib._numbers import per_datum
 from hierlib.experiments.channels import class_loss, curves_around_loss
-from hierlib.noise import UniformNoise, per_datum
+from hierlib.noise import UniformNoise
 
 
 @dataclass(frozen=True)

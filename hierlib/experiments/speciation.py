@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hierlib._numbers import noise_levels
 from hierlib.experiments.curves import Interval, crossing, estimate
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import check_generator
 from hierlib.inference import infer
-from hierlib.noise import Noise, evidence_of, noise_levels
+from hierlib.noise import Noise, evidence_of
 from hierlib.probability import prior_marginals
 
 

@@ -13,11 +13,12 @@ from torch import Tensor
 
 from hierlib._finite import finite
 from hierlib._kernels.precision import computed_in
+from hierlib._numbers import noise_levels
 from hierlib.experiments.curves import Interval, estimate, half_height, normal_interval, ratio_of_means
 from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import class_posterior, infer
-from hierlib.noise import Noise, epsilon_evidence, evidence_of, noise_levels
+from hierlib.noise import Noise, epsilon_evidence, evidence_of
 from hierlib.probability import prior_marginals, symbol_probabilities
 
 HOLDS = 0.85  # of its accuracy: what keeps more holds as the tree gets deeper

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +16,13 @@ from hierlib.experiments.curves import Interval
 from hierlib.images.probe import Probe, statistics
 from hierlib.networks.probe import ADVICE, Moments
 
+WINDOW = 4  #: positions a side of a patch
+
 
 @torch.inference_mode()
-def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Moments, *, window: int = 4) -> Tensor:
+def patch_match(
+    probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Moments, *, window: int = WINDOW
+) -> Tensor:
     """How well each patch of the samples is found somewhere in their starts.
 
     The feature map of the sample is cut into windows side by side, that of the start into all windows; each window
@@ -37,14 +44,32 @@ def patch_match(probe: Probe, layer: str, start: Tensor, end: Tensor, moment: Mo
     """
     if end.shape[-4:] != start.shape:
         raise ValueError(f"end: expected (..., {', '.join(map(str, start.shape))}) as start, got {tuple(end.shape)}")
-    several, rows = end.reshape(-1, *start.shape), []
-    for a, b in zip(start.split(16), several.split(16, 1), strict=True):  # few at once stay in the cache
-        x, y = (_standardised(probe(part)[layer], layer, moment, window) for part in (a, b.flatten(0, 1)))
-        old = nn.functional.normalize(nn.functional.unfold(x, window), dim=1)
+    return _matches(_up_to(probe, layer), layer, [start], end, moment, window)[0]
+
+
+def _up_to(probe: Probe, layer: str) -> Probe:
+    """The same network, of which nothing is computed that comes after this layer."""
+    if layer not in probe.layers:
+        raise ValueError(f"layer: expected one of {', '.join(probe.layers)}, got {layer!r}")
+    count = probe.layers.index(layer) + 1
+    return replace(probe, nodes=dict(islice(probe.nodes.items(), count)))
+
+
+def _matches(
+    probe: Probe, layer: str, starts: Sequence[Tensor], end: Tensor, moment: Moments, window: int
+) -> list[Tensor]:
+    """`patch_match` with each of several starts; the samples are looked at once."""
+    several = end.reshape(-1, *starts[0].shape)
+    rows: list[list[Tensor]] = [[] for _ in starts]
+    for *some, b in zip(*(start.split(16) for start in starts), several.split(16, 1), strict=True):  # in the cache
+        y = _standardised(probe(b.flatten(0, 1))[layer], layer, moment, window)
         new = nn.functional.normalize(nn.functional.unfold(y, window, stride=window), dim=1).unflatten(0, b.shape[:2])
-        best = finite(torch.stack([(each.mT @ old).amax(2) for each in new]), f"layer {layer}", ADVICE)
-        rows.append(best.unflatten(2, (y.shape[2] // window, y.shape[3] // window)).cpu())
-    return torch.cat(rows, 1).double().reshape(*end.shape[:-3], *rows[0].shape[2:])
+        for found, a in zip(rows, some, strict=True):
+            x = _standardised(probe(a)[layer], layer, moment, window)
+            old = nn.functional.normalize(nn.functional.unfold(x, window), dim=1)
+            best = finite(torch.stack([(each.mT @ old).amax(2) for each in new]), f"layer {layer}", ADVICE)
+            found.append(best.unflatten(2, (y.shape[2] // window, y.shape[3] // window)).cpu())
+    return [torch.cat(found, 1).double().reshape(*end.shape[:-3], *found[0].shape[2:]) for found in rows]
 
 
 def inked(images: Tensor, shape: tuple[int, int], threshold: int = 25) -> Tensor:
@@ -132,12 +157,13 @@ def parts(
             of its class.
         generator: source of randomness, for who is compared with whom.
     """
+    probe = _up_to(probe, layer)
     moment = statistics(probe, start)[layer]
     alone = min(labels.bincount()[labels]) < 2
     next_one = torch.arange(len(labels), device=labels.device).roll(1)
     partner = next_one if alone else another_of_its_class(labels, generator=generator)
-    own = patch_match(probe, layer, start, ends, moment)
-    other = patch_match(probe, layer, start[partner], ends, moment)
+    with torch.inference_mode():
+        own, other = _matches(probe, layer, [start, start[partner]], ends, moment, WINDOW)
     mask = torch.stack([inked(end, (own.shape[2], own.shape[3])) for end in ends])
     means = (torch.stack([mean_match(x, y) for x, y in zip(each, mask)]) for each in (own, other))
     return Parts(own, other, mask, *means)

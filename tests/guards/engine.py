@@ -1,6 +1,7 @@
 """Guards of the engine of the live figures, for mutations.py; each row as in results.py."""
 
 JS = "book/_assets/js/engine/"
+LABORATORY, OF_LABORATORY = "book/_assets/js/laboratory/", "tests/test_figures_laboratory.py::test_"
 ENGINE, WORKER = "tests/test_engine.py::test_", "tests/test_engine_worker.py::test_"
 BAD = f"{ENGINE}bad_input_is_refused_in_a_sentence"
 AGAIN = f"{ENGINE}what_leaves_the_range_of_float32_is_done_again"
@@ -77,5 +78,19 @@ ENGINES = [
         "if (!NOISES.includes(noise))",
         "if (!E[noise])",
         f"{WORKER}a_job_refuses_in_a_sentence",
+    ),
+    (
+        "an address that asks the laboratory for too much",
+        f"{LABORATORY}setting.js",
+        "Math.min(most, Math.max(least, whole))",
+        "whole",
+        f"{OF_LABORATORY}a_bad_address_is_put_right_in_a_sentence",
+    ),
+    (
+        "a lead of the class that is none",
+        f"{LABORATORY}curves.js",
+        "lead > LEAD && ",
+        "",
+        f"{OF_LABORATORY}numbers_read_off_curves",
     ),
 ]

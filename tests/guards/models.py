@@ -211,7 +211,7 @@ MODELS = [  # name, file, the guard, what stands there without it, the test that
     (
         "finite similarities",
         "hierlib/networks/probe.py",
-        '    all_finite({f"layer {name}": c for name, c in cosine.items()}, ADVICE)\n',
+        '        all_finite({f"layer {name}": c for name, c in cosine.items()}, ADVICE)\n',
         "",
         LAYERS,
     ),

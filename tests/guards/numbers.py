@@ -26,6 +26,13 @@ NUMBERS = [
         f"{PRECISE}susceptibility_where_hardly_anything_changes",
     ),
     (
+        "leaves that cannot be kept",
+        "hierlib/experiments/changes.py",
+        "torch.where((sure > 0)[:, None, None], known, evidence)",
+        "known",
+        "tests/test_changes.py::test_moments_are_those_of_the_enumeration",
+    ),
+    (
         "messages that were not asked for",
         "hierlib/inference.py",
         "        if self.up is None or self.down is None:",

@@ -1,0 +1,185 @@
+// The laboratory: level curves of the reader's own grammars, inferred by workers while the reader looks on.
+// Data: {palettes: by L, from 1 on, the colours of the levels}. What it can be set to, js/laboratory/setting.js says.
+Live.figure(
+  "laboratory",
+  (stage, { palettes }) => {
+    const lab = Laboratory;
+    const $ = (selector) => stage.querySelector(selector);
+    const inputs = Object.fromEntries([...stage.querySelectorAll("input[name], select[name]")].map((el) => [el.name, el]));
+    const [picture, said, progress] = [".lab-picture", ".lab-said", ".lab-progress"].map($);
+    let setting = lab.FIRST;
+    let state = null; // of the run: {setting, t, pieces, found, job, failed}
+    let waiting = 0; // for the reader's hand to rest
+
+    const info = () => lab.NOISES[setting.noise];
+    const near = (z) => (z === null ? "—" : z.toPrecision(3));
+    const percent = (p) => `${(100 * p).toFixed(1)} %`;
+    const withEnds = ({ value, lo, hi }) => near(value) + (lo === null ? "" : ` [${near(lo)}, ${near(hi)}]`);
+
+    // Sliders and lists show a setting; the slider of m has stops of its own.
+    function show() {
+      for (const [name, limits] of Object.entries(lab.LIMITS)) {
+        const [input, [least, most]] = [inputs[name], limits(setting)];
+        if (!input) continue;
+        if (name === "m") {
+          const stops = lab.stops(most);
+          const k = stops.findIndex((m) => m >= setting.m);
+          Object.assign(input, { min: 0, max: stops.length - 1, value: k });
+        } else Object.assign(input, { min: least, max: most, value: setting[name] });
+        const words = name === "m" ? `${setting.m} of ${most}` : setting[name];
+        input.setAttribute("aria-valuetext", words);
+        input.closest("label").querySelector("output").textContent = words;
+      }
+      inputs.noise.value = setting.noise;
+      const preset = Object.entries(lab.PRESETS).find(([, each]) => lab.toAddress(each) === lab.toAddress(setting));
+      inputs.preset.value = preset ? preset[0] : "";
+      $(".lab-python code").textContent = lab.python(setting);
+    }
+
+    // Take another setting, and compute it once the hand rests.
+    function take(wished, wait = 200) {
+      const { setting: next, said: why } = lab.settle({ ...setting, ...wished });
+      setting = next;
+      show();
+      stop();
+      clearTimeout(waiting);
+      waiting = setTimeout(() => run(why), wait);
+    }
+
+    function stop() {
+      clearTimeout(waiting);
+      state?.job?.stop();
+    }
+
+    function theory() {
+      if (setting.noise !== "EpsilonNoise") return null;
+      const { v, m, s, L } = setting;
+      const t = Array.from({ length: 101 }, (_, k) => k / 100);
+      const all = t.map((eps) => Engine.meanfield.solve(eps, v, m, s, L).P);
+      return { t, top: all.map((P) => P[L]), leaves: all.map((P) => P[0]), star: Engine.meanfield.criticalNoise(v, m, s) };
+    }
+
+    function run(why) {
+      const here = (state = { setting, t: lab.grid(setting.noise), pieces: [], found: null, why });
+      try {
+        history.replaceState(null, "", `?${lab.toAddress(setting)}${location.hash}`);
+      } catch {
+        // a browser that lets no file have another address
+      }
+      here.theory = theory();
+      stage.classList.add("lab-busy");
+      const options = { ...setting, t: here.t };
+      const workers = Math.min(4, navigator.hardwareConcurrency || 2, setting.grammars);
+      let due = false;
+      const report = (piece) => {
+        here.pieces.push(piece);
+        if (due || here !== state) return;
+        due = true;
+        setTimeout(() => {
+          due = false;
+          if (here === state && !here.ended) partly(here);
+        }, 120);
+      };
+      here.job = Engine.start("levelCurves", options, report, { workers });
+      here.job.done.then(
+        (whole) => end(here, whole),
+        (error) => {
+          here.failed = error.message;
+          end(here, false);
+        },
+      );
+      partly(here);
+    }
+
+    function partly(here) {
+      here.found = { t: here.t, ...lab.summary(here.pieces, here.setting.L, here.t.length) };
+      progress.textContent = `${here.pieces.length} of ${here.setting.grammars}`;
+      draw();
+    }
+
+    function end(here, whole) {
+      here.ended = true;
+      if (here !== state) return;
+      stage.classList.remove("lab-busy");
+      here.pieces.sort((a, b) => a.grammar - b.grammar); // so that no interval depends on which worker was first
+      if (here.pieces.length) here.found = lab.results(here.setting, here.t, here.pieces, lab.NOISES[here.setting.noise].log);
+      progress.textContent = `${here.pieces.length} of ${here.setting.grammars}${whole ? "" : ", stopped"}`;
+      said.textContent = here.failed ? `This cannot be computed: ${here.failed}.` : words(here, whole);
+      table(here);
+      draw();
+    }
+
+    // The result in words.
+    function words({ setting: { v, m, s, L, noise }, found, why }, whole) {
+      const { n, top, cross, best, mean, t } = found ?? {};
+      if (!n) return "Stopped before the first grammar was done.";
+      const all = [...why, whole ? "" : "Stopped early."];
+      const symbol = noise === "EpsilonNoise" ? "ε" : "t";
+      if (top.value === null)
+        all.push(mean[L][0] < (1 + 1 / v) / 2 ? "The class is lost at every noise shown." : "The class is not half lost at any noise shown.");
+      else all.push(`The class is half lost at ${symbol} = ${withEnds(top)}.`);
+      const ahead = Math.max(...mean[L].map((p, k) => p - mean[0][k]));
+      if (cross.value !== null)
+        all.push(`Up to ${symbol} = ${withEnds(cross)} the class is kept better than the leaves, by ${percent(ahead)} at most; then the leaves outlive it.`);
+      else if (ahead < lab.LEAD) all.push("The class is never kept better than the leaves: the order of the levels does not invert.");
+      else all.push(`The class is kept better than the leaves, by ${percent(ahead)} at most.`);
+      if (best) {
+        const name = best.level ? (best.level === L ? "the class" : `level ${best.level}`) : "the leaves";
+        all.push(`${cross.value === null ? "At half height" : "There"} the best-kept level is ${name}, with ${percent(best.kept)}.`);
+      }
+      const star = noise === "EpsilonNoise" ? Engine.meanfield.criticalNoise(v, m, s) : null;
+      if (star !== null) all.push(`An infinite tree loses its class at ε* = ${near(star)}.`);
+      return all.filter(Boolean).join(" ") + ` Means over ${n} grammars, at ${t.length} noises.`;
+    }
+
+    function table({ found, setting: { L } }) {
+      const levels = [...new Set([L, Math.floor(L / 2), 0])];
+      const name = (l) => (l === L ? "class" : l ? `level ${l}` : "leaves");
+      const cell = (l, k) => `<td>${found.mean[l][k].toFixed(3)}${found.n > 1 ? ` ± ${found.half[l][k].toFixed(3)}` : ""}</td>`;
+      const row = (z, k) => `<tr><th scope="row">${near(z)}</th>${levels.map((l) => cell(l, k)).join("")}</tr>`;
+      const heads = ["noise", ...levels.map(name)].map((each) => `<th scope="col">${each}</th>`).join("");
+      $(".lab-table").innerHTML = found?.n ? `<table><thead><tr>${heads}</tr></thead><tbody>${found.t.map(row).join("")}</tbody></table>` : "";
+    }
+
+    function draw() {
+      const width = picture.clientWidth;
+      if (!width || !state?.found) return;
+      const { noise, L } = state.setting;
+      picture.innerHTML = lab.picture({ width, found: state.found, colours: palettes[L - 1], theory: state.theory,
+        log: lab.NOISES[noise].log ?? false, axis: lab.NOISES[noise].axis }); // prettier-ignore
+    }
+
+    function save(kind) {
+      if (!state?.ended || !state.found?.n) return;
+      const text = kind === "csv" ? lab.csv(state.setting, state.found) : lab.json(state.setting, state.found);
+      const url = URL.createObjectURL(new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" }));
+      Object.assign(document.createElement("a"), { href: url, download: `level-curves.${kind}` }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    }
+
+    const choose = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => new Option(text, value)));
+    choose(inputs.noise, Object.entries(lab.NOISES).map(([name, { words: text }]) => [name, text]));
+    choose(inputs.preset, [["", "your own"], ...Object.keys(lab.PRESETS).map((name) => [name, name])]);
+    stage.addEventListener("input", ({ target: { name, value } }) => {
+      if (name === "preset") {
+        if (value) take(lab.PRESETS[value]);
+      } else if (name === "m") take({ m: lab.stops(lab.LIMITS.m(setting)[1])[+value] });
+      else if (name === "noise") take({ noise: value });
+      else if (name) {
+        const limited = { ...setting, [name]: +value }; // what else must follow is silent: the reader sees it move
+        for (const [other, limits] of Object.entries(lab.LIMITS)) limited[other] = Math.min(limits(limited)[1], limited[other]);
+        take(limited);
+      }
+    });
+    $(".lab-stop").addEventListener("click", stop);
+    $(".lab-again").addEventListener("click", () => take({ seed: (setting.seed + 1) % 2 ** 32 }, 0));
+    for (const kind of ["csv", "json"]) $(`.lab-${kind}`).addEventListener("click", () => save(kind));
+
+    const from = lab.fromAddress(location.search);
+    setting = from.setting;
+    show();
+    run(from.said);
+    return draw;
+  },
+  [...Live.engine, "laboratory/setting", "laboratory/curves", "laboratory/plot"],
+);

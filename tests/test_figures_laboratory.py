@@ -1,0 +1,212 @@
+"""The laboratory in a browser, opened from a file: two presets against hierlib, the hands on it, its data."""
+
+import json
+import math
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import hierlib as hl
+from hierlib.book.figures.laboratory import datum_html, laboratory_html
+from hierlib.experiments.uturns import level_curves
+
+from .engine import JS, node
+
+SHEETS = ("fonts", "hier", "content", "live", "laboratory")
+DONE = "!document.querySelector('.lab-busy') && document.querySelector('.lab-said').textContent"
+SETTING, CURVES = "laboratory/setting.js", "laboratory/curves.js"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A page with the laboratory and nothing else, as a file."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(JS.parent, folder / "_static")
+    sheets = "".join(f'<link rel="stylesheet" href="_static/css/{name}.css">' for name in SHEETS)
+    scripts = '<script defer src="_static/js/live.js"></script>'
+    page = folder / "lab.html"
+    page.write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>laboratory</title>{sheets}{scripts}'
+        '<meta name="viewport" content="width=device-width"><body style="margin:0 14px">'
+        f'<div class="live">{laboratory_html()}<div class="live-still">still</div></div>'
+        f'<div class="live">{datum_html()}</div>',
+        "utf-8",
+    )
+    return page.as_uri()
+
+
+def opened(browser, address: str, width: int = 1280, **options):
+    """The page, once its first curves are there; what went wrong is raised by `close`."""
+    context = browser.new_context(viewport={"width": width, "height": 740}, **options)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.goto(address)
+    page.wait_for_function(DONE)
+    return page
+
+
+def saved(page, kind: str = "json") -> str:
+    """What the button for that kind of data saves."""
+    with page.expect_download() as found:
+        page.locator(f".lab-{kind}").evaluate("(button) => button.click()")
+    return found.value.path().read_text("utf-8")
+
+
+PRESETS = {  # the address, and the noise in hierlib
+    "diffusion": ("noise=GaussianNoise&v=16&m=4&s=2&L=6&grammars=60&data=2", hl.GaussianNoise(16)),
+    "figure 7": ("noise=EpsilonNoise&v=16&m=4&s=2&L=6&grammars=60&data=2", hl.EpsilonNoise(16)),
+}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
+    address, noise = PRESETS[name]
+    page = opened(browser, f"{lab}?{address}")
+    found = json.loads(saved(page))
+    t, mean, half = (np.array(found[key]) for key in ("t", "mean", "half"))
+    rng = torch.Generator().manual_seed(1)
+    again = level_curves(noise, t, v=16, m=4, s=2, L=6, draws=60, data=2, generator=rng).truth.numpy()
+    error = np.hypot(half / 2, again.std(0, ddof=1).T / 60**0.5)
+    far = np.abs(mean - again.mean(0).T) / (error + 2e-4)
+    assert found["n"] == 60 and far.max() < 5 and (far > 2.5).mean() < 0.1
+    assert 0.001 < np.median(half) < 0.05  # the errors are none that forgive all
+    assert found["top"]["lo"] <= found["top"]["value"] <= found["top"]["hi"]
+    said = page.locator(".lab-said").text_content()
+    assert f"{found['top']['value']:.3g}" in said and "60 grammars" in said
+    rows = page.locator(".lab-table tbody tr")
+    assert rows.count() == len(t) and f"{mean[6][20]:.3f}" in rows.nth(20).text_content()
+    lines = saved(page, "csv").splitlines()
+    assert len([line for line in lines if line[0] != "#"]) == 1 + len(t) * 7 and "# v = 16" in lines
+    assert not page.complaints
+    page.context.close()
+
+
+def test_every_preset_can_be_computed_and_is_kept_by_the_address(browser, lab):
+    page = opened(browser, f"{lab}?grammars=2&L=3")
+    presets = [
+        name for name in page.locator("[name=preset] option").evaluate_all("(all) => all.map((o) => o.value)") if name
+    ]
+    for name in presets:
+        page.locator("[name=preset]").select_option(name)
+        page.locator(".laboratory [name=grammars]").evaluate(
+            "(el) => { el.value = 3; el.dispatchEvent(new Event('input', { bubbles: true })); }"
+        )
+        page.wait_for_function("document.querySelector('.lab-progress').textContent === '3 of 3' && " + DONE)
+        assert "3 grammars" in page.locator(".lab-said").text_content(), name
+    before = page.locator(".lab-picture").inner_html()
+    page.goto(page.url)
+    page.wait_for_function(DONE)
+    assert page.locator(".lab-picture").inner_html() == before, "one address is one experiment"
+    assert len(presets) > 6 and not page.complaints
+    page.context.close()
+
+
+def test_it_stops_at_once_and_keeps_what_is_there(browser, lab):
+    page = opened(browser, f"{lab}?grammars=2&L=2")
+    page.goto(f"{lab}?v=64&m=64&L=11&grammars=400&data=8")
+    page.wait_for_selector(".lab-picture svg", state="attached")
+    page.locator(".lab-stop").click()
+    page.wait_for_function(DONE, timeout=3000)
+    assert (
+        "topped" in page.locator(".lab-said").text_content()
+        and "stopped" in page.locator(".lab-progress").text_content()
+    )
+    assert not page.complaints
+    page.context.close()
+
+
+def test_a_phone_shows_the_sliders_with_the_plot_and_keys_move_them(browser, lab):
+    page = opened(browser, f"{lab}?grammars=2&L=4", width=360, color_scheme="dark")
+    top, bottom = (page.locator(name).bounding_box() for name in (".lab-picture", ".laboratory .lab-sliders"))
+    assert bottom["y"] + bottom["height"] - top["y"] < 560
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    tall = page.locator(".laboratory").bounding_box()["height"]
+    page.locator(".laboratory [name=m]").press("ArrowLeft")
+    page.wait_for_function("location.search.includes('m=7') && " + DONE)
+    assert page.locator(".laboratory [name=m]").get_attribute("aria-valuetext") == "7 of 32"
+    assert page.locator(".laboratory").bounding_box()["height"] == tall
+    assert not page.complaints
+    page.context.close()
+
+
+def test_a_bad_address_is_put_right_in_a_sentence():
+    script = "return data.map((text) => { const { setting, said } = T.fromAddress(text); return [setting, said]; });"
+    addresses = ["", "v=99", "m=x&L=4", "noise=pink", "v=64&L=12", "v=4&s=3&m=16", "v=4&s=2&m=5&data=0.4", "seed=-1"]
+    got = node(script, addresses, SETTING)
+    assert got[0][1] == [] and got[0][0]["m"] == 8 and got[5][1] == [] and got[5][0]["m"] == 16
+    for setting, _ in got:
+        assert (
+            setting["m"] <= setting["v"] ** (setting["s"] - 1) and setting["s"] ** setting["L"] * setting["v"] <= 2**17
+        )
+    told = [" ".join(said) for _, said in got]
+    assert "v is from 2 to 64 here: 99 became 64." in told[1] and "m is from 1 to 32 here: x became 8." in told[2]
+    assert "There is no noise" in told[3] and "L is from 1 to 11 here: 12 became 11." in told[4]
+    assert "m is from 1 to 4" in told[6] and "data is from 1 to 32" in told[6] and "seed" in told[7]
+
+
+def test_the_lines_of_python_compute_the_curves():
+    script = """return Object.keys(T.NOISES).map((noise) => {
+      const setting = { ...T.FIRST, noise, v: 4, m: 2, L: 2, grammars: 2 };
+      return [T.python(setting), T.grid(noise)];
+    });"""
+    for code, grid in node(script, None, SETTING):
+        names: dict = {}
+        exec(code, names)
+        assert names["kept"].value.shape == (61, 3)
+        assert names["found"].t.tolist() == pytest.approx(grid, rel=1e-5)
+
+
+def test_numbers_read_off_curves():
+    script = """
+      const t = [1, 2, 4, 8], row = (top, leaves) => Float64Array.from(top.flatMap((p, k) => [leaves[k], p]));
+      const [top, leaves] = [[1, 0.9, 0.3, 0.1], [0.95, 0.8, 0.7, 0.3]];
+      const pieces = [0, 0.02, 0.04].map((shift) => ({ overlap: row(top.map((p) => p - shift), leaves) }));
+      const r = T.results({ v: 10, L: 1, seed: 3 }, t, pieces, true);
+      return [r.mean, r.half, r.top, r.cross, r.best, T.falls(t, [0.3, 0.2, 0.1, 0], 0.5, false),
+        T.crossing(t, [1, 1, 1, 1], [0, 0, 0, 0], 0.1, true),
+        T.crossing(t, [0.9999, 0.9, 0.2, 0.1], [0.9998, 0.95, 0.5, 0.2], 0.1, true), [2, 4, 5, 30].map(T.quantile)];"""
+    mean, half, top, cross, best, none, never, hardly, quantiles = node(script, None, CURVES)
+    assert mean[1] == pytest.approx([0.98, 0.88, 0.28, 0.08]) and mean[0] == pytest.approx([0.95, 0.8, 0.7, 0.3])
+    assert half[1] == pytest.approx([4.303 * 0.02 / 3**0.5] * 4) and half[0] == pytest.approx([0] * 4)
+    assert top["value"] == pytest.approx(2 * 2 ** ((0.88 - 0.55) / 0.6)) and top["lo"] < top["value"] < top["hi"]
+    assert cross["value"] == pytest.approx(2 * 2 ** (0.08 / (0.08 + 0.42)))
+    assert best["level"] in (0, 1) and best["at"] == cross["value"] and none is never is hardly is None
+    assert quantiles == pytest.approx([12.706, 3.182, 2.776, 2.045], rel=1e-2)
+    assert math.isfinite(best["kept"])
+
+
+def test_leaves_of_one_datum_are_erased_changed_and_believed_as_hierlib_says(browser, lab):
+    page = opened(browser, f"{lab}?grammars=2&L=2")
+    stage = page.locator(".one-datum")
+    stage.locator("[name=share]").evaluate(
+        "(el) => { el.value = 0; el.dispatchEvent(new Event('input', { bubbles: true })); }"
+    )
+    told, believed = stage.locator(".datum-said"), []
+    tall = stage.bounding_box()["height"]
+    for button in ("change", "flip", "flip", "back"):
+        stage.locator(f".datum-{button}").press("Enter")
+        believed.append(float(re.search(r"in leaf 7: (\d\.\d+)", told.text_content())[1]))
+    assert "32 of 32 leaves are shown." in told.text_content()
+    changed, erased, shown, again = believed
+    assert changed < erased < shown == again and shown > 0.95
+    script = """() => {
+      const generator = new Engine.Generator(0, 1);
+      const g = Engine.randomGrammar({ v: 16, m: 4, s: 2, L: 5, generator }), x = Engine.sample(g, 1, { generator });
+      return [g.rules.map((rule) => [...rule]), [...x[0]]];
+    }"""
+    rules, leaves = page.evaluate(script)
+    g = hl.Grammar(16, 4, 2, 5, 16, tuple(torch.tensor(rule).reshape(-1, 4, 2) for rule in rules))
+    evidence = hl.epsilon_evidence(torch.tensor([leaves]), eps=0.05, v=16)
+    wanted = [float(hl.infer(g, evidence).marginals[0][0, 6, leaves[6]])]
+    evidence[0, 6] = 1 / 16
+    wanted.append(float(hl.infer(g, evidence).marginals[0][0, 6, leaves[6]]))
+    assert [shown, erased] == pytest.approx(wanted, abs=6e-4)
+    stage.locator(".datum-picture").click(position={"x": 60, "y": 40})
+    assert "31 of 32" in told.text_content() and stage.bounding_box()["height"] == tall and not page.complaints
+    page.context.close()
