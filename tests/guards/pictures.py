@@ -15,7 +15,7 @@ PICTURES = [
         "points far from zero",
         EMBEDDING,
         "    points, x = points - centre, x - signal[:, None, None] * centre",
-        "    x = x.float().double()",
+        "",
         f"{POINTS}a_shift_tells_nothing_and_a_turn_changes_nothing",
     ),
     (
