@@ -112,13 +112,6 @@ OF_CHAINS = [
         f"{EXACT}bad_input_is_refused",
     ),
     (
-        "sums that would take too long",
-        TRANSITIONS,
-        "    if work > WORK:",
-        "    if work > WORK * 1e9:",
-        f"{EXACT}bad_input_is_refused",
-    ),
-    (
         "steps as short as beliefs are steep",
         TRANSITIONS,
         "smooth = min(math.pi * variance / (2 * alpha) ** 0.5, ",
