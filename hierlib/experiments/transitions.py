@@ -76,7 +76,8 @@ def kernel(g: Grammar, noise: Noise, t: float) -> Transitions:
         raise ValueError(f"t: expected in [0, 1], got {t:g}")
     if type(noise) is MaskNoise:
         _refuse_work("g", 2**g.d * max(len(x[0]), LOOP) ** 2)
-        return _reversible(x, sum(t**n * (1 - t) ** (g.d - n) * _erased(g, x[0], n) for n in range(g.d + 1)))
+        parts = (t**n * (1 - t) ** (g.d - n) * _erased(g, x[0], n) for n in range(g.d + 1))
+        return _reversible(x, sum(parts, torch.zeros((), dtype=torch.float64, device=g.device)))
     blurred = torch.full((g.v, g.v), t / g.v, dtype=torch.float64, device=g.device)
     blurred += (1 - t) * torch.eye(g.v, dtype=torch.float64, device=g.device)
     if type(noise) is UniformNoise:
@@ -342,15 +343,16 @@ def _gaussian_leaf(g: Grammar, noise: GaussianNoise, t: float, n: int) -> Tensor
     """The channel of one leaf on equally spaced nodes: (nodes, v), each column a probability up to TOLERANCE.
 
     What is added to all components of x_t tells nothing of the leaf; v-1 dimensions are left. Sums over equal steps err
-    by e^-2πa/h where what is summed is smooth up to a distance a from the real axis, and by e^-2π²σ²/h² for a Gaussian.
+    by e^-2πb/h times what is summed at any distance b from the real axis up to which it is smooth, e^(b²/2σ²) here.
     Beliefs have Σ_a c_a e^(u·μ_a/σ²) in their denominators, c_a ≥ 0, which is not 0 where its phases differ by less
-    than π: a = πσ²/√(2ᾱ).
+    than π: b < πσ²/√(2ᾱ).
     """
     alpha = float(noise.alpha_bar(t))
     if alpha == 1:
         raise ValueError("t: expected ᾱ_t < 1, got ᾱ_t = 1 (no noise), at which no string changes")
     variance, digits = 1 - alpha, -math.log(TOLERANCE)
-    step = min(2 * math.pi**2 * variance / ((2 * alpha) ** 0.5 * digits), math.pi * (2 * variance / digits) ** 0.5)
+    smooth = min(math.pi * variance / (2 * alpha) ** 0.5, (2 * digits * variance) ** 0.5)
+    step = 2 * math.pi * smooth / (digits + smooth**2 / (2 * variance))
     far = alpha**0.5 + (2 * digits * variance) ** 0.5
     nodes, dimension = 2 * math.ceil(far / step) + 1, g.d * (g.v - 1)
     if dimension * math.log(nodes) + math.log(n * max(n, 16)) > math.log(WORK):

@@ -112,17 +112,10 @@ OF_CHAINS = [
         f"{EXACT}bad_input_is_refused",
     ),
     (
-        "sums that would take too long",
-        TRANSITIONS,
-        "    if work > WORK:",
-        "    if work > WORK * 1e9:",
-        f"{EXACT}bad_input_is_refused",
-    ),
-    (
         "steps as short as beliefs are steep",
         TRANSITIONS,
-        "step = min(2 * math.pi**2 * variance / ((2 * alpha) ** 0.5 * digits), ",
-        "step = min(1e9, ",
+        "smooth = min(math.pi * variance / (2 * alpha) ** 0.5, ",
+        "smooth = min(1e9, ",
         f"{EXACT}gaussian_noise_is_integrated",
     ),
     (
