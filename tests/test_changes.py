@@ -72,6 +72,16 @@ def test_nothing_can_change_without_noise():
     assert changes.susceptibility(g, hl.epsilon_evidence(x0, eps=0.0, v=4), x0).tolist() == [1, 1, 1]
 
 
+def test_what_cannot_be_kept_is_not_taken_as_known():
+    """Evidence that is sure of another datum: the leaf was something else, and the grammar has no datum with both."""
+    g = hl.random_grammar(v=4, m=1, s=2, L=3, generator=rng())
+    x = all_data(g)[0]
+    differ = (x[0] != x[1]).nonzero()[:1, 0]
+    kept = changes.kept_moments(g, hl.epsilon_evidence(x[1:2], eps=0.0, v=4), x[:1], differ)
+    assert not kept.with_one.any() and abs(float(kept.variance)) < 1e-14
+    assert torch.equal(kept.mean, (x[:1] == x[1:2]).double()) and torch.equal(kept.changed, 1 - kept.mean)
+
+
 def test_by_distance():
     leaf = torch.tensor([0, 5])
     covariance = torch.arange(16.0).reshape(2, 8)
