@@ -28,7 +28,7 @@ def table(embedding: ArrayLike | Tensor, v: int, dtype: torch.dtype) -> Tensor:
     """
     expected = f"embedding: expected a table ({v}, p) of finite numbers, a row for each of the v = {v} symbols, got"
     try:
-        given = embedding if isinstance(embedding, Tensor) else torch.as_tensor(np.asarray(embedding))
+        given = embedding if isinstance(embedding, Tensor) else torch.as_tensor(np.asarray(embedding), device="cpu")
     except (TypeError, ValueError):
         raise ValueError(f"{expected} {embedding!r}") from None
     if given.is_complex() or given.dtype == torch.bool:

@@ -186,7 +186,7 @@ def relaxation_times(correlation: Tensor) -> Tensor:
     >>> relaxation_times(torch.tensor([[1.0, 1.0], [0.5, 0.9], [0.25, 0.81]])).round(decimals=3)
     tensor([1.4430,    inf], dtype=torch.float64)
     """
-    c = torch.as_tensor(correlation).double()
+    c = correlation.double()
     if not c.ndim or not c.isfinite().all() or not len(c) or not torch.allclose(c[0], torch.ones_like(c[0])):
         raise ValueError(
             "correlation: expected finite numbers (lags+1, …) that begin with C(0) = 1, got "
@@ -217,7 +217,7 @@ def least_times(first: Tensor) -> Tensor:
     >>> least_times(torch.tensor([1.0, 0.5, 0.0])).round(decimals=3)
     tensor([   inf, 1.4430, 0.0000], dtype=torch.float64)
     """
-    first = torch.as_tensor(first).double()
+    first = first.double()
     if not (first <= 1).all():
         raise ValueError(f"first: expected autocorrelations after one U-turn, at most 1, got {first.tolist()}")
     return torch.where(first < 1, -1 / first.clamp(min=0, max=math.nextafter(1, 0)).log(), torch.inf)

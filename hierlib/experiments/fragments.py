@@ -84,11 +84,11 @@ def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
         raise ValueError("g: expected two classes or more, so that there are others to reach, got one")
     x = parse(g, leaves)
     found = [_walked(g, one, int(own), limit) for one, own in zip(x[0], x[g.L][:, 0], strict=True)]
-    fraction = torch.tensor([(len(touched) - 1) / (g.num_classes - 1) for touched, _, _ in found], dtype=torch.float64)
+    shares, on = [(len(touched) - 1) / (g.num_classes - 1) for touched, _, _ in found], leaves.device
     return Reach(
-        fraction,
-        torch.tensor([strings for _, strings, _ in found], dtype=torch.int64),
-        torch.tensor([done for _, _, done in found], dtype=torch.bool),
+        torch.tensor(shares, dtype=torch.float64, device=on),
+        torch.tensor([strings for _, strings, _ in found], dtype=torch.int64, device=on),
+        torch.tensor([done for _, _, done in found], dtype=torch.bool, device=on),
     )
 
 

@@ -360,7 +360,7 @@ def _gaussian_leaf(g: Grammar, noise: GaussianNoise, t: float, n: int) -> Tensor
             f"noise: expected a grammar and a time for which all nodes can be summed over, got {nodes}^{dimension} of "
             f"them (Gaussian noise shows d(v-1) numbers) at t = {t:g}: use sampled_kernel, or more noise"
         )
-    axis = torch.linspace(-far, far, nodes, dtype=torch.float64)
+    axis = torch.linspace(-far, far, nodes, dtype=torch.float64, device="cpu")
     u = torch.cartesian_prod(*[axis] * (g.v - 1)).reshape(-1, g.v - 1)
     distance = (u[:, None] - alpha**0.5 * _simplex(g.v)).square().sum(2) / variance
     volume = (float(axis[1] - axis[0]) / (2 * math.pi * variance) ** 0.5) ** (g.v - 1)
@@ -369,7 +369,8 @@ def _gaussian_leaf(g: Grammar, noise: GaussianNoise, t: float, n: int) -> Tensor
 
 def _simplex(v: int) -> Tensor:
     """The one-hot vectors seen in v-1 orthonormal directions across (1, …, 1): (v, v-1) float64."""
-    corner = torch.cat([torch.ones(v, 1, dtype=torch.float64), torch.eye(v, v - 1, dtype=torch.float64)], 1)
+    first = torch.ones(v, 1, dtype=torch.float64, device="cpu")
+    corner = torch.cat([first, torch.eye(v, v - 1, dtype=torch.float64, device="cpu")], 1)
     return torch.linalg.qr(corner)[0][:, 1:]
 
 

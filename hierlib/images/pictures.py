@@ -108,7 +108,7 @@ def signs(v: int, p: int) -> Alphabet:
 def _points(v: int, p: int) -> tuple[Tensor, Tensor]:
     if not 2 <= whole("v", v, 1) <= 16:
         raise ValueError(f"v: expected 2 … 16 tiles of this alphabet, got {v}; make your own with Alphabet(tiles)")
-    at = (torch.arange(FINE * whole("p", p, 4), dtype=torch.float64) + 0.5) / (FINE * p)
+    at = (torch.arange(FINE * whole("p", p, 4), dtype=torch.float64, device="cpu") + 0.5) / (FINE * p)
     y, x = torch.meshgrid(at, at, indexing="ij")
     return y, x
 
@@ -130,7 +130,9 @@ def _painted(tiles: list[tuple[Tensor, str]], p: int) -> Alphabet:
     out = []
     for form, pair in tiles:
         share = form.double().reshape(p, FINE, p, FINE).mean((1, 3))
-        ink, ground = (torch.tensor([*bytes.fromhex(c)]).double()[:, None, None] for c in pair.split())
+        ink, ground = (
+            torch.tensor([*bytes.fromhex(c)], dtype=torch.float64, device="cpu")[:, None, None] for c in pair.split()
+        )
         out.append((ink * share + ground * (1 - share)).round().to(torch.uint8))
     return Alphabet(torch.stack(out))
 
@@ -276,7 +278,7 @@ def uturn(
     noise = alphabet.noise(schedule)
     alpha_bar = float(noise.alpha_bar(t))
     clean = standardised(alphabet, start, s=g.s)
-    eta = torch.randn(clean.shape, generator=generator, device=clean.device)
+    eta = torch.randn(clean.shape, dtype=clean.dtype, generator=generator, device=clean.device)
     seen = alpha_bar**0.5 * clean + (1 - alpha_bar) ** 0.5 * eta
     evidence = noise.evidence(cut(seen, alphabet.p, s=g.s).flatten(2), t)
     if levels is None:

@@ -385,7 +385,7 @@ def baseline(
     parts.append(_neighbours(comparison, before, first))
     around = _joined(probe, parts)
     place = torch.empty_like(order)  # of each image among them: order[0] comes last, beside order[-1]
-    place[order.roll(-1)] = torch.arange(len(images))
+    place[order.roll(-1)] = torch.arange(len(images), device="cpu")
     return LayerSimilarity(around.layers, around.cosine[place], around.kept[place])
 
 
