@@ -16,20 +16,6 @@ LANGUAGES = [
         f"{NEXT}every_prefix_against_enumeration",
     ),
     (
-        "prefixes that leave the range of their type",
-        CAUSAL,
-        "        headroom = torch.minimum(headroom, seen.detach().amin((0, 1)))\n",
-        "",
-        f"{NEXT}prefixes_that_leave_the_range_of_single_precision_are_right[torch]",
-    ),
-    (
-        "compiled prefixes that leave the range of their type",
-        "hierlib/_kernels/compiled/causal.py",
-        "    put(ws + LOW, smallest(load(real, ws + LOW), smallest(evidence, headroom)))\n",
-        "",
-        f"{NEXT}prefixes_that_leave_the_range_of_single_precision_are_right[cpu]",
-    ),
-    (
         "more left siblings than one",
         "hierlib/_kernels/compiled/causal.py",
         "    for j in range(2, i + 1):",
