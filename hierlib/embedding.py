@@ -1,7 +1,7 @@
 """Tables that give each symbol a point in space, and what a noisy point tells of its symbol.
 
 A table φ is (v, p). Of x = √ᾱ φ(a) + √(1-ᾱ) η, η normal, the posterior of a for a uniform prior is the softmax over a
-of √ᾱ/(1-ᾱ) (x·φ(a) - √ᾱ |φ(a)|²/2); the second term matters wherever the points are not all as long as each other.
+of √ᾱ/(1-ᾱ) (x·φ(a) - √ᾱ ‖φ(a)‖²/2); the second term matters wherever the points are not all as long as each other.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def table(embedding: ArrayLike | Tensor, v: int, dtype: torch.dtype) -> Tensor:
 
 
 def scores(points: Tensor, x: Tensor, signal: Tensor) -> Tensor:
-    """x·φ(a) - signal |φ(a)|²/2 up to what all symbols share: times signal/(1-ᾱ), the logarithm of the posterior.
+    """x·φ(a) - signal ‖φ(a)‖²/2 up to what all symbols share: times signal/(1-ᾱ), the logarithm of the posterior.
 
     Args:
         points: (v, p) the table φ.
@@ -67,7 +67,7 @@ def nearest(points: Tensor, x: Tensor) -> Tensor:
 
 
 def squared_distances(points: Tensor) -> Tensor:
-    """|φ(a) - φ(b)|² of every two symbols, (v, v)."""
+    """‖φ(a) - φ(b)‖² of every two symbols, (v, v)."""
     return (points[:, None] - points).square().sum(-1)
 
 

@@ -257,7 +257,7 @@ class GaussianNoise:
     def evidence(self, x_t: Tensor, t: float | Tensor) -> Tensor:
         """Posterior of a single leaf, softmax(x_t / Δ_t) with Δ_t = (1-ᾱ_t)/√ᾱ_t, eqs. (4) = (13).
 
-        With an embedding softmax_a((x_t·φ_a - √ᾱ_t |φ_a|²/2) / Δ_t), computed in float64.
+        With an embedding softmax_a((x_t·φ_a - √ᾱ_t ‖φ_a‖²/2) / Δ_t), computed in float64.
 
         Args:
             x_t: (n, d, v), or (n, d, p) with an embedding, what is seen.
