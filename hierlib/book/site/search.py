@@ -32,6 +32,10 @@ _SILENT = (
 _ASIDE = {"used-in", "claim-head", "claim-facts", "claim-links"}
 
 
+# What of the API a reader finds by its name alone.
+_BY_NAME = {"attribute", "property"}
+
+
 class Entry(NamedTuple):
     """What can be found: a section, a symbol, a term, a claim, or a name of the API, whose title is its anchor.
 
@@ -74,8 +78,31 @@ def entries(doctree: nodes.document) -> list[Entry]:
             continue
         else:
             anchor, title = part["ids"][0], f"Claim {part.next_node(nodes.paragraph).children[-1].astext()}"
-        found.append(Entry(anchor, title, _words(part)))
+        found.append(Entry(anchor, title, _told(part)))
     return found
+
+
+def _told(part: nodes.Element) -> str:
+    """The text of a part; of the API, where more would make the index large, the first sentence of each paragraph."""
+    if isinstance(part, addnodes.desc) and part["objtype"] in _BY_NAME:
+        return ""
+    if part.next_node(addnodes.desc) is None and not isinstance(part, addnodes.desc):
+        return _words(part)
+    held = [inside for child in part.children for inside in _paragraphs(child) if not _is_left_out(inside)]
+    return " ".join(filter(None, (_first_sentence(_words(each)) for each in held)))
+
+
+def _paragraphs(node: nodes.Node) -> list[nodes.Node]:
+    return node.children if isinstance(node, addnodes.desc_content) else [node]
+
+
+def _first_sentence(text: str) -> str:
+    """
+    >>> _first_sentence("The law of x, e.g. of eq. (7): a sum. Its terms are many.")
+    'The law of x, e.g. of eq. (7): a sum.'
+    """
+    found = re.match(r".*?[a-z0-9)²’”]{2}\.(?= [A-Z]|$)", text)
+    return found[0] if found else text
 
 
 def _has_an_entry(node: nodes.Node) -> bool:
