@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple
 
 from docutils import nodes
@@ -30,10 +31,6 @@ _SILENT = (
 )  # fmt: skip
 # Paragraphs that say where else to look, what the title says, or how a claim came out.
 _ASIDE = {"used-in", "claim-head", "claim-facts", "claim-links"}
-
-
-# What of the API a reader finds by its name alone.
-_BY_NAME = {"attribute", "property"}
 
 
 class Entry(NamedTuple):
@@ -64,7 +61,7 @@ def entries(doctree: nodes.document) -> list[Entry]:
             anchor, title = part["ids"][0], _words(part.next_node(nodes.title))
         elif isinstance(part, addnodes.desc):
             signature = part.next_node(addnodes.desc_signature)
-            if not signature["ids"]:
+            if not signature["ids"] or isinstance(part.parent, addnodes.desc_content):  # a member: its class is found
                 continue
             anchor, title = signature["ids"][0], ""  # its name, without that of the library: js/search.js knows
         elif isinstance(part, nodes.row):
@@ -83,17 +80,9 @@ def entries(doctree: nodes.document) -> list[Entry]:
 
 
 def _told(part: nodes.Element) -> str:
-    """The text of a part; of the API, where more would make the index large, the first sentence of each paragraph."""
-    if isinstance(part, addnodes.desc) and part["objtype"] in _BY_NAME:
-        return ""
-    if part.next_node(addnodes.desc) is None and not isinstance(part, addnodes.desc):
-        return _words(part)
-    held = [inside for child in part.children for inside in _paragraphs(child) if not _is_left_out(inside)]
-    return " ".join(filter(None, (_first_sentence(_words(each)) for each in held)))
-
-
-def _paragraphs(node: nodes.Node) -> list[nodes.Node]:
-    return node.children if isinstance(node, addnodes.desc_content) else [node]
+    """The text of a part; of a name of the API how its first sentence begins: the index is loaded whole."""
+    text = _words(part)
+    return shorten(_first_sentence(text), 100, placeholder=" …") if isinstance(part, addnodes.desc) else text
 
 
 def _first_sentence(text: str) -> str:
