@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from hierlib._numbers import as_numbers
 from hierlib.grammar import Grammar, check_device, check_generator, parse, whole
 from hierlib.inference import posterior_sample
-from hierlib.noise import Noise, as_numbers, evidence_of
+from hierlib.noise import Noise, evidence_of
 from hierlib.probability import prior_marginals
 
 

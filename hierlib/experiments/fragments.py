@@ -69,7 +69,7 @@ def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
         limit: of the strings seen from each, at least 1; beyond it the fraction is a lower bound.
 
     Returns:
-        `Reach`, on the CPU.
+        `Reach`, on the device of the strings.
 
     Raises:
         ValueError: a string is none of the grammar, there is one class only, or limit is out of range.

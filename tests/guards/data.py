@@ -132,7 +132,7 @@ OF_ENDS = [
         "hierlib/book/runs/pool.py",
         "    signal.signal(signal.SIGINT, lambda *_: None)",
         "    pass",
-        f"{ENDS}ctrl_c_in_a_terminal_marks_no_point_as_failed",
+        f"{ENDS}a_point_that_ends_its_process_politely_fails_alone[processes]",
     ),
     Guard(
         "Ctrl-C here",

@@ -86,7 +86,8 @@ def _told(part: nodes.Element) -> str:
 
 
 def _first_sentence(text: str) -> str:
-    """
+    """What stands before the first full stop that ends a sentence; all of it if none does.
+
     >>> _first_sentence("The law of x, e.g. of eq. (7): a sum. Its terms are many.")
     'The law of x, e.g. of eq. (7): a sum.'
     """
