@@ -50,6 +50,19 @@ def test_what_is_kept_says_how_to_make_it_again(root, run):
     )
 
 
+def test_of_several_runs_each_answer_is_the_sharpest(root, run):
+    other = {"id": "b-claim"}
+    longer.keep(root, run([answer(0.5, 0.01), answer(2.0, 0.3) | other], draws=400))
+    found = longer.keep(root, run([answer(0.51, 0.04), answer(2.1, 0.1) | other], draws=100))
+    assert found == ["b-claim"]
+    kept = longer.read(root)
+    assert kept["a-claim"]["interval"] == [0.49, 0.51] and kept["a-claim"]["made"]["command"].endswith("draws=400")
+    assert kept["b-claim"]["value"] == 2.1 and kept["b-claim"]["made"]["command"].endswith("draws=100")
+    longer.keep(root, run([answer(0.6, 0.02), answer(2.2, 0.2) | other], draws=400))  # again: its old answers go
+    kept = longer.read(root)
+    assert (kept["a-claim"]["value"], kept["b-claim"]["value"]) == (0.6, 2.1)
+
+
 @pytest.mark.parametrize(
     "records, parameters, why",
     [

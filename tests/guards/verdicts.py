@@ -72,6 +72,13 @@ OF_VERDICTS = [
         f"{KEPT}::test_the_sharper_answer_counts_and_the_other_one_is_told",
     ),
     Guard(
+        "longer runs that are kept beside sharper ones",
+        LONGER,
+        "            if id not in found or _width(answer) < _width(found[id][1]):\n",
+        "            if True:\n",
+        f"{KEPT}::test_of_several_runs_each_answer_is_the_sharpest",
+    ),
+    Guard(
         "longer runs that contradict",
         LONGER,
         '    if abs(longer["value"] - answer["value"]) > APART * error:\n',

@@ -25,14 +25,14 @@ Answer = dict[str, Any]
 
 
 def keep(root: Path, folder: Path) -> list[str]:
-    """Takes the answers of a finished run into book/longer, instead of what is there of its chapter.
+    """Takes the answers of a finished run into book/longer, each unless a run that is there already has it sharper.
 
     Args:
         root: of the checkout.
         folder: of the run, as `hierlib run CHAPTER … --out FOLDER` leaves it.
 
     Returns:
-        The claims that it answers by an interval.
+        The claims of which its answer is kept: it has an interval, and no run that is there has a narrower one.
 
     Raises:
         BadRequest: it is no finished run of a chapter, has no such answer, or was not of what the book's run is of.
@@ -62,17 +62,29 @@ def keep(root: Path, folder: Path) -> list[str]:
         "date": time.strftime("%Y-%m-%d", time.gmtime(facts["started"])),
         **{name: facts[name] for name in ("commit", "code", "versions", "seconds")},
     }
-    text = json.dumps({"made": made, "answers": answers}, indent=1, ensure_ascii=False)
-    write_text(root / FOLDER / f"{facts['chapter']}.json", text + "\n")
-    return sorted(answers)
+    path = root / FOLDER / f"{facts['chapter']}.json"
+    runs = json.loads(path.read_text("utf-8")) if path.exists() else []
+    runs = [run for run in runs if run["made"]["command"] != made["command"]] + [{"made": made, "answers": answers}]
+    best = _sharpest(runs)
+    left = [run | {"answers": {id: run["answers"][id] for id in run["answers"] if best[id][0] is run}} for run in runs]
+    text = json.dumps([run for run in left if run["answers"]], indent=1, ensure_ascii=False)
+    write_text(path, text + "\n")
+    return sorted(id for id in answers if best[id][0] is runs[-1])
 
 
 def read(root: Path) -> dict[str, Answer]:
     """The kept answers by claim, each with what `made` it."""
-    found: dict[str, Answer] = {}
-    for path in sorted((root / FOLDER).glob("*.json")):
-        kept = json.loads(path.read_text("utf-8"))
-        found |= {id: answer | {"made": kept["made"]} for id, answer in kept["answers"].items()}
+    runs = [run for path in sorted((root / FOLDER).glob("*.json")) for run in json.loads(path.read_text("utf-8"))]
+    return {id: answer | {"made": run["made"]} for id, (run, answer) in _sharpest(runs).items()}
+
+
+def _sharpest(runs: list[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], Answer]]:
+    """Of each claim the run that has the narrowest interval, and its answer."""
+    found: dict[str, tuple[dict[str, Any], Answer]] = {}
+    for run in runs:
+        for id, answer in run["answers"].items():
+            if id not in found or _width(answer) < _width(found[id][1]):
+                found[id] = run, answer
     return found
 
 
