@@ -146,6 +146,21 @@ def test_a_climb_has_a_threshold_between_what_is_kept_and_lost():
     assert np.isnan(channels.climb(CHANNELS["mask"], (0.9,), **how).threshold).all()
 
 
+def test_a_bracket_is_halved_while_its_pools_agree():
+    how = dict(m=3, s=2, levels=40, size=300, pools=2)
+    found = channels.climb(CHANNELS["mask"], (0.3, 0.8), **how, generator=rng())
+    once = channels.narrowed(CHANNELS["mask"], found, halvings=1, **how, generator=rng())
+    assert once.t == (0.3, 0.55, 0.8) and once.threshold == (0.3, 0.55) and once.up.shape == (3, 2, 41)
+    twice = channels.narrowed(CHANNELS["mask"], found, halvings=2, **how, generator=rng())
+    assert np.allclose(twice.t, (0.3, 0.425, 0.55, 0.8)) and np.allclose(twice.threshold, (0.425, 0.55))
+    many = channels.narrowed(CHANNELS["mask"], found, halvings=9, **how, generator=rng())
+    low, high = many.threshold
+    assert len(many.t) < 2 + 9 and 0.42 < low < high < 0.56, "pools of 300 disagree on what is nearer"
+    assert channels.narrowed(CHANNELS["mask"], found, halvings=0, **how, generator=rng()) is found
+    lost = channels.climb(CHANNELS["mask"], (0.9,), **how, generator=rng())
+    assert channels.narrowed(CHANNELS["mask"], lost, halvings=2, **how, generator=rng()) is lost, "no bracket"
+
+
 def test_fates_share_their_random_numbers():
     g = hl.random_grammar(**SIZE, generator=rng())
     x = hl.sample(g, 1, generator=rng(1))

@@ -284,6 +284,27 @@ def climb(
     return Climb(tuple(t), np.stack(up), 1 / noise.v)
 
 
+def narrowed(noise: Noise, found: Climb, *, halvings: int, **how: Any) -> Climb:
+    """More strengths, each in the middle of the threshold's bracket, as long as the pools agree on what happens there.
+
+    Args:
+        noise: the channel.
+        found: pools that have climbed, with a threshold; else they come back as they are.
+        halvings: how often the bracket may be halved. What a pool says near the threshold is uncertain as 1/√size.
+        how: as for `climb`.
+    """
+    for _ in range(halvings):
+        middle = sum(before := found.threshold) / 2
+        if not np.isfinite(middle):
+            break
+        at = int(np.searchsorted(found.t, middle))
+        up = np.insert(found.up, at, climb(noise, [middle], **how).up[0], 0)
+        found = Climb((*found.t[:at], middle, *found.t[at:]), up, found.chance)
+        if found.threshold == before:
+            break
+    return found
+
+
 def strengths_near(noise: Noise, half: float) -> tuple[float, ...]:
     """Four strengths of a channel for `climb`, two on each side of the class's half height; of 0.3 if that is nan."""
     near = (0.3 if np.isnan(half) else half) * np.array([0.7, 0.85, 1.1, 1.3])
