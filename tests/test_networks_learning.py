@@ -54,6 +54,10 @@ def test_a_study_killed_and_resumed_is_the_same_study(tmp_path):
         xr.testing.assert_identical(file, whole)
         assert runs(file) == [(t.process, t.num_data, t.seed) for t in (wanted[2], *wanted[:2])]
         assert "parameters" in file.attrs and file.attrs["command"] == '"test"'
+    more = [replace(wanted[0], seed=wanted[0].seed + 1)]
+    study(tmp_path / "part.nc", more, sizes=FEW, facts={"command": "test --seeds 1"})
+    with xr.open_dataset(tmp_path / "part.nc") as file:
+        assert file.attrs["command"] == '"test && test --seeds 1"', "what made its rows"
     with pytest.raises(ValueError, match=r"part\.nc: expected a result of width 8, got one of width 24"):
         study(tmp_path / "part.nc", [replace(wanted[0], width=8)], sizes=FEW)
     with pytest.raises(ValueError, match="expected a result of gap 31, got one of gap 30"):

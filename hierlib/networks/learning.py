@@ -235,11 +235,15 @@ def runs(found: xr.Dataset) -> list[tuple[str, int, int]]:
 
 
 def _append(path: Path, row: xr.Dataset, facts: dict) -> None:
-    """Add a run to the file, which another command may be adding to as well."""
+    """Add a run to the file, which another command may be adding to as well; the file names all of them."""
     with locked(path.with_name(path.name + ".lock.part"), waiting=lambda _: None):  # the other one needs no second
         found = _opened(path)
         if found is not None and runs(row)[0] in runs(found):
             return  # the other command was faster
+        if found is not None and "command" in facts:
+            before = json.loads(found.attrs.get("command", '""'))
+            commands = dict.fromkeys([*filter(None, before.split(" && ")), facts["command"]])
+            facts = facts | {"command": " && ".join(commands)}
         found = row if found is None else xr.concat([found, row], "run", combine_attrs="drop")
         found = found.sortby(["process", "seed", "num_data"])
         found.attrs = {k: json.dumps(v) for k, v in facts.items()}
