@@ -15,7 +15,7 @@ from hierlib.book.page.results import claims
 from hierlib.book.runs.checkout import chapters
 from hierlib.book.site.cells import ANSWERS as ANSWERING
 from hierlib.book.site.cells import cell_with, names_used
-from hierlib.book.site.ledger import expected, measured, verdicts
+from hierlib.book.site.ledger import expected, measured, outcome, verdicts, would_take
 from hierlib.book.site.ledger_page import ANSWERS, VERDICTS, _counts, _entry, _folded, _lists, _pages, _words
 
 from . import browser as b
@@ -100,6 +100,31 @@ def test_an_entry_says_what_was_asked_and_what_came():
 )
 def test_expectations_in_words(expect, words):
     assert expected({"expect": expect}) == words
+
+
+@pytest.mark.parametrize(
+    "expect, value, half, words",
+    [
+        ({"near": 0, "abs": 0.05, "se": 3}, 0.03, 0.04, "about 4 times as many"),
+        ({"near": 0, "abs": 0.05}, 0.07, 0.04, "about 4 times as many"),
+        ({"at_least": 0.9}, 0.92, 0.03, "about 2.2 times as many"),
+        ({"at_least": 0.9, "se": 3}, 0.92, 0.0195, "about 2.2 times as many"),
+        ({"at_most": 0, "se": 3}, 0.02, 0.0392, "about 3.8 times as many"),
+        ({"at_least": 0.9}, 0.901, 0.05, "a hundred times as many data need not decide"),
+        ({"near": 0, "abs": 0, "se": 3}, 0.1, 0.2, "since it has no tolerance"),
+    ],
+)
+def test_what_would_decide_a_claim_that_is_not_resolved(expect, value, half, words):
+    answer = {"value": value, "interval": [value - half, value + half]}
+    assert outcome({"expect": expect}, answer) == "not resolved"
+    assert words in would_take({"expect": expect}, answer)
+
+
+def test_an_entry_that_is_not_resolved_says_what_would_decide_it():
+    row = {**CLAIM, "expect": {"at_least": 0.9}}
+    answer = {"value": 0.92, "interval": [0.89, 0.95]}
+    assert "about 2.2 times as many data would decide" in _entry(row, "not resolved", answer, None).astext()
+    assert "would decide" not in _entry(row, "reproduced", answer, None).astext()
 
 
 def test_answers_in_words():

@@ -85,6 +85,24 @@ def outcome(claim: Mapping, answer: Mapping) -> str:
     return "differs" if hi < low or high < lo else "not resolved"
 
 
+def would_take(claim: Mapping, answer: Mapping) -> str:
+    """What would decide a claim that is not resolved, in words.
+
+    Its interval shrinks as one over the square root of the amount of data; if the value stayed where it is, so many
+    times as many would put all of the interval, and the margin in standard errors, on one side of the nearest limit.
+    """
+    value, (lo, hi) = answer["value"], answer["interval"]
+    low, high = _region(claim["expect"])
+    if low == high:
+        return "No data can confirm this row, since it has no tolerance; they could refute it"
+    margin = claim["expect"].get("se", 0) * (hi - lo) / (2 * Z95) if "near" not in claim["expect"] else 0.0
+    reach = max(hi - value, value - lo, margin if low <= value <= high else 0.0)
+    gap = min(abs(value - limit) for limit in (low, high))
+    if reach > 10 * gap:
+        return "The value is so near to the limit of what is expected that a hundred times as many data need not decide"
+    return f"If the value stayed, about {max(1.1, (reach / gap) ** 2):.2g} times as many data would decide"
+
+
 def _region(expect: Mapping) -> tuple[float, float]:
     """The least and the largest value that a claim expects."""
     if "near" in expect:

@@ -14,7 +14,7 @@ from sphinx.util.docutils import SphinxDirective
 from hierlib.book.page.results import claims
 from hierlib.book.runs.checkout import Chapter, chapters
 from hierlib.book.site import cells
-from hierlib.book.site.ledger import expected, measured, verdicts
+from hierlib.book.site.ledger import expected, measured, verdicts, would_take
 
 ANSWERS = "answers.json"  # in _build: what the chapters of this build have recorded
 PAGES = "benchmarks/results/pages.json"  # bytes and first paint of each page; benchmarks/pages.py writes it
@@ -167,7 +167,8 @@ def _entry(claim: dict, verdict: str, answer: dict | None, chapter: Chapter | No
             facts += [nodes.Text("By "), nodes.literal("", made["command"])]
             facts += _words(f", {made['date']}, commit {made['commit']}; in this build {measured(answer['here'])}. ")
     condition = f"condition: {claim['condition']['text']}" if "condition" in claim else ""
-    for note in filter(None, (condition, claim.get("note"), _standing(claim))):
+    more = would_take(claim, answer) if answer and verdict == "not resolved" else ""
+    for note in filter(None, (condition, more, claim.get("note"), _standing(claim))):
         facts += _words(note[:1].upper() + note.strip().rstrip(".")[1:] + ". ")
     box += facts
     if chapter:
