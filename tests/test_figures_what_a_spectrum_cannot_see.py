@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from hierlib.book.figures import what_a_spectrum_cannot_see as figures
+from hierlib.experiments import speciation
 from hierlib.experiments.curves import Interval
+from hierlib.experiments.speciation import Leads
 from hierlib.experiments.spectrum import Forgetting
 
 DEPTHS = (2, 3, 4)
@@ -62,3 +64,17 @@ def test_shares_have_a_line_for_each_number_of_rules():
     left, right = figures.shares(found, pictured=(1, 4)).fig.axes
     assert left.get_yscale() == "log" and [text.get_text() for text in left.texts] == ["$m=1$", "$m=4$"]
     assert right.get_xticklabels()[-1].get_text() == "class" and len(right.containers) == 2
+
+
+def test_decided_marks_where_a_lead_is_as_long_as_it_is_wide():
+    t, width = np.geomspace(0.1, 1, 6), np.array([0.5, 1.5, 4.0])
+    square = np.broadcast_to(t[:, None] * width, (2, 6, 3))  # mean 1: the ratio is 1/√(square - 1)
+    leads = Leads(t, np.ones((2, 6, 3)), 1 + square, np.full((2, 6, 3), 0.5))
+    times = speciation.decided(leads)
+    drawing = figures.decided({2: leads, 3: leads}, {2: times, 3: times})
+    ax = drawing.fig.axes[0]
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), (0.5 * t) ** -0.5)
+    marks = [line.get_xdata()[0] for line in ax.get_lines() if line.get_marker() == "o"]
+    assert marks == [one.value for one in times if np.isfinite(one.value)] and len(marks) == 2
+    assert [ax.get_title() for ax in drawing.fig.axes] == ["$m$ = 2", "$m$ = 3"]
+    assert "that of the leaves nowhere" in drawing.alt and f"through one at {times[2].value:.2f}" in drawing.alt

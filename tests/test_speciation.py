@@ -7,6 +7,7 @@ import torch
 import hierlib as hl
 from hierlib.enumeration import all_data
 from hierlib.experiments import speciation
+from hierlib.experiments.curves import half_height
 from hierlib.probability import prior_marginals
 
 
@@ -79,6 +80,11 @@ def test_leads_fall_with_noise_and_the_finer_are_lost_later():
     assert all(one.lo <= one.value <= one.hi for one in times)
     assert times[0].value > times[2].value > times[4].value
     np.testing.assert_allclose(found.ratio[0], speciation.Leads(*found).ratio[0])
+    against = speciation.class_against(found, 1)
+    assert against.value == pytest.approx(times[4].value / times[1].value) and against.lo < against.value < against.hi
+    half = half_height(t, found.truth.mean(0)[:, 4], chance=1 / 8).t
+    of_half = speciation.class_against_half_height(found, v=8)
+    assert of_half.value == pytest.approx(times[4].value / half) and of_half.lo < of_half.value < of_half.hi
 
 
 def test_the_lead_is_the_mean_of_the_grammars_own_data():

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hierlib._numbers import noise_levels
-from hierlib.experiments.curves import Interval, crossing, estimate
+from hierlib.experiments.curves import Interval, crossing, estimate, half_height
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import check_generator
 from hierlib.inference import infer
@@ -148,12 +148,33 @@ def decided(found: Leads, *, seed: int = 0) -> list[Interval]:
         L+1 intervals; nan where the ratio does not fall through 1.
     """
 
-    def time(mean: np.ndarray, square: np.ndarray) -> float:
-        ratio = _ratio(mean, square)
-        return crossing(found.t, ratio, np.ones_like(ratio))
-
     levels = range(found.mean.shape[2])
-    return [estimate(time, found.mean[..., l], found.square[..., l], seed=seed, num=400) for l in levels]
+    return [
+        estimate(lambda *y: _falls(found.t, *y), found.mean[..., l], found.square[..., l], seed=seed, num=400)
+        for l in levels
+    ]
+
+
+def class_against(found: Leads, level: int, *, seed: int = 0) -> Interval:
+    """The class's time of `decided` over that of another level, on the same grammars."""
+    columns = (y[..., l] for l in (-1, level) for y in (found.mean, found.square))
+    return estimate(lambda *y: _falls(found.t, *y[:2]) / _falls(found.t, *y[2:]), *columns, seed=seed, num=400)
+
+
+def class_against_half_height(found: Leads, *, v: int, seed: int = 0) -> Interval:
+    """The class's time of `decided` over that at which belief in it is half-way to chance 1/v, on the same grammars."""
+    columns = (y[..., -1] for y in (found.mean, found.square, found.truth))
+
+    def ratio(mean: np.ndarray, square: np.ndarray, truth: np.ndarray) -> float:
+        return _falls(found.t, mean, square) / half_height(found.t, truth, chance=1 / v).t
+
+    return estimate(ratio, *columns, seed=seed, num=400)
+
+
+def _falls(t: np.ndarray, mean: np.ndarray, square: np.ndarray) -> float:
+    """The time at which the mean lead has fallen to its standard deviation."""
+    ratio = _ratio(mean, square)
+    return crossing(t, ratio, np.ones_like(ratio))
 
 
 def _ratio(mean: np.ndarray, square: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from hierlib.book.figures.family import family_html
 from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import CHANCE, ERASED, INK, data, palette, widths
 from hierlib.experiments.curves import Interval, mean_interval, normal_interval
+from hierlib.experiments.speciation import Leads
 from hierlib.experiments.spectrum import Forgetting
 
 
@@ -168,3 +169,29 @@ def information(
         "Two panels of falling curves. Left the curve of the class falls last, at a time above one; right it falls "
         "first and steepest, at a time near a tenth, and those of lower levels follow.",
     )
+
+
+def decided(found: Mapping[int, Leads], times: Mapping[int, Sequence[Interval]]) -> Drawing:
+    """How far the free entropy of the truth leads that of another symbol, by level, a panel for each number of rules.
+
+    Args:
+        found: number of rules → the leads. times: number of rules → when each level is decided, leaves … class.
+    """
+    fig, axes = plt.subplots(1, len(found), figsize=(6, 3.2), sharey=True, squeeze=False)
+    told = []
+    for ax, (m, each) in zip(axes.flat, found.items(), strict=True):
+        L = each.mean.shape[2] - 1
+        for level, (colour, width) in enumerate(zip(palette(L), widths(L), strict=True)):
+            ax.plot(each.t, each.ratio[:, level], color=colour, lw=width)
+            if np.isfinite(times[m][level].value):
+                ax.plot(times[m][level].value, 1, "o", color=colour, ms=4, zorder=4)
+        ax.axhline(1, color=INK, lw=1, ls=(0, (3, 2)))
+        ax.set(xscale="log", xlabel="time $t$", title=f"$m$ = {m}", ylim=(-0.1, None))
+        ax.xaxis.set_minor_formatter("")
+        ticks = [x for x in (0.05, 0.1, 0.2, 0.5, 1, 2) if each.t[0] <= x <= each.t[-1]]
+        ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        first, last = times[m][0].value, times[m][L].value
+        leaves = f"that of the leaves at {first:.2f}" if np.isfinite(first) else "that of the leaves nowhere"
+        told.append(f"with {m} rules the curve of the class falls through one at {last:.2f}, {leaves}")
+    axes[0, 0].set_ylabel("lead of the truth, mean / s.d.")
+    return Drawing(fig, f"Panels of falling curves, one for each level and a line at one: {'; '.join(told)}.")
