@@ -186,12 +186,13 @@ def decided(found: Mapping[int, Leads], times: Mapping[int, Sequence[Interval]])
             if np.isfinite(times[m][level].value):
                 ax.plot(times[m][level].value, 1, "o", color=colour, ms=4, zorder=4)
         ax.axhline(1, color=INK, lw=1, ls=(0, (3, 2)))
-        ax.set(xscale="log", xlabel="time $t$", title=f"$m$ = {m}", ylim=(-0.1, None))
+        ax.set(xscale="log", xlabel="time $t$", title=f"$m$ = {m}")
         ax.xaxis.set_minor_formatter("")
         ticks = [x for x in (0.05, 0.1, 0.2, 0.5, 1, 2) if each.t[0] <= x <= each.t[-1]]
         ax.set_xticks(ticks, [f"{x:g}" for x in ticks])
         first, last = times[m][0].value, times[m][L].value
         leaves = f"that of the leaves at {first:.2f}" if np.isfinite(first) else "that of the leaves nowhere"
         told.append(f"with {m} rules the curve of the class falls through one at {last:.2f}, {leaves}")
+    axes[0, 0].set_ylim(bottom=-0.1)
     axes[0, 0].set_ylabel("lead of the truth, mean / s.d.")
     return Drawing(fig, f"Panels of falling curves, one for each level and a line at one: {'; '.join(told)}.")
