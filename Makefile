@@ -52,7 +52,7 @@ lock: ## write requirements.lock anew from pyproject.toml, in a fresh environmen
 	@rm -rf _build/lock && mkdir -p _build && $(PYTHON) -m venv _build/lock
 	@_build/lock/bin/python -m pip install -q '.[book,test,cluster]' $$(grep -E '^torch(vision)?==' requirements.lock)
 	@_build/lock/bin/python -m pip freeze --all --exclude hierlib --exclude pip > _build/lock/frozen
-	@{ grep -v -i '^nvidia\|^triton' _build/lock/frozen | sed 's/+[a-z0-9.]*$$//'; \
+	@{ grep -v -i '^nvidia\|^triton\|^cuda-' _build/lock/frozen | sed 's/+[a-z0-9.]*$$//'; \
 	   grep '; sys_platform == ' requirements.lock; } | LC_ALL=C sort -f > _build/lock/sorted
 	@grep -q '^torch==' _build/lock/sorted || { echo 'What was frozen has no torch; requirements.lock stays.'; exit 1; }
 	@{ sed -n '/^#/p' requirements.lock; cat _build/lock/sorted; } > requirements.lock.new
