@@ -75,6 +75,7 @@ NAMED = {
     "small-grammar": ["probability kept", "noise t", "class", "leaves"],
     "layers": ["how alike start and end are", "class kept", "inversion time|noise"],
     "family": ["others"],
+    "learnt": ["allowed by a rule", "training strings P", "level 1", "level 3", "chance", "the law"],
     "messages-at-truth": ["belief in the true symbol", "upward", "each point one node"],
     "cloud": ["belief p in each true child", "message p′", "annealed map", "mean", "rule draws"],
     "same-average": ["share of the leaves", "leaf belief", "class on top"],
