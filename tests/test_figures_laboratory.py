@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.book.figures.laboratory import datum_html, laboratory_html
+from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html
 from hierlib.experiments.uturns import level_curves
 
 from .engine import JS, node
@@ -32,7 +32,7 @@ def lab(tmp_path_factory):
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>laboratory</title>{sheets}{scripts}'
         '<meta name="viewport" content="width=device-width"><body style="margin:0 14px">'
         f'<div class="live">{laboratory_html()}<div class="live-still">still</div></div>'
-        f'<div class="live">{datum_html()}</div>',
+        f'<div class="live">{datum_html()}</div><div class="live">{phases_html()}</div>',
         "utf-8",
     )
     return page.as_uri()

@@ -80,6 +80,7 @@ NAMED = {
     "cloud": ["belief p in each true child", "message p′", "annealed map", "mean", "rule draws"],
     "same-average": ["share of the leaves", "leaf belief", "class on top"],
     "laboratory": ["probability kept", "noise", "class", "leaves"],
+    "phase-points": ["noise ε", "rules per symbol", "kept", "any depth", "half lost"],
     "map": ["noise ε", "rules per symbol", "belief in the truth", "class", "leaves"],
 }
 # Texts of a figure that are cut off at its edge or lie on each other, as pairs.
