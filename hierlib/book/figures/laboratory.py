@@ -139,7 +139,8 @@ _DATUM_MARKUP = """<div class="live-stage one-datum" data-live="one-datum">
 <div class="live-controls"><button type="button" class="datum-flip">Erase this leaf</button>
 <button type="button" class="datum-change">Change this leaf</button>
 <button type="button" class="datum-back">Another way back</button>
-<button type="button" class="datum-other">Another grammar</button></div>
+<button type="button" class="datum-other">Another grammar</button>
+<button type="button" class="datum-rules">Save its rules</button></div>
 <p class="datum-said" role="status"></p>
 </div>"""
 
