@@ -89,7 +89,7 @@ def phases(rules: Sequence[int], eps: ArrayLike, kept: ArrayLike, *, v: int, s: 
     half = [mean_field_half_height(v, m, s, L) for m in fine]
     theory(ax, fine, half, color=INK, linestyle="--", label=f"half height, L = {L}")
     ax.set(xlabel="rules per symbol $m$", ylabel=r"noise $\varepsilon$", ylim=(-0.02, 1.02))
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # above: the points fill the axes
     alt = (
         f"A grid of {kept.size} points, rules from left to right, noise upwards: filled below a falling line, where "
         f"the class survives, empty above it; {int((share > 0.5).sum())} keep more than half of the class. The lines "
