@@ -68,6 +68,17 @@ def test_the_family_of_depths_is_live_and_has_the_points_that_fit():
     assert len(drawing.fig.axes[0].get_lines()) == 3
 
 
+def test_a_live_curve_is_as_high_as_the_sentence_under_it_says():
+    eps = np.linspace(0.01, 0.99, 491)
+    chi = {L: mean_field(eps, 32, 8, 2, L).chi for L in (6, 14)}
+    drawing = figures.family_of_depths(eps, chi, s=2, start=6, points={})
+    data = json.loads(re.search(r'application/json">(.*?)</script>', drawing.live, re.S)[1])
+    for L, curve, words in zip(chi, data["curves"], data["say"], strict=True):
+        finer = np.linspace(0.7, 0.76, 2001)
+        assert f"χ = {max(curve):.1f}" in words
+        assert max(curve) == pytest.approx(float(mean_field(finer, 32, 8, 2, L).chi.max()), rel=5e-3)  # half a pixel
+
+
 @pytest.mark.parametrize("a_c", [0.9, None])
 def test_correlation_with_and_without_a_power_law(a_c):
     C, r = np.array([1, 0.5, 0.25, 0.1]), np.array([1.5, 3.0])

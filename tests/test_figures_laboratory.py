@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.book.figures.laboratory import datum_html, laboratory_html
+from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html
 from hierlib.experiments.uturns import level_curves
 
 from .engine import JS, node
@@ -32,7 +32,7 @@ def lab(tmp_path_factory):
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>laboratory</title>{sheets}{scripts}'
         '<meta name="viewport" content="width=device-width"><body style="margin:0 14px">'
         f'<div class="live">{laboratory_html()}<div class="live-still">still</div></div>'
-        f'<div class="live">{datum_html()}</div>',
+        f'<div class="live">{datum_html()}</div><div class="live">{phases_html()}</div>',
         "utf-8",
     )
     return page.as_uri()
@@ -209,4 +209,27 @@ def test_leaves_of_one_datum_are_erased_changed_and_believed_as_hierlib_says(bro
     assert [shown, erased] == pytest.approx(wanted, abs=6e-4)
     stage.locator(".datum-picture").click(position={"x": 60, "y": 40})
     assert "31 of 32" in told.text_content() and stage.bounding_box()["height"] == tall and not page.complaints
+    page.context.close()
+
+
+def test_saved_rules_are_the_grammar_for_hierlib(browser, lab):
+    page = opened(browser, f"{lab}?grammars=2&L=2")
+    page.locator(".one-datum [name=L]").press("Home")
+    page.locator(".one-datum [name=L]").press("ArrowRight")
+    with page.expect_download() as found:
+        page.locator(".datum-rules").press("Enter")
+    assert found.value.suggested_filename == "grammar.json"
+    facts = json.loads(found.value.path().read_text("utf-8"))
+    g = hl.Grammar(**facts | {"rules": [torch.tensor(level) for level in facts["rules"]]})  # as the recipe does
+    assert (g.v, g.m, g.s, g.L, g.num_classes) == (16, 4, 2, 2, 16)
+    script = """(facts) => {
+      const generator = new Engine.Generator(0, 1);
+      const g = Engine.randomGrammar({ v: 16, m: 4, s: 2, L: 2, generator });
+      const again = new Engine.Grammar({ ...facts, numClasses: facts.num_classes });
+      const x = Engine.sample(g, 50, { generator }).map((level) => [...level]);
+      return [JSON.stringify(again) === JSON.stringify(g), x];
+    }"""
+    same, (leaves, _, classes) = page.evaluate(script, facts)
+    assert same and hl.parse(g, torch.tensor(leaves).reshape(50, 4))[2].flatten().tolist() == classes
+    assert not page.complaints
     page.context.close()

@@ -39,6 +39,7 @@ TOPICS = {
         "engine_worker",
         "live_images",
         "live_maps",
+        "live_phases",
         "live_site",
         "live_trees",
         "own_noise",

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from hierlib.book.figures.family import family_html
+from hierlib.book.figures.family import BLUR, family_html, thinned
 from hierlib.book.figures.pictures import pictures_html, strips
 from tests.engine import node
 
@@ -81,3 +81,17 @@ def test_a_family_of_curves():
         family_html(x, curves, ["a", "b"], ["one"], axes=("x", "y"), slider="which")
     with pytest.raises(ValueError, match="one of 2 curves"):
         family_html(x, curves, ["a", "b"], ["one", "two"], axes=("x", "y"), slider="which", start=2)
+
+
+def test_no_curve_misses_its_own_maximum():
+    """Narrow peaks at places that are no multiple of anything, a valley, and a straight line."""
+    x = np.linspace(0.01, 0.99, 491)
+    curves = np.array([h / (1 + ((x - at) / w) ** 2) for h, at, w in [(14, 0.7323, 0.01), (9, 0.411, 0.03)]])
+    curves = np.concatenate([curves, [5 - curves[0] / 3, 3 * x]])
+    data = data_of(family_html(x, curves, [*"abcd"], [*"abcd"], axes=("x", "y"), slider="which"))
+    drawn = np.array([np.interp(x, data["x"], y) for y in data["curves"]])
+    assert drawn.max(1) == pytest.approx(curves.max(1), abs=1e-4) == np.max(data["curves"], 1)
+    assert drawn.min(1) == pytest.approx(curves.min(1), abs=1e-4)
+    assert np.abs(drawn - curves).max() < BLUR * np.ptp(curves) + 1e-3 and 10 < len(data["x"]) < 120
+    few, same = thinned([0, 1, 2, 5], [[1, 3, 5, 11]])
+    assert few.tolist() == [0, 5] and same.tolist() == [[1, 11]]

@@ -75,10 +75,12 @@ NAMED = {
     "small-grammar": ["probability kept", "noise t", "class", "leaves"],
     "layers": ["how alike start and end are", "class kept", "inversion time|noise"],
     "family": ["others"],
+    "learnt": ["allowed by a rule", "training strings P", "level 1", "level 3", "chance", "the law"],
     "messages-at-truth": ["belief in the true symbol", "upward", "each point one node"],
     "cloud": ["belief p in each true child", "message p′", "annealed map", "mean", "rule draws"],
     "same-average": ["share of the leaves", "leaf belief", "class on top"],
     "laboratory": ["probability kept", "noise", "class", "leaves"],
+    "phase-points": ["noise ε", "rules per symbol", "kept", "any depth", "half lost"],
     "map": ["noise ε", "rules per symbol", "belief in the truth", "class", "leaves"],
 }
 # Texts of a figure that are cut off at its edge or lie on each other, as pairs.

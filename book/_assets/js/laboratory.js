@@ -62,7 +62,7 @@ Live.figure(
     function run(why) {
       const here = (state = { setting, t: lab.grid(setting.noise), pieces: [], found: null, why });
       try {
-        history.replaceState(null, "", `?${lab.toAddress(setting)}${location.hash}`);
+        history.replaceState(null, "", `${lab.joined(location.search, setting)}${location.hash}`);
       } catch {
         // a browser that lets no file have another address
       }

@@ -123,6 +123,11 @@ Live.figure(
       make();
       redraw();
     });
+    $(".datum-rules").addEventListener("click", () => {
+      const url = URL.createObjectURL(new Blob([JSON.stringify(here.g)], { type: "application/json" }));
+      Object.assign(document.createElement("a"), { href: url, download: "grammar.json" }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    });
     picture.addEventListener("click", (event) => {
       const box = picture.getBoundingClientRect();
       const i = Math.floor(((event.clientX - box.left - 46) / (box.width - 48)) * here.g.d);

@@ -98,7 +98,7 @@ def family_of_depths(
     """The mean field's susceptibility for trees of many depths; on screen a slider picks one.
 
     Args:
-        eps: (T,) noises; every fifth goes to the screen. chi: depth → (T,).
+        eps: (T,) noises. chi: depth → (T,).
         s: branching factor. start: the depth that is chosen first, the first one if there is no such.
         points: depth → (n, 4) rows of noise, measured susceptibility, low, high; depths without a curve are left out.
     """
@@ -111,8 +111,8 @@ def family_of_depths(
     ax.set(xlabel=r"noise $\varepsilon$", title=r"susceptibility $\chi$, mean field")
     ax.annotate(f"$L$ = {depths[-1]}", tops[-1], (8, -6), textcoords="offset points", fontsize=9)
     live = family_html(
-        eps[::5],
-        lines[:, ::5],
+        eps,
+        lines,
         [f"L = {depth}" for depth in depths],
         [
             f"Blocks are largest at ε = {e:.3f}, where χ = {y:.1f}; the tree has {s**depth} leaves."

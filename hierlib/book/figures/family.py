@@ -1,10 +1,32 @@
-"""The live figure of a family of curves: a slider chooses one, the others stay behind it."""
+"""Live figures of curves: a family of which a slider chooses one; and what of a curve goes to the screen."""
 
 import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+BLUR = 1 / 400  # of the height of all curves: what a line on the screen may be off, half a pixel
+
+
+def thinned(x: ArrayLike, curves: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """As few of the points as draw the curves by straight lines, to half a pixel; no curve loses an extreme.
+
+    Args:
+        x: (T,) increasing. curves: (K, T), all finite.
+
+    Returns:
+        The x that are left, (t,), and the curves there, (K, t).
+    """
+    x, curves = np.asarray(x, float), np.asarray(curves, float)
+    kept = {0, len(x) - 1, *curves.argmax(1).tolist(), *curves.argmin(1).tolist()}
+    while True:
+        chosen = sorted(kept)
+        drawn = np.array([np.interp(x, x[chosen], y[chosen]) for y in curves])
+        off = np.abs(drawn - curves).max(0)
+        if off.max() <= BLUR * np.ptp(curves):
+            return x[chosen], curves[:, chosen]
+        kept.add(int(off.argmax()))
 
 
 def family_html(
@@ -21,7 +43,7 @@ def family_html(
     """The live figure (js/family.js).
 
     Args:
-        x: (T,) increasing. curves: (K, T), all finite.
+        x: (T,) increasing. curves: (K, T), all finite; give all points that there are, the figure takes what it needs.
         names: of the curves, as the slider calls them. sentences: what is said under each.
         axes: labels of x and y. slider: what it changes.
         points: curve → (n, 4) rows x, y, lo, hi measured beside it.
@@ -32,6 +54,7 @@ def family_html(
         raise ValueError(f"curves: expected finite {(len(names), len(x))} and as many sentences, got {curves.shape}")
     if not 0 <= start < len(names):
         raise ValueError(f"start: expected one of {len(names)} curves, got {start}")
+    x, curves = thinned(x, curves)
     data = {
         "x": x.round(5).tolist(),
         "curves": curves.round(4).tolist(),

@@ -5,14 +5,18 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hierlib._devices import array
 from hierlib.book.figures import uturns
 from hierlib.book.figures.small_grammar import draw_grammar
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import WIDTH, palette
+from hierlib.book.page.style import CHANCE, INK, WIDTH, palette, theory
 from hierlib.experiments.curves import Interval
+from hierlib.experiments.thresholds import mean_field_half_height
+from hierlib.theory import meanfield
 
+CLASS = palette(1)[1]
 DEEPEST = 12  # levels of a tree in the browser
 
 _SLIDERS = {
@@ -61,6 +65,62 @@ def one_datum(x: Sequence, belief: Sequence, y: Sequence) -> Drawing:
     return Drawing(fig, alt, datum_html())
 
 
+def phases_html() -> str:
+    """The live figure of the phase diagram (js/phase-points.js), filled in by exact inference point by point."""
+    sliders = "".join(_SLIDER.format(name=name, words=words) for name, words in _PHASES.items())
+    return _PHASES_MARKUP.format(sliders=sliders)
+
+
+def phases(rules: Sequence[int], eps: ArrayLike, kept: ArrayLike, *, v: int, s: int, L: int) -> Drawing:
+    """Where the class survives, for numbers of rules and noises at the reader's hands; the still has those given.
+
+    Args:
+        rules: numbers of rules, (M,). eps: noises, (T,). kept: exact belief in the true class, (M, T).
+        v, s, L: of the grammars.
+    """
+    eps, kept = np.asarray(eps, float), np.asarray(kept, float)
+    share = np.clip((kept - 1 / v) / (1 - 1 / v), 0, 1)
+    fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
+    at = np.repeat(np.asarray(rules), len(eps)), np.tile(eps, len(rules))
+    ax.scatter(*at, s=26, c=CLASS, alpha=np.maximum(share.ravel(), 0.03), linewidths=0)
+    ax.scatter(*at, s=26, facecolors="none", edgecolors=CHANCE, linewidths=0.6)
+    fine = np.linspace(rules[0], rules[-1], 80)
+    theory(ax, fine, meanfield.critical_noise(v, fine, s), color=CLASS, label="ε*, any depth")
+    half = [mean_field_half_height(v, m, s, L) for m in fine]
+    theory(ax, fine, half, color=INK, linestyle="--", label=f"half height, L = {L}")
+    ax.set(xlabel="rules per symbol $m$", ylabel=r"noise $\varepsilon$", ylim=(-0.02, 1.02))
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # above: the points fill the axes
+    alt = (
+        f"A grid of {kept.size} points, rules from left to right, noise upwards: filled below a falling line, where "
+        f"the class survives, empty above it; {int((share > 0.5).sum())} keep more than half of the class. The lines "
+        "of the mean field run between the two."
+    )
+    return Drawing(fig, alt, phases_html())
+
+
+_PHASES = {
+    "v": "symbols v",
+    "s": "children s",
+    "L": "levels L",
+    "grammars": "grammars a point",
+    "from": "rules m from",
+    "to": "rules m to",
+    "low": "noise ε from",
+    "high": "noise ε to",
+}
+
+_PHASES_MARKUP = """<div class="live-stage phase-points" data-live="phase-points">
+<div class="phase-picture"></div>
+<div class="lab-sliders">{sliders}</div>
+<div class="live-controls"><button type="button" class="phase-go">Fill in</button>
+<span>points: <span class="phase-progress">0</span></span></div>
+<p class="phase-said" role="status"></p>
+<details><summary>The points as a table</summary><div class="lab-table" tabindex="0" role="region"
+aria-label="Table of the points"></div>
+<p><button type="button" class="phase-csv">Save as CSV</button></p></details>
+</div>"""
+
+
 # Words, least, most and first value of the sliders of one datum; the tree has 16 symbols and two children.
 _DATUM = {
     "share": ("leaves erased", 0, 100, 40),
@@ -79,7 +139,8 @@ _DATUM_MARKUP = """<div class="live-stage one-datum" data-live="one-datum">
 <div class="live-controls"><button type="button" class="datum-flip">Erase this leaf</button>
 <button type="button" class="datum-change">Change this leaf</button>
 <button type="button" class="datum-back">Another way back</button>
-<button type="button" class="datum-other">Another grammar</button></div>
+<button type="button" class="datum-other">Another grammar</button>
+<button type="button" class="datum-rules">Save its rules</button></div>
 <p class="datum-said" role="status"></p>
 </div>"""
 

@@ -3,6 +3,7 @@
 They are drawn from a study of denoisers, the table of `hierlib.networks.learning.whole_seeds`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,12 +57,42 @@ def _squares(ax: Axes, P: np.ndarray, y: np.ndarray, colour: str, alpha: float, 
     ax.plot(P, y.mean(0), color=colour, **line)
 
 
-def learnt(table: xr.Dataset, allowed: Interval, *, chance: float) -> Drawing:
+def learnt_html(table: xr.Dataset, allowed: Interval, needed: Needed, *, chance: float, v: int, m: int) -> str:
+    """The live figure (js/learnt.js): a slider sets the training strings. Arguments as for `learnt`."""
+    P, places, levels = table.num_data.values, list(table.process.values), table.level.values
+    mean = table.rule.sel(checkpoint="best").mean("seed").transpose("process", "level", "num_data").values
+    kinds = []
+    for kind, place in [(kind, places.index(kind)) for kind in TITLES if kind in places]:
+        lo, hi = (np.asarray(end)[place].round(4).tolist() for end in allowed.bounds)
+        half = [round(float(x), 1) if np.isfinite(x) else None for x in needed.mean[place]]
+        kinds.append({"name": TITLES[kind], "kept": mean[place].round(4).tolist(), "lo": lo, "hi": hi, "half": half})
+    data = {"P": P.tolist(), "chance": round(chance, 5), "colours": palette(len(levels))[1:], "kinds": kinds}
+    data["law"] = [v * m ** (int(level) + 1) for level in levels]
+    buttons = "".join(
+        f'<label><input type="radio" name="learnt-noise" value="{i}"{"" if i else " checked"}> {each["name"]}</label>'
+        for i, each in enumerate(kinds)
+    )
+    text = json.dumps(data, separators=(",", ":"))
+    return _MARKUP.format(data=text, last=len(P) - 1, start=len(P) // 2, buttons=buttons)
+
+
+_MARKUP = """<div class="live-stage" data-live="learnt">
+<script type="application/json">{data}</script>
+<div class="learnt-picture" style="min-height:312px"></div>
+<label class="live-range"><span>training strings P</span> <output></output>
+<input type="range" min="0" max="{last}" step="1" value="{start}"></label>
+<div class="live-controls" role="radiogroup" aria-label="noise">{buttons}</div>
+<p class="learnt-said" role="status"></p>
+</div>"""
+
+
+def learnt(table: xr.Dataset, allowed: Interval, needed: Needed, *, chance: float, v: int, m: int) -> Drawing:
     """The pairs that a rule allows, level by level, against the number of training strings (best checkpoint).
 
     Args:
         table: a study with `rule`. allowed: (process, level, num_data), `rule_interval` of it.
-        chance: the fraction of tuples that the grammar allows.
+        needed: the strings that bring each level half-way. chance: the fraction of tuples that the grammar allows.
+        v, m: of the grammar.
     """
     rule, P, L = table.rule.sel(checkpoint="best"), table.num_data.values, len(table.level)
     colours, wide = palette(L), widths(L)
@@ -83,6 +114,7 @@ def learnt(table: xr.Dataset, allowed: Interval, *, chance: float) -> Drawing:
         "Two panels of three curves that rise from chance with the number of training strings: first that of level 1, "
         "then level 2, then level 3. Under masks all come near one; under Gaussian noise level 2 ends at about 0.8 and "
         "level 3 stays near 0.55. With few strings the bars of level 3 are long.",
+        learnt_html(table, allowed, needed, chance=chance, v=v, m=m),
     )
 
 

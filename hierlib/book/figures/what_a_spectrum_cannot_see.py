@@ -26,8 +26,7 @@ def speciation(
         start: number of rules chosen first.
     """
     rules, depths = list(lost), list(next(iter(lost.values())))
-    span = np.linspace(depths[0], depths[-1], 5 * len(depths))
-    lines = [np.interp(span, depths, [float(lost[m][depth].value) for depth in depths]) for m in rules]
+    lines = [[float(lost[m][depth].value) for depth in depths] for m in rules]
     above = {m: [spectrum[m][depth] for depth in depths] for m in rules}
     dots = {i: [[depth, *[y] * 3] for depth, y in zip(depths, above[m], strict=True)] for i, m in enumerate(rules)}
     said = [_sentence(m, lost[m], spectrum[m]) for m in rules]
@@ -47,7 +46,7 @@ def speciation(
             ax.legend(fontsize=9)
     axes[0].set_ylabel("time at which the class is lost")
     live = family_html(
-        span,
+        depths,
         lines,
         [f"m = {m}" for m in rules],
         said,

@@ -12,7 +12,7 @@
 //   float32.js    the fast kernel, which calls them
 //   inference.js  infer, classPosterior, posteriorSample, overlap
 //   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase
-//   jobs.js       what a worker computes: levelCurves
+//   jobs.js       what a worker computes: levelCurves, classPoints
 //   worker.js     start: a job in a worker, which reports and can be stopped
 //
 // A part is one function that adds its names to the engine and uses nothing else, so that its text alone makes the

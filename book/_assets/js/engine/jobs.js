@@ -25,5 +25,26 @@ Engine.part((E) => {
     }
   }
 
-  E.jobs = { levelCurves };
+  // Does the class survive? Exact belief in the true class of the ε-process, at points [m, eps]: one piece a point,
+  // {point, kept, error}, the mean over grammars and its standard error. All points of one m have the same grammars, data
+  // and random numbers behind the noise.
+  function* classPoints({ v, s, L, points, grammars, seed = 0, part = 0, of = 1 }) {
+    if (!points?.length) E.refuse("points", "one pair [m, eps] or more", points);
+    E.whole("grammars", grammars, 2, 2 ** 30);
+    const process = new E.EpsilonNoise(v);
+    for (let point = part; point < points.length; point += of) {
+      const [m, eps] = points[point];
+      const kept = Array.from({ length: grammars }, (_, i) => {
+        const g = E.randomGrammar({ v, m, s, L, generator: new E.Generator(seed, 3 * i) });
+        const x = E.sample(g, 1, { generator: new E.Generator(seed, 3 * i + 1) });
+        const seen = process.path(x[0], { generator: new E.Generator(seed, 3 * i + 2) });
+        return E.classPosterior(g, process.evidence(seen(eps), eps)).marginal[x[L][0]];
+      });
+      const mean = kept.reduce((sum, p) => sum + p, 0) / grammars;
+      const square = kept.reduce((sum, p) => sum + (p - mean) ** 2, 0);
+      yield { point, kept: mean, error: Math.sqrt(square / (grammars - 1) / grammars) };
+    }
+  }
+
+  E.jobs = { levelCurves, classPoints };
 });

@@ -51,6 +51,14 @@ Engine.part((E) => {
     numNodes(level) {
       return this.s ** (this.L - level);
     }
+
+    // What JSON.stringify writes: the arguments of hierlib's Grammar, rules nested, [level][symbol][rule][child].
+    toJSON() {
+      const { v, m, s, L, numClasses } = this;
+      const inside = (table, size) => Array.from({ length: table.length / size }, (_, k) => table.slice(k * size, (k + 1) * size));
+      const rules = this.rules.map((table) => inside(inside(Array.from(table), s), m));
+      return { v, m, s, L, num_classes: numClasses, rules };
+    }
   }
 
   // Draw a grammar: at each level the tuples are uniform among the v^s, without replacement.

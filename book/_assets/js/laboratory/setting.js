@@ -56,6 +56,12 @@
   }
 
   const toAddress = (setting) => new URLSearchParams(setting).toString();
+  // An address that has these entries too; what other figures of the page keep there stays.
+  function joined(search, entries) {
+    const all = new URLSearchParams(search);
+    for (const [name, value] of Object.entries(entries)) all.set(name, value);
+    return `?${all}`;
+  }
   const fromAddress = (text) => settle(Object.fromEntries(new URLSearchParams(text)));
 
   // Whole numbers from 1 to top for a slider: each of the first ones, then a fixed ratio apart.
@@ -86,6 +92,6 @@
     ].join("\n");
   }
 
-  Object.assign((globalThis.Laboratory ??= {}), { NOISES, PRESETS, FIRST, LIMITS, settle, toAddress, fromAddress, stops, grid, python });
+  Object.assign((globalThis.Laboratory ??= {}), { NOISES, PRESETS, FIRST, LIMITS, settle, toAddress, joined, fromAddress, stops, grid, python });
 })();
 if (typeof module !== "undefined") module.exports = globalThis.Laboratory;
