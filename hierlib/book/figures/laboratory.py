@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_rgba_array
 from numpy.typing import ArrayLike
 
 from hierlib._devices import array
@@ -82,7 +83,7 @@ def phases(rules: Sequence[int], eps: ArrayLike, kept: ArrayLike, *, v: int, s: 
     share = np.clip((kept - 1 / v) / (1 - 1 / v), 0, 1)
     fig, ax = plt.subplots(figsize=(WIDTH, 3.2))
     at = np.repeat(np.asarray(rules), len(eps)), np.tile(eps, len(rules))
-    ax.scatter(*at, s=26, c=CLASS, alpha=np.maximum(share.ravel(), 0.03), linewidths=0)
+    ax.scatter(*at, s=26, c=to_rgba_array(CLASS, np.maximum(share.ravel(), 0.03)), linewidths=0)
     ax.scatter(*at, s=26, facecolors="none", edgecolors=CHANCE, linewidths=0.6)
     fine = np.linspace(rules[0], rules[-1], 80)
     theory(ax, fine, meanfield.critical_noise(v, fine, s), color=CLASS, label="ε*, any depth")
