@@ -80,7 +80,7 @@ class Modes(NamedTuple):
 
     @property
     def ratio(self) -> Array:
-        """(n,) by how much longer the slowest mode takes than any function of one symbol: ln λ over ln λ."""
+        """(n,) by how much longer the slowest mode takes than any function of one symbol, ln λ over ln λ."""
         return np.log(self.symbol) / np.log(self.slowest)
 
 
