@@ -112,8 +112,8 @@ def slowest_modes(t: float, *, v: int, m: int, s: int, L: int, draws: int, gener
         here = kernel(g, MaskNoise(v), t)
         found = spectrum(here)
         best = max(float(level.max()) for level in best_of_one_symbol(here))
-        told = explained(found.functions[:, 1], pieces, here.law)
-        rows.append((float(found.values[1]), best, told, int(pieces.max()) + 1))
+        by_fragment = explained(found.functions[:, 1], pieces, here.law)
+        rows.append((float(found.values[1]), best, by_fragment, int(pieces.max()) + 1))
     slowest, symbol, told, number = (np.array(column) for column in zip(*rows, strict=True))
     return Modes(slowest, symbol, told, number)
 

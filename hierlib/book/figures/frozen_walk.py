@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
@@ -91,15 +92,17 @@ def modes(
         shown = np.log10(np.maximum(np.asarray(matrix, float), 1e-6))
         ax.imshow(shown, cmap=shade, vmin=-6, vmax=-1, interpolation="antialiased", rasterized=True)
         for edge in np.asarray(edges)[1:-1]:
-            ax.axhline(edge - 0.5, color=PAPER, lw=0.5)
-            ax.axvline(edge - 0.5, color=PAPER, lw=0.5)
+            ax.axhline(edge - 0.5, color=PAPER, lw=0.3)
+            ax.axvline(edge - 0.5, color=PAPER, lw=0.3)
         ax.set(xticks=[], yticks=[], title=f"$t={noise:g}$", xlabel="strings, by fragment")
     ax = axes[-1]
     times = [-1 / np.log(np.asarray(each, float)) for each in (symbol, slowest)]
-    ends = [min(times[0].min(), times[1].min()) / 1.2, max(times[0].max(), times[1].max()) * 1.2]
+    ends = [0, 1.05 * max(times[0].max(), times[1].max())]
     ax.plot(ends, ends, color=CHANCE, ls=":", lw=1.4)
     ax.plot(*times, "o", color=INK, markersize=4)
-    ax.set(xscale="log", yscale="log", xlabel="best single symbol", ylabel="slowest mode, U-turns")
+    ax.set(xlim=ends, ylim=ends, xlabel="best single symbol", ylabel="slowest mode, U-turns")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(3))
     return Drawing(
         fig,
         "Two square matrices of shaded cells: with little noise dark blocks on the diagonal and almost nothing "
@@ -128,7 +131,7 @@ def reach(found: Mapping[int, Interval], expected: Mapping[int, ArrayLike], m_c:
             shift = 0.05 * (i - len(expected) / 2)
             data(ax, np.arange(1, len(value) + 1) + shift, found[m], color=colours[i])
     ax.set(xlabel=r"depth $\ell$ of the tree", ylabel=r"reach $r_\ell$", ylim=(-0.03, 1.05))
-    ax.set_xticks(range(len(next(iter(expected.values())))))
+    ax.set_xticks(range(len(np.asarray(next(iter(expected.values()))))))
     return Drawing(
         fig,
         "Curves that start at one. With few rules both points and line fall towards zero with depth; with more than "
