@@ -5,7 +5,24 @@ TRANSITIONS, EXACT = "hierlib/experiments/transitions.py", "tests/test_transitio
 FRAGMENTS, PIECES = "hierlib/experiments/fragments.py", "tests/test_fragments.py::test_"
 REACH, THEORY = "hierlib/theory/reach.py", "tests/test_reach.py::test_"
 
+RELAXED, LONG = "hierlib/experiments/relaxation.py", "tests/test_relaxation.py::test_"
+LEARNT, WALKED = "hierlib/networks/learnt_walk.py", "tests/test_networks_learnt_walk.py::test_"
+
 OF_CHAINS = [
+    (
+        "times longer than what was walked",
+        RELAXED,
+        "    return np.minimum(found, correlations.shape[1] - 1)",
+        "    return found",
+        f"{LONG}times_are_cut_at_the_longest_lag",
+    ),
+    (
+        "steps through strings that are not legal",
+        LEARNT,
+        "    there = (start >= 0) & (end >= 0)",
+        "    start, end = start.clamp_min(0), end.clamp_min(0)\n    there = end >= 0",
+        f"{WALKED}a_cycle_has_a_current_and_steps_through_nothing_do_not_count",
+    ),
     (
         "each turn starts from the end of the one before",
         CHAINS,
