@@ -66,7 +66,7 @@ def times(correlations: Array) -> Array:
     Returns:
         (T, L+1) float64, in U-turns.
     """
-    found = relaxation_times(torch.as_tensor(correlations).movedim(1, 0)).numpy()
+    found = relaxation_times(torch.as_tensor(correlations, device="cpu").movedim(1, 0)).numpy()
     return np.minimum(found, correlations.shape[1] - 1)
 
 
