@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from hierlib.book.runs.checkout import Chapter
 from hierlib.book.runs.errors import BadRequest
@@ -91,14 +92,43 @@ def reachable(code: ast.Module, root: Path) -> list[Path]:
     package that is used in another way than by its attributes counts whole.
     """
     imports = _Imports(root)
-    todo = [(code, "")]
+    todo = [(_facts(code), "")]
     while todo:
-        tree, package = todo.pop()
-        for name in imports.of(tree, package):
+        facts, package = todo.pop()
+        for name in imports.of(facts, package):
             if (path := imports.take(name)) is not None:
                 parent = name if path.name == "__init__.py" else name.rpartition(".")[0]
-                todo.append((_tree(path), parent))
+                todo.append((_facts_of(path), parent))
     return sorted(imports.taken.values())
+
+
+class _Facts(NamedTuple):
+    """What a code imports and names, read from its syntax tree once, since many chapters reach the same modules."""
+
+    imports: list[ast.Import | ast.ImportFrom]
+    dotted: set[str]  #: strings that could be names of modules
+    prefixes: set[str]  #: what f-strings begin with, where that ends in a dot; those of a lazy `__getattr__` apart
+    chains: set[tuple[str, ...]]  #: of a.b.c, and of a.b
+    names: set[str]  #: used otherwise than by an attribute
+    strings: set[str]  #: as of `strings`
+
+
+def _facts(tree: ast.AST) -> _Facts:
+    nodes = [*ast.walk(tree)]
+    hooks = [n for n in nodes if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
+    lazy = {id(n) for hook in hooks for n in ast.walk(hook)}  # `attribute` knows what these fetch
+    joined = [n for n in nodes if isinstance(n, ast.JoinedStr) and n.values and id(n) not in lazy]
+    texts = {text for n in nodes if (text := _text(n))}
+    attributes = [n for n in nodes if isinstance(n, ast.Attribute)]
+    inner = {id(n.value) for n in attributes}
+    return _Facts(
+        imports=[n for n in nodes if isinstance(n, (ast.Import, ast.ImportFrom))],
+        dotted={text for text in texts if "." in text and all(part.isidentifier() for part in text.split("."))},
+        prefixes={text for n in joined if (text := _text(n.values[0])) and text.endswith(".")},
+        chains={tuple(chain) for n in attributes if (chain := _chain(n))},
+        names={n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in inner},
+        strings=strings(tree),
+    )
 
 
 class _Imports:
@@ -123,46 +153,38 @@ class _Imports:
             self.taken[name] = path
         return path
 
-    def of(self, tree: ast.AST, package: str) -> set[str]:
-        """Dotted names of the checkout's modules that a syntax tree imports, parents included."""
-        aliases, found = {}, set()  # what each name of the file is bound to
-        hooks = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "__getattr__"]
-        lazy = {id(n) for hook in hooks for n in ast.walk(hook)}  # `attribute` knows what these fetch
-        for node in ast.walk(tree):
+    def of(self, facts: "_Facts", package: str) -> set[str]:
+        """Dotted names of the checkout's modules that a code imports, parents included."""
+        aliases, found = {}, {*facts.dotted}  # what each name of the file is bound to; import_module("hierlib.images")
+        for node in facts.imports:
             if isinstance(node, ast.Import):
                 for each in node.names:
                     found.add(each.name)
                     bound = each.name if each.asname else each.name.partition(".")[0]
                     aliases[each.asname or bound] = bound
-            elif isinstance(node, ast.ImportFrom):
-                base = node.module or ""
-                if node.level:
-                    up = package.split(".")[: len(package.split(".")) - node.level + 1]
-                    base = ".".join([*up, *filter(None, [node.module])])
-                found.add(base)
-                for each in node.names:
-                    if each.name == "*":
-                        found |= self.whole(base)
-                    else:
-                        found |= self.attribute(base, each.name)
-                        aliases[each.asname or each.name] = f"{base}.{each.name}"
-            elif (text := _text(node)) and "." in text and all(part.isidentifier() for part in text.split(".")):
-                found.add(text)  # import_module("hierlib.images")
-            elif isinstance(node, ast.JoinedStr) and node.values and id(node) not in lazy:
-                text = _text(node.values[0]) or ""  # import_module(f"hierlib._kernels.{name}")
-                found |= self.whole(text[:-1]) if text.endswith(".") else set()
+                continue
+            base = node.module or ""
+            if node.level:
+                up = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*up, *filter(None, [node.module])])
+            found.add(base)
+            for each in node.names:
+                if each.name == "*":
+                    found |= self.whole(base)
+                else:
+                    found |= self.attribute(base, each.name)
+                    aliases[each.asname or each.name] = f"{base}.{each.name}"
+        for text in facts.prefixes:  # import_module(f"hierlib._kernels.{name}")
+            found |= self.whole(text[:-1])
         packages = {k: v for k, v in aliases.items() if (p := self.locate(v)) and p.name == "__init__.py"}
-        inner = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute):
-                chain = _chain(node)
-                if chain and chain[0] in packages:
-                    name = packages[chain[0]]
-                    for part in chain[1:]:
-                        found |= self.attribute(name, part)
-                        name += f".{part}"
-            elif isinstance(node, ast.Name) and node.id in packages and id(node) not in inner:
-                found |= self.whole(packages[node.id])
+        for chain in facts.chains:
+            if chain[0] in packages:
+                name = packages[chain[0]]
+                for part in chain[1:]:
+                    found |= self.attribute(name, part)
+                    name += f".{part}"
+        for bare in facts.names & packages.keys():
+            found |= self.whole(packages[bare])
         known = {name for name in found if name and self.locate(name)}
         return known | {name.rsplit(".", i)[0] for name in known for i in range(1, name.count(".") + 1)}
 
@@ -200,7 +222,7 @@ def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[P
     (``*`` and the braces of an f-string stand for anything), and whatever lies beside a module that it reaches, such as
     a kernel's C++ source.
     """
-    words = set().union(*map(strings, (code, *map(_tree, modules))))
+    words = strings(code).union(*(_facts_of(path).strings for path in modules))
     names = {part for word in words if len(word) < 200 for part in word.split("/") if part}
     patterns = [name for name in names if re.search(r"\.\w+$", name)]
     found = set()
@@ -229,9 +251,22 @@ def _parsed(path: Path, stamp: tuple[int, int]) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), filename=str(path))
 
 
-def _tree(path: Path) -> ast.Module:
+@lru_cache(maxsize=512)
+def _read(path: Path, stamp: tuple[int, int]) -> _Facts:
+    return _facts(_parsed(path, stamp))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
-    return _parsed(path, (status.st_mtime_ns, status.st_size))
+    return status.st_mtime_ns, status.st_size
+
+
+def _tree(path: Path) -> ast.Module:
+    return _parsed(path, _stamp(path))
+
+
+def _facts_of(path: Path) -> _Facts:
+    return _read(path, _stamp(path))
 
 
 def _without_magics(source: str) -> str:
