@@ -98,10 +98,20 @@ def test_the_sharper_answer_counts_and_the_other_one_is_told():
     found = longer.sharper(answer(0.52, 0.05), long)
     assert (found["value"], found["interval"], found["made"]) == (0.5, [0.49, 0.51], {"command": "c"})
     assert found["here"]["value"] == 0.52
-    for blunt in (None, answer(0.5, 0.05), answer(0.5, 0.08)):
+    for blunt in (None, answer(0.5, 0.05, made={"command": "c"}), answer(0.5, 0.08, made={"command": "c"})):
         assert longer.sharper(answer(0.52, 0.05), blunt) == answer(0.52, 0.05)
     exact = {"id": "a-claim", "value": 1, "interval": None}
     assert longer.sharper(exact, long) == exact, "what has no interval is exact"
+
+
+def test_a_run_that_drew_more_counts_though_its_interval_is_wider():
+    """Ten draws may all miss what one in four has; eighty do not."""
+    here = answer(0.96, 0.02, parameters={"m": 8, "draws": 4, "data": 2})
+    for words, counts in (("-p draws=40", True), ("-p data=2 -p draws=40", True), ("-p draws=40 -p data=1", False)):
+        long = answer(0.87, 0.05, made={"command": f"hierlib run one {words}"})
+        found = longer.sharper(here, long)
+        assert found["value"] == (0.87 if counts else 0.96), words
+    assert longer.sharper(here, answer(0.9, 0.05, made={"command": "hierlib run one -p seed=3"})) == here
 
 
 def test_answers_that_contradict_each_other_end_the_build():

@@ -211,9 +211,9 @@ def keep(
         Path, _paths.argument(metavar="FOLDER", help="A run that differs from the book's in how much it draws.")
     ],
 ) -> None:
-    """Keep the answers of a longer run: in book/longer, where the ledger takes them if they are sharper."""
+    """Keep the answers of a longer run: in book/longer; the ledger takes them if they drew more or are sharper."""
     answers = longer.keep(find_checkout(), folder)
-    _console().print(f"{len(answers)} answers are in {longer.FOLDER}; they count where they are sharper than a build's")
+    _console().print(f"{len(answers)} answers are in {longer.FOLDER}; more draws or a sharper answer count in a build")
 
 
 @commands.command("list")

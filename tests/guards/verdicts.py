@@ -67,8 +67,8 @@ OF_VERDICTS = [
     Guard(
         "longer runs that are blunter",
         LONGER,
-        '    if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):\n',
-        '    if longer is None or not answer.get("interval"):\n',
+        "    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):\n",
+        "    if False:\n",
         f"{KEPT}::test_the_sharper_answer_counts_and_the_other_one_is_told",
     ),
     Guard(
@@ -77,6 +77,13 @@ OF_VERDICTS = [
         "            if id not in found or _width(answer) < _width(found[id][1]):\n",
         "            if True:\n",
         f"{KEPT}::test_of_several_runs_each_answer_is_the_sharpest",
+    ),
+    Guard(
+        "longer runs that drew more",
+        LONGER,
+        "    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):\n",
+        "    if _width(longer) >= _width(answer):\n",
+        f"{KEPT}::test_a_run_that_drew_more_counts_though_its_interval_is_wider",
     ),
     Guard(
         "longer runs that contradict",

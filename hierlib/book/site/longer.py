@@ -1,10 +1,12 @@
 """Answers of longer runs, kept in book/longer: where a build's run cannot resolve a claim, one with more data can.
 
 A longer run is a run of the same chapter of which nothing differs but how much was drawn. `hierlib keep FOLDER` keeps
-the answers of one, with the command, the commit and the versions that made them; they count where they are sharper.
+the answers of one, with the command, the commit and the versions that made them; they count where they drew more or
+are sharper.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,8 @@ from hierlib.book.runs.run import checksums
 from hierlib.book.site.ledger import Z95
 
 FOLDER = "book/longer"
-SIZES = frozenset({"profile", "draws", "data", "runs", "tables", "pool", "seed"})  # how much is drawn, not of what
+DRAWN = frozenset({"draws", "data", "runs", "tables", "pool"})  # how much is drawn
+SIZES = DRAWN | {"profile", "seed"}  # what may be other in a longer run
 APART = 5.0  # standard errors between two answers to one question that cannot be chance among some hundred of them
 
 Answer = dict[str, Any]
@@ -89,12 +92,16 @@ def _sharpest(runs: list[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], Ans
 
 
 def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
-    """The answer of a build, or a longer run's where that is sharper; what the build had is then its `here`.
+    """The answer of a build, or a longer run's where that drew more or is sharper; what the build had is its `here`.
+
+    Of two runs the one that drew more counts, even with the wider interval: few draws may all miss what is rare.
 
     Raises:
         BadRequest: the two contradict each other, so that one of them is not of today's code.
     """
-    if longer is None or not answer.get("interval") or _width(longer) >= _width(answer):
+    if longer is None or not answer.get("interval"):
+        return answer
+    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):
         return answer
     error = (_width(longer) ** 2 + _width(answer) ** 2) ** 0.5 / (2 * Z95)
     if abs(longer["value"] - answer["value"]) > APART * error:
@@ -105,6 +112,14 @@ def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
         )
     here = {k: answer[k] for k in ("value", "interval")}
     return answer | {k: longer[k] for k in ("value", "interval", "made")} | {"here": here}
+
+
+def _drew_more(longer: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
+    """Whether a kept run had as much as a build's of everything that is drawn, and more of something."""
+    given = dict(re.findall(r" -p (\w+)=(\S+)", longer["made"]["command"]))
+    usual = answer.get("parameters") or {}
+    sizes = [(float(value), usual[name]) for name, value in given.items() if name in DRAWN and name in usual]
+    return all(kept >= built for kept, built in sizes) and any(kept > built for kept, built in sizes)
 
 
 def _width(answer: Mapping[str, Any]) -> float:
