@@ -82,7 +82,7 @@ def entries(doctree: nodes.document) -> list[Entry]:
 def _told(part: nodes.Element) -> str:
     """The text of a part; of a name of the API how its first sentence begins: the index is loaded whole."""
     text = _words(part)
-    return shorten(_first_sentence(text), 55, placeholder=" …") if isinstance(part, addnodes.desc) else text
+    return shorten(_first_sentence(text), 40, placeholder=" …") if isinstance(part, addnodes.desc) else text
 
 
 def _first_sentence(text: str) -> str:
