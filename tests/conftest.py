@@ -4,6 +4,7 @@ import ast
 import functools
 import json
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests' arrays are small; before torch is imported
@@ -68,11 +69,13 @@ def pytest_unconfigure(config):
 
 @pytest.fixture(autouse=True)
 def style():
-    """No test leaves the style of its figures, as a chapter's `book.setup` sets it, to the next one."""
+    """No test leaves its figures, or their style as a chapter's `book.setup` sets it, to the next one."""
     import matplotlib
 
     with matplotlib.rc_context():
         yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -16,12 +15,6 @@ from hierlib.experiments.curves import Interval
 from hierlib.theory.changes import divergence, mean_field
 
 EPS = np.array([0.3, 0.5, 0.7])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def curves(levels, sampled=True, draws=4):

@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -11,12 +10,6 @@ from hierlib.book.figures import from_time_to_noise as figures
 from hierlib.experiments.channels import Climb, Compared, Fate
 from hierlib.experiments.curves import Interval
 from hierlib.experiments.leaf_noise import LeafNumbers
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def interval(x):

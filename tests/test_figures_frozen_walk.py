@@ -1,17 +1,10 @@
 """The figures of chains of U-turns, drawn from results that no chapter has made."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from hierlib.book.figures import frozen_walk as figures
 from hierlib.experiments.curves import Interval
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def around(y):

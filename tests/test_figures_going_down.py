@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,12 +13,6 @@ from hierlib.experiments.messages import Averaged, Compared, NodeBeliefs
 from hierlib.theory import meanfield
 
 EPS, L = np.array([0.1, 0.5, 0.9]), 3
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def interval(x):

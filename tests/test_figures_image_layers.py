@@ -1,6 +1,5 @@
 """Figures of layers on images, drawn from anybody's cosines, also where nothing inverts or is missing."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,12 +13,6 @@ from hierlib.images.probe import LayerSimilarity
 T = np.array([0.1, 0.3, 0.5, 0.7, 1.0])
 NAMES = ["conv 1", "conv 2", "hidden", "logits"]
 CURVES = np.stack([1 - T, 1 - T**2, 1 - T**3, np.clip(1.6 - 1.6 * T, 0, 1)], 1)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def drawn(drawing):

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib import pyplot as plt
 
 from hierlib.book.figures import layers
 from hierlib.networks import layer_curves
@@ -51,12 +50,6 @@ def result():
 @pytest.fixture
 def order(result):
     return layer_curves.order_of_layers(result)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_one_curve_a_layer_trained_and_untrained(result, order):

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -16,12 +15,6 @@ from hierlib.networks.learnt import Needed, Turns, rule_interval
 from .engine import JS, node
 
 P = np.array([8, 16, 32])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def study(kinds=("gaussian", "mask"), seeds=2):

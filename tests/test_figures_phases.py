@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,12 +13,6 @@ from hierlib.experiments.thresholds import Doubt, Thresholds, WeakNoise
 from hierlib.theory import meanfield
 
 ROWS = np.random.default_rng(0).random((12, 6))
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def drawn(drawing):

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from matplotlib import pyplot as plt
 
 from hierlib.book.figures import pictures
 from hierlib.experiments.curves import Interval
@@ -11,12 +10,6 @@ from hierlib.images.kept import becomes, class_kept, kind_kept, middle
 from hierlib.images.patches import Parts
 
 T = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 1.0])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def named(kept=(1.0, 0.9, 0.7, 0.3, 0.05, 0.0), n=200):

@@ -1,6 +1,5 @@
 """Figures of grammars, of their messages and of what leaves share are drawn from anybody's results."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -14,12 +13,6 @@ from hierlib.experiments.observables import PairInformation
 
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def drawn(drawing, live=""):

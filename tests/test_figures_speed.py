@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from matplotlib import pyplot as plt
 
 from hierlib.book.figures import speed
 from hierlib.book.runs import benchmarks
@@ -29,12 +28,6 @@ GROWTH = {
     "v": [model_row(v=v, m=8, s=2, L=4) for v in (8, 16, 32)],
     "s": [model_row(v=32, m=8, s=s, L=4) for s in (2, 3, 4)],
 }
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_contenders_stand_fastest_first_and_say_how_many_times_longer():

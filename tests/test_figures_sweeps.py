@@ -1,18 +1,10 @@
 """Figures of sweeps, drawn from numbers that are made up."""
 
 import numpy as np
-import pytest
 import xarray as xr
-from matplotlib import pyplot as plt
 
 from hierlib.book.figures import sweeps
 from hierlib.book.page import scale
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def test_markers_are_the_simulation_and_lines_the_closed_form():

@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -11,12 +10,6 @@ from hierlib.book.figures import text_half_way_and_back as figures
 from hierlib.experiments.curves import Interval
 
 T = np.array([0.2, 0.6, 1.0])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def interval(x):

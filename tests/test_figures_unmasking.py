@@ -1,6 +1,5 @@
 """The figures of saying several words at once, drawn from results that no chapter has made."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -10,12 +9,6 @@ from hierlib.experiments.curves import Interval
 from hierlib.networks.haste import Bill
 
 K = np.array([4, 8, 16])
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def around(y):

@@ -1,6 +1,5 @@
 """Figures of U-turns are drawn from anybody's results, also where there is no threshold."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -16,12 +15,6 @@ T, L = np.geomspace(0.02, 1, 40), 3
 MEAN = 1 / (1 + (T[:, None] / 0.1) ** np.arange(1, L + 2))
 KEPT = Interval(MEAN, MEAN - 0.01, MEAN + 0.01)
 HALF, NONE = Interval(0.1, 0.09, 0.11), Interval(np.nan, np.nan, np.nan)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def drawn(drawing, live=""):

@@ -3,7 +3,6 @@
 import json
 import re
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -14,12 +13,6 @@ from hierlib.experiments.speciation import Leads
 from hierlib.experiments.spectrum import Forgetting
 
 DEPTHS = (2, 3, 4)
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 @pytest.mark.parametrize("rules", [(1, 2), (1, 4)])
