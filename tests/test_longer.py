@@ -52,15 +52,17 @@ def test_what_is_kept_says_how_to_make_it_again(root, run):
 
 def test_of_several_runs_each_answer_is_the_sharpest(root, run):
     other = {"id": "b-claim"}
-    longer.keep(root, run([answer(0.5, 0.01), answer(2.0, 0.3) | other], draws=400))
-    found = longer.keep(root, run([answer(0.51, 0.04), answer(2.1, 0.1) | other], draws=100))
+    longer.keep(root, run([answer(0.5, 0.01), answer(2.0, 0.3) | other], seed=1))
+    found = longer.keep(root, run([answer(0.51, 0.04), answer(2.1, 0.1) | other], seed=2))
     assert found == ["b-claim"]
     kept = longer.read(root)
-    assert kept["a-claim"]["interval"] == [0.49, 0.51] and kept["a-claim"]["made"]["command"].endswith("draws=400")
-    assert kept["b-claim"]["value"] == 2.1 and kept["b-claim"]["made"]["command"].endswith("draws=100")
-    longer.keep(root, run([answer(0.6, 0.02), answer(2.2, 0.2) | other], draws=400))  # again: its old answers go
+    assert kept["a-claim"]["interval"] == [0.49, 0.51] and kept["a-claim"]["made"]["command"].endswith("seed=1")
+    assert kept["b-claim"]["value"] == 2.1 and kept["b-claim"]["made"]["command"].endswith("seed=2")
+    longer.keep(root, run([answer(0.6, 0.02), answer(2.2, 0.2) | other], seed=1))  # again: its old answers go
     kept = longer.read(root)
     assert (kept["a-claim"]["value"], kept["b-claim"]["value"]) == (0.6, 2.1)
+    assert longer.keep(root, run([answer(0.7, 0.3), answer(2.3, 0.4) | other], draws=400)) == ["a-claim", "b-claim"]
+    assert {one["made"]["drawn"]["draws"] for one in longer.read(root).values()} == {400}, "it drew more"
 
 
 @pytest.mark.parametrize(
@@ -94,11 +96,11 @@ def test_a_folder_that_is_no_run(root, tmp_path):
 
 
 def test_the_sharper_answer_counts_and_the_other_one_is_told():
-    long = answer(0.5, 0.01, made={"command": "c"})
+    long = answer(0.5, 0.01, made={"command": "c", "drawn": {}})
     found = longer.sharper(answer(0.52, 0.05), long)
-    assert (found["value"], found["interval"], found["made"]) == (0.5, [0.49, 0.51], {"command": "c"})
+    assert (found["value"], found["interval"], found["made"]) == (0.5, [0.49, 0.51], long["made"])
     assert found["here"]["value"] == 0.52
-    for blunt in (None, answer(0.5, 0.05, made={"command": "c"}), answer(0.5, 0.08, made={"command": "c"})):
+    for blunt in (None, *(answer(0.5, half, made={"command": "c", "drawn": {}}) for half in (0.05, 0.08))):
         assert longer.sharper(answer(0.52, 0.05), blunt) == answer(0.52, 0.05)
     exact = {"id": "a-claim", "value": 1, "interval": None}
     assert longer.sharper(exact, long) == exact, "what has no interval is exact"
@@ -107,15 +109,15 @@ def test_the_sharper_answer_counts_and_the_other_one_is_told():
 def test_a_run_that_drew_more_counts_though_its_interval_is_wider():
     """Ten draws may all miss what one in four has; eighty do not."""
     here = answer(0.96, 0.02, parameters={"m": 8, "draws": 4, "data": 2})
-    for words, counts in (("-p draws=40", True), ("-p data=2 -p draws=40", True), ("-p draws=40 -p data=1", False)):
-        long = answer(0.87, 0.05, made={"command": f"hierlib run one {words}"})
-        found = longer.sharper(here, long)
-        assert found["value"] == (0.87 if counts else 0.96), words
-    assert longer.sharper(here, answer(0.9, 0.05, made={"command": "hierlib run one -p seed=3"})) == here
+    for drawn, counts in (((40, 2), True), ((40, 1), False), ((4, 2), False), ((2, 2), False)):
+        long = answer(0.87, 0.05, made={"command": "c", "drawn": dict(zip(("draws", "data"), drawn, strict=True))})
+        assert longer.sharper(here, long)["value"] == (0.87 if counts else 0.96), drawn
+    fewer = answer(0.97, 0.01, made={"command": "c", "drawn": {"draws": 3, "data": 2}})
+    assert longer.sharper(here, fewer) == here, "a narrow interval of fewer draws"
 
 
 def test_answers_that_contradict_each_other_end_the_build():
-    long = answer(0.5, 0.01, made={"command": "hierlib run one -p draws=400", "commit": "0123456789"})
+    long = answer(0.5, 0.01, made={"command": "hierlib run one -p draws=400", "commit": "0123456789", "drawn": {}})
     with pytest.raises(
         BadRequest, match="run it again: hierlib run one -p draws=400 --out FOLDER && hierlib keep FOLDER"
     ):

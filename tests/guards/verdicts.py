@@ -67,22 +67,22 @@ OF_VERDICTS = [
     Guard(
         "longer runs that are blunter",
         LONGER,
-        "    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):\n",
+        '    if not _counts(longer, longer["made"]["drawn"], answer, _drawn(answer.get("parameters", {}))):\n',
         "    if False:\n",
         f"{KEPT}::test_the_sharper_answer_counts_and_the_other_one_is_told",
     ),
     Guard(
         "longer runs that are kept beside sharper ones",
         LONGER,
-        "            if id not in found or _width(answer) < _width(found[id][1]):\n",
+        '            if rival is run or _counts(answer, run["made"]["drawn"], other, rival["made"]["drawn"]):\n',
         "            if True:\n",
         f"{KEPT}::test_of_several_runs_each_answer_is_the_sharpest",
     ),
     Guard(
         "longer runs that drew more",
         LONGER,
-        "    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):\n",
-        "    if _width(longer) >= _width(answer):\n",
+        "        if all(drew[name] >= other_drew[name] for name in drew):\n",
+        "        if False:\n",
         f"{KEPT}::test_a_run_that_drew_more_counts_though_its_interval_is_wider",
     ),
     Guard(

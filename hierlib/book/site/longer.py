@@ -6,7 +6,6 @@ are sharper.
 """
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,14 +27,14 @@ Answer = dict[str, Any]
 
 
 def keep(root: Path, folder: Path) -> list[str]:
-    """Takes the answers of a finished run into book/longer, each unless a run that is there already has it sharper.
+    """Takes the answers of a finished run into book/longer, each unless one that is there already counts more.
 
     Args:
         root: of the checkout.
         folder: of the run, as `hierlib run CHAPTER … --out FOLDER` leaves it.
 
     Returns:
-        The claims of which its answer is kept: it has an interval, and no run that is there has a narrower one.
+        The claims of which its answer is kept: it has an interval, and none that is there counts more.
 
     Raises:
         BadRequest: it is no finished run of a chapter, has no such answer, or was not of what the book's run is of.
@@ -64,11 +63,12 @@ def keep(root: Path, folder: Path) -> list[str]:
         "command": f"hierlib run {facts['chapter']}{words}",
         "date": time.strftime("%Y-%m-%d", time.gmtime(facts["started"])),
         **{name: facts[name] for name in ("commit", "code", "versions", "seconds")},
+        "drawn": _drawn(facts["parameters"]),
     }
     path = root / FOLDER / f"{facts['chapter']}.json"
     runs = json.loads(path.read_text("utf-8")) if path.exists() else []
     runs = [run for run in runs if run["made"]["command"] != made["command"]] + [{"made": made, "answers": answers}]
-    best = _sharpest(runs)
+    best = _best(runs)
     left = [run | {"answers": {id: run["answers"][id] for id in run["answers"] if best[id][0] is run}} for run in runs]
     text = json.dumps([run for run in left if run["answers"]], indent=1, ensure_ascii=False)
     write_text(path, text + "\n")
@@ -78,30 +78,49 @@ def keep(root: Path, folder: Path) -> list[str]:
 def read(root: Path) -> dict[str, Answer]:
     """The kept answers by claim, each with what `made` it."""
     runs = [run for path in sorted((root / FOLDER).glob("*.json")) for run in json.loads(path.read_text("utf-8"))]
-    return {id: answer | {"made": run["made"]} for id, (run, answer) in _sharpest(runs).items()}
+    return {id: answer | {"made": run["made"]} for id, (run, answer) in _best(runs).items()}
 
 
-def _sharpest(runs: list[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], Answer]]:
-    """Of each claim the run that has the narrowest interval, and its answer."""
+def _best(runs: list[dict[str, Any]]) -> dict[str, tuple[dict[str, Any], Answer]]:
+    """Of each claim the run whose answer counts, and the answer."""
     found: dict[str, tuple[dict[str, Any], Answer]] = {}
     for run in runs:
         for id, answer in run["answers"].items():
-            if id not in found or _width(answer) < _width(found[id][1]):
+            rival, other = found.get(id, (run, answer))
+            if rival is run or _counts(answer, run["made"]["drawn"], other, rival["made"]["drawn"]):
                 found[id] = run, answer
     return found
 
 
+def _drawn(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if name in DRAWN}
+
+
+def _counts(
+    one: Mapping[str, Any], drew: Mapping[str, Any], other: Mapping[str, Any], other_drew: Mapping[str, Any]
+) -> bool:
+    """Whether of two answers the first counts: its run drew more, or neither did and its interval is narrower.
+
+    More is as much of everything and more of something. An interval of few draws is narrow, too, where all of them
+    have missed what is rare.
+    """
+    if drew != other_drew and drew.keys() == other_drew.keys():
+        if all(drew[name] >= other_drew[name] for name in drew):
+            return True
+        if all(drew[name] <= other_drew[name] for name in drew):
+            return False
+    return _width(one) < _width(other)
+
+
 def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
     """The answer of a build, or a longer run's where that drew more or is sharper; what the build had is its `here`.
-
-    Of two runs the one that drew more counts, even with the wider interval: few draws may all miss what is rare.
 
     Raises:
         BadRequest: the two contradict each other, so that one of them is not of today's code.
     """
     if longer is None or not answer.get("interval"):
         return answer
-    if not _drew_more(longer, answer) and _width(longer) >= _width(answer):
+    if not _counts(longer, longer["made"]["drawn"], answer, _drawn(answer.get("parameters", {}))):
         return answer
     error = (_width(longer) ** 2 + _width(answer) ** 2) ** 0.5 / (2 * Z95)
     if abs(longer["value"] - answer["value"]) > APART * error:
@@ -112,14 +131,6 @@ def sharper(answer: Answer, longer: Mapping[str, Any] | None) -> Answer:
         )
     here = {k: answer[k] for k in ("value", "interval")}
     return answer | {k: longer[k] for k in ("value", "interval", "made")} | {"here": here}
-
-
-def _drew_more(longer: Mapping[str, Any], answer: Mapping[str, Any]) -> bool:
-    """Whether a kept run had as much as a build's of everything that is drawn, and more of something."""
-    given = dict(re.findall(r" -p (\w+)=(\S+)", longer["made"]["command"]))
-    usual = answer.get("parameters") or {}
-    sizes = [(float(value), usual[name]) for name, value in given.items() if name in DRAWN and name in usual]
-    return all(kept >= built for kept, built in sizes) and any(kept > built for kept, built in sizes)
 
 
 def _width(answer: Mapping[str, Any]) -> float:
