@@ -74,8 +74,10 @@ class Visit:
 
 
 @contextlib.contextmanager
-def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch: bool = False) -> Iterator[Visit]:
-    """Opens a page in a fresh profile and waits until its maths is set."""
+def visit(
+    browser, url: str, *, width: int = 1280, scheme: str = "light", touch: bool = False, idle: bool = False
+) -> Iterator[Visit]:
+    """Opens a page in a fresh profile and waits until its maths is set; `idle`: until nothing was loaded for .5 s."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, has_touch=touch)
     context.set_default_timeout(120_000)  # a busy machine is slow, and not broken
     page = context.new_page()
@@ -97,8 +99,9 @@ def visit(browser, url: str, *, width: int = 1280, scheme: str = "light", touch:
     page.on("requestfailed", lambda request: seen.complaints.append(f"failed: {request.url}"))
     page.on("requestfinished", lambda request: seen.transfers.append(_size(request)))
     page.goto(url, wait_until="load")
-    page.evaluate("() => window.MathJax?.startup?.promise")
-    page.wait_for_load_state("networkidle")
+    page.evaluate("() => window.MathJax?.startup?.promise.then(() => document.fonts.ready)")
+    if idle:
+        page.wait_for_load_state("networkidle")
     page.evaluate("() => Promise.allSettled(document.getAnimations().map((each) => each.finished))")  # colours fade in
     try:
         yield seen
