@@ -8,7 +8,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from hierlib.book.site.search import TEXTS, Entry, entries, name_by, readable
+from hierlib.book.site.search import TEXTS, Entry, entries, name_by, packed, readable, unpacked
 
 from . import browser as b
 from .browser import SITE
@@ -50,7 +50,7 @@ def test_readers_words_go_to_their_section_and_a_place_that_is_lost_is_said():
 
 
 def test_each_symbol_and_each_term_of_the_notation_is_an_entry(site):
-    parts = dict(json.loads((site / "_static" / TEXTS).read_text("utf-8").removeprefix("const searchTexts = ")[:-2]))
+    parts = dict(unpacked((site / "_static" / TEXTS).read_text("utf-8")))
     found = {title: (anchor, text, *words) for anchor, title, text, *words in parts["book/notation.html"]}
     _, text, words = found["ε"]
     assert words == ["epsilon"] and text.startswith("leaf noise of the theory") and "eps" in text
@@ -79,7 +79,8 @@ def test_formulas_become_words():
 def test_the_texts_are_small_and_a_script():
     text = (SITE / "_static" / TEXTS).read_text("utf-8")
     assert len(text.encode()) <= 400_000
-    pages = json.loads(re.fullmatch(r"const searchTexts = (.*);\n", text, re.S)[1])
+    pages = unpacked(text)
+    assert packed(pages) == text and len(json.dumps(pages)) > 2 * len(text)
     assert len(pages) > 20 and all(anchor for _, parts in pages for anchor, *_ in parts)
     assert not (SITE / "searchindex.js").exists(), "there is one index"
 

@@ -56,14 +56,20 @@ const Search = (() => {
 })();
 if (typeof module !== "undefined") module.exports = Search;
 
-if (typeof document !== "undefined") (() => {
+if (typeof document !== "undefined") (async () => {
   const box = document.querySelector("#search-results");
   const asked = (new URLSearchParams(location.search).get("q") ?? "").trim();
   if (!box || typeof MiniSearch === "undefined" || typeof searchTexts === "undefined") return;
   for (const input of document.querySelectorAll("form.bd-search input")) input.value = asked;
   if (!asked) return;
   const { finder, stem } = Search;
-  const found = finder(MiniSearch, searchTexts)(asked);
+  let found;
+  try {
+    found = finder(MiniSearch, await searchTexts())(asked);
+  } catch {
+    box.textContent = "This browser cannot unpack the texts of the book; one of 2023 or later can.";
+    return;
+  }
 
   const stems = new Set(found.flatMap(({ terms }) => terms));
   const excerpt = (text) => {
