@@ -22,7 +22,7 @@ def last_leaves(*, v: int, m: int, s: int, L: int, draws: int, data: int, genera
         v, m, s, L, draws, data, generator: of the grammars, and of the data from each.
 
     Returns:
-        (draws, 2, L+1) float64: the entropies H_l of blocks of s^l leaves; and the drops to them from blocks of
+        (draws, 2, L+1) float64, the entropies H_l of blocks of s^l leaves, and the drops to them from blocks of
         s^(l-1), at the same leaves (the first is nan).
 
     Raises:
