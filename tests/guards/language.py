@@ -7,7 +7,16 @@ HASTE, COST = "hierlib/networks/haste.py", "tests/test_networks_haste.py::test_"
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
+OVER_GRAMMARS, SAME = "hierlib/experiments/entropies.py", "tests/test_entropies.py::test_"
+
 LANGUAGES = [
+    (
+        "drops at the same leaves",
+        OVER_GRAMMARS,
+        "part[:, s - 1 :: s] - block",
+        "part.mean() - block",
+        f"{SAME}a_drop_is_taken_at_the_same_leaves",
+    ),
     (
         "left siblings speak",
         CAUSAL,
