@@ -213,7 +213,7 @@ def test_weights_that_are_none_are_refused(weights, message):
         (dict(weights=[0.5, 0.25, 0.25]), r"weights\[0\]: expected shape \(2,\) or \(4, 2\), got \(3,\)"),
         (dict(weights=[[0.5, 0.5]] * 2), r"weights: expected \(2,\), for all levels, or one .* of L = 3, got 2"),
         (dict(weights="often"), "weights: expected numbers for each rule, got 'often'"),
-        (dict(weights=["often", 1]), r"weights\[0\]: expected a number or a sequence of numbers, got 'often'"),
+        (dict(weights=["often", 1, 2]), r"weights\[0\]: expected a number or a sequence of numbers, got 'often'"),
         (dict(weights=0.5), "weights: expected numbers for each rule, got 0.5"),
         (dict(class_prior=[0.5, 0.5]), r"class_prior: expected float64 of shape \(4,\), got"),
         (dict(class_prior=[0.5, 0.5, 0.5, 0.5]), "class_prior: .* sum to one within 1e-09, got 2"),
