@@ -31,7 +31,7 @@ def checked_weights(
         got = f"a tensor of shape {tuple(given.shape)}" if isinstance(given, Tensor) else str(len(given))
         raise ValueError(f"weights: expected a tuple of one tensor a level, L = {len(shapes)}, got {got}")
     for level, (weight, shape) in enumerate(zip(given, shapes, strict=True)):
-        _check(f"weights[{level}]", weight, shape, device)
+        refuse_no_law(f"weights[{level}]", weight, shape, device)
     if all(bool((weight == 1 / m).all()) for weight, (_, m) in zip(given, shapes, strict=True)):
         return None
     return tuple(given)
@@ -41,11 +41,12 @@ def checked_prior(given: Tensor | None, num_classes: int, device: torch.device) 
     """The class prior of a grammar, (num_classes,); None if all are exactly 1/num_classes."""
     if given is None:
         return None
-    _check("class_prior", given, (num_classes,), device)
+    refuse_no_law("class_prior", given, (num_classes,), device)
     return None if bool((given == 1 / num_classes).all()) else given
 
 
-def _check(name: str, given: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
+def refuse_no_law(name: str, given: Tensor, shape: tuple[int, ...], device: torch.device) -> None:
+    """Raise a ValueError unless these are distributions in the last axis, of a shape, float64 and on a device."""
     if not isinstance(given, Tensor) or tuple(given.shape) != shape or given.dtype != torch.float64:
         got = f"{given.dtype} of shape {tuple(given.shape)}" if isinstance(given, Tensor) else repr(given)
         raise ValueError(f"{name}: expected float64 of shape {shape}, got {got}")
@@ -58,10 +59,10 @@ def _check(name: str, given: Tensor, shape: tuple[int, ...], device: torch.devic
     sums = given.sum(-1).reshape(-1)
     bad = (sums - 1).abs() > SUM
     if bad.any():
-        row = f"row {int(bad.nonzero()[0, 0])} sums to" if given.ndim > 1 else "a sum of"
+        row = f" in row {int(bad.nonzero()[0, 0])}" if given.ndim > 1 else ""
         raise ValueError(
-            f"{name}: expected probabilities that sum to one within {SUM:g}, got {float(sums[bad][0]):.10g} "
-            f"({row} that): divide them by their sum, in float64"
+            f"{name}: expected probabilities that sum to one within {SUM:g}, got {float(sums[bad][0]):.10g}"
+            f"{row}: divide them by their sum, in float64"
         )
 
 
@@ -71,28 +72,31 @@ def full_weights(
     """Weights of each symbol of each level from those of all rules, (m,), of each level, L of (m,), or from these.
 
     Raises:
-        ValueError: they have none of these shapes, or are no distributions.
+        ValueError: they have none of these shapes, or are no numbers.
     """
     if given is None:
         return None
-    m = shapes[0][1]
-    one = isinstance(given, str) or (isinstance(given, Tensor) and not given.ndim)
-    if one or not isinstance(given, Tensor | Sequence):
-        raise ValueError(f"weights: expected numbers for each rule, got {given!r}: see hierlib.zipf")
-    many = given.ndim > 1 if isinstance(given, Tensor) else any(isinstance(one, Tensor | Sequence) for one in given)
-    levels = list(given) if many else [given] * len(shapes)
-    if len(levels) != len(shapes):
-        raise ValueError(
-            f"weights: expected ({m},), for all levels, or one of ({m},) or (symbols, {m}) for each of L = "
-            f"{len(shapes)}, got {len(levels)}"
-        )
     found = []
-    for level, (one, shape) in enumerate(zip(levels, shapes, strict=True)):
-        weight = as_numbers(f"weights[{level}]", one, torch.float64, device)
-        if tuple(weight.shape) not in ((m,), shape):
-            raise ValueError(f"weights[{level}]: expected shape ({m},) or {shape}, got {tuple(weight.shape)}")
-        found.append(weight.expand(shape).clone())
+    for level, (one, shape) in enumerate(zip(each_level(given, len(shapes), device), shapes, strict=True)):
+        if tuple(one.shape) not in (shape[1:], shape):
+            raise ValueError(f"weights[{level}]: expected shape {shape[1:]} or {shape}, got {tuple(one.shape)}")
+        found.append(one.expand(shape).clone())
     return tuple(found)
+
+
+def each_level(given: GivenWeights, L: int, device: torch.device) -> list[Tensor]:
+    """What is given for all levels, or for each of L, as L float64 tensors."""
+    many = isinstance(given, Tensor | Sequence) and not isinstance(given, str)
+    if not many or (isinstance(given, Tensor) and not given.ndim) or not len(given):
+        raise ValueError(f"weights: expected numbers for each rule, got {given!r}: see hierlib.zipf")
+    apart = given.ndim > 1 if isinstance(given, Tensor) else any(isinstance(one, Tensor | Sequence) for one in given)
+    levels = list(given) if apart else [given] * L
+    if len(levels) != L:
+        raise ValueError(
+            f"weights: expected (m,), for all levels, or one of (m,) or (symbols, m) for each of L = {L}, got "
+            f"{len(levels)}"
+        )
+    return [as_numbers(f"weights[{level}]", one, torch.float64, device) for level, one in enumerate(levels)]
 
 
 def class_law(g: Grammar) -> Tensor:
