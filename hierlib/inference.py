@@ -342,15 +342,15 @@ def _backend(name: str, device: torch.device, gradient: bool, g: Grammar) -> Mod
     if name not in ("auto", "torch", *DEVICES):
         raise ValueError(f'backend: expected "auto", "torch", "cpu" or "gpu", got {name!r}')
     if name == "auto":
-        able = not gradient and g.weights is None
-        fast = [one for one, kind in DEVICES.items() if kind == device.type and able]
+        able = [one for one in DEVICES if g.weights is None or one != "gpu"]
+        fast = [one for one in able if DEVICES[one] == device.type and not gradient]
         name = fast[0] if fast and (fast[0] != "gpu" or find_spec("triton")) else "torch"
     if name == "torch":
         return _reference
     if gradient:
         raise ValueError(f'backend "{name}": expected tensors that need no gradient: use backend="torch"')
-    if g.weights is not None:
-        raise ValueError(f'backend "{name}": expected rules without weights, got {g}: use backend="torch"')
+    if name == "gpu" and g.weights is not None:
+        raise ValueError(f'backend "gpu": expected rules without weights, got {g}: use backend="torch"')
     if device.type != DEVICES[name]:
         raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {device}')
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second

@@ -1,6 +1,7 @@
 """Rules and classes that are not equally probable: against sums over all that the rules write, and what is refused."""
 
 import dataclasses
+import itertools
 import math
 
 import pytest
@@ -112,9 +113,10 @@ def test_data_are_drawn_by_their_weights(size):
     assert (own[-1] == 0).all()
     e = random_evidence(g, 1, 4)
     _, _, weight = likely(g, e)
-    y = hl.posterior_sample(g, e, num_samples=6000, generator=rng(5))
-    assert chi_square(y[0][0], x[0], weight[0] / weight[0].sum()) > 1e-3
-    assert all(torch.equal(a, b[0]) for a, b in zip(hl.parse(g, y[0][0]), y, strict=True))
+    for backend in ("cpu", "torch"):
+        y = hl.posterior_sample(g, e, num_samples=6000, generator=rng(5), backend=backend)
+        assert chi_square(y[0][0], x[0], weight[0] / weight[0].sum()) > 1e-3
+        assert all(torch.equal(a, b[0]) for a, b in zip(hl.parse(g, y[0][0]), y, strict=True))
 
 
 def test_a_rule_of_weight_zero_is_a_rule_less():
@@ -252,13 +254,35 @@ def test_a_prior_in_the_call_wins_over_that_of_the_grammar():
         torch.testing.assert_close(mine, hl.overlap(hl.infer(model, seen), x), **DOUBLE)
 
 
-def test_uneven_classes_of_uniform_rules_take_the_fast_way():
-    g = dataclasses.replace(grammar(SIZES[0]), weights=None)
-    e = random_evidence(g, 3, 0)
-    a, b = hl.infer(g, e, backend="cpu"), hl.infer(g, e, backend="torch")
-    assert all(torch.equal(x, y) for x, y in zip(a.marginals, hl.infer(g, e).marginals, strict=True))
-    for mine, exact in zip(a.marginals, b.marginals, strict=True):
-        torch.testing.assert_close(mine, exact, **DOUBLE)
+@pytest.mark.parametrize("size", [(5, 3, 2, 5, 4), SIZES[2]])
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32])
+def test_compiled_kernels_agree_with_the_reference(size, kind):
+    """Whole tiles and what is left of the data; weights of zero; and a prior alone."""
+    g, close = grammar(size, 2, zeros=True), dict(rtol=0, atol=1e-10 if kind == torch.float64 else 2e-6)
+    for model, n in itertools.product((g, dataclasses.replace(g, weights=None)), (1, 3, 37)):
+        e = random_evidence(g, n, n).to(kind)
+        a, b = hl.infer(model, e, backend="cpu"), hl.infer(model, e, backend="torch")
+        assert all(torch.equal(x, y) for x, y in zip(a.marginals, hl.infer(model, e).marginals, strict=True))
+        for mine, exact in zip(a.kinds, b.kinds, strict=True):
+            for level in range(g.L + 1):
+                torch.testing.assert_close(mine[level], exact[level], **close)
+        torch.testing.assert_close(a.log_evidence, b.log_evidence, rtol=1e-6, atol=close["atol"])
+        for name in ("next_leaf", "class_posterior"):
+            mine, exact = (getattr(hl, name)(model, e, backend=backend) for backend in ("cpu", "torch"))
+            torch.testing.assert_close(mine[0], exact[0], **close)
+        x = hl.sample(model, n, generator=rng())
+        told = [hl.epsilon_overlap(model, x, eps=0.5, dtype=kind, backend=backend) for backend in ("cpu", "torch")]
+        torch.testing.assert_close(*told, **close)
+
+
+def test_weights_that_are_written_to_are_read_again():
+    g = grammar(SIZES[0])
+    e = random_evidence(g, 1, 0)
+    before = hl.infer(g, e, backend="cpu").log_evidence
+    g.weights[0].copy_(g.weights[0].flip(1))
+    after = [hl.infer(g, e, backend=backend).log_evidence for backend in ("cpu", "torch")]
+    torch.testing.assert_close(*after, **DOUBLE)
+    assert not torch.allclose(before, after[0])
 
 
 @given(uneven_grammars(max_data=100), st.integers(0, 2**31 - 3))

@@ -186,6 +186,7 @@ def test_shown_against_the_list(show, g, law):
 
 DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weights.py, or with what it is a part of
     "_kernels/causal/torch": "next_leaf",
+    "_kernels/cpu": "__init__ _rule_tables",
     "_kernels/torch": "infer posterior_sample rule_shares upward",
     "_weights": "class_law mean_over_classes mean_over_rules refuse_excluded refuse_uneven shared",
     "autoregression": "_visit",
@@ -209,7 +210,6 @@ OF_RULES_ALONE = {  # what can be written: how often it is does not matter
 }
 REFUSED = {  # see below
     "_kernels/causal/gpu": "next_leaf",
-    "_kernels/cpu": "__init__ _rule_tables",
     "_kernels/gpu": "_downward _tables _upward posterior_sample",
     "book/figures/trees": "stage",
     "experiments/transitions": "_strings",
@@ -240,7 +240,6 @@ def test_nothing_else_reads_the_rules():
         (lambda g, x: transitions.sampled_kernel(g, hl.MaskNoise(4), 0.5, 2, generator=rng()), "a matrix of trans"),
         (lambda g, x: haste.mixture_price(g, 2, 2, generator=rng()), "mixture_price expected rules and classes"),
         (lambda g, x: haste.law_from_runs(g, x[0]), "law_from_runs expected rules and classes"),
-        (lambda g, x: hl.infer(g, torch.ones(1, g.d, g.v), backend="cpu"), 'backend "cpu": expected rules without'),
         (lambda g, x: hl.next_leaf(g, torch.ones(1, g.d, g.v), backend="gpu"), 'backend "gpu": expected rules w'),
     ],
 )
