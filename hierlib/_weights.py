@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from hierlib.grammar import Grammar
 
 Given = Tensor | Sequence[float] | None  # one distribution
-GivenWeights = Tensor | Sequence[Any] | None  # of all levels, of each of them, or of each symbol of each
+GivenWeights = Tensor | np.ndarray | Sequence[Any] | None  # of all levels, of each of them, or of each symbol of each
 SUM = 1e-9  # how far from one a distribution may sum
 
 
@@ -86,17 +87,21 @@ def full_weights(
 
 def each_level(given: GivenWeights, L: int, device: torch.device) -> list[Tensor]:
     """What is given for all levels, or for each of L, as L float64 tensors."""
-    many = isinstance(given, Tensor | Sequence) and not isinstance(given, str)
-    if not many or (isinstance(given, Tensor) and not given.ndim) or not len(given):
+    given = torch.as_tensor(given) if isinstance(given, np.ndarray) else given
+    if isinstance(given, str) or not isinstance(given, Tensor | Sequence) or not (rows := _rows(given)):
         raise ValueError(f"weights: expected numbers for each rule, got {given!r}: see hierlib.zipf")
-    apart = given.ndim > 1 if isinstance(given, Tensor) else any(isinstance(one, Tensor | Sequence) for one in given)
-    levels = list(given) if apart else [given] * L
+    apart = any(isinstance(one, Tensor | Sequence) and not (isinstance(one, Tensor) and not one.ndim) for one in rows)
+    levels = rows if apart else [given] * L
     if len(levels) != L:
         raise ValueError(
             f"weights: expected (m,), for all levels, or one of (m,) or (symbols, m) for each of L = {L}, got "
             f"{len(levels)}"
         )
     return [as_numbers(f"weights[{level}]", one, torch.float64, device) for level, one in enumerate(levels)]
+
+
+def _rows(given: Tensor | Sequence[Any]) -> list[Any]:
+    return [] if isinstance(given, Tensor) and not given.ndim else list(given)
 
 
 def class_law(g: Grammar) -> Tensor:

@@ -372,9 +372,9 @@ def normalised_prior(
     g: Grammar, batch: int, dtype: torch.dtype, device: torch.device, prior: Tensor | Sequence[float] | None
 ) -> Tensor:
     """The class prior as (num_classes, batch), normalised."""
-    if prior is None and g.class_prior is None:
-        return torch.full((g.num_classes, batch), 1 / g.num_classes, dtype=dtype, device=device)
     prior = g.class_prior if prior is None else prior
+    if prior is None:
+        return torch.full((g.num_classes, batch), 1 / g.num_classes, dtype=dtype, device=device)
     prior = as_numbers("class_prior", prior, torch.float64, device)
     if prior.shape not in ((g.num_classes,), (batch, g.num_classes)):
         raise ValueError(

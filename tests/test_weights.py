@@ -150,7 +150,14 @@ def test_weights_that_say_nothing_are_none():
     """Uniform rules take the way without weights, to the last bit and with the same random numbers."""
     plain = hl.random_grammar(v=6, m=3, s=2, L=2, num_classes=5, generator=rng())
     flat = torch.full((3,), 1 / 3, dtype=torch.float64)
-    for weights in (flat, [1 / 3] * 3, [flat, flat], [flat.expand(6, 3), flat.expand(5, 3)], hl.zipf(3, 0.0)):
+    for weights in (
+        flat,
+        [1 / 3] * 3,
+        [flat, flat],
+        [flat.expand(6, 3), flat.expand(5, 3)],
+        hl.zipf(3, 0.0),
+        flat.numpy(),
+    ):
         same = hl.random_grammar(
             v=6, m=3, s=2, L=2, num_classes=5, weights=weights, class_prior=[1 / 5] * 5, generator=rng()
         )
