@@ -12,7 +12,7 @@ from hierlib import _lazy
 if TYPE_CHECKING:
     from hierlib.autoregression import next_leaf, sample_left_to_right
     from hierlib.experiments.changes import susceptibility
-    from hierlib.grammar import Grammar, parse, random_grammar, sample
+    from hierlib.grammar import Grammar, parse, random_grammar, sample, zipf
     from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
     from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
     from hierlib.probability import entropy, log_probability
@@ -29,6 +29,7 @@ _HOME = {
     "parse": "grammar",
     "random_grammar": "grammar",
     "sample": "grammar",
+    "zipf": "grammar",
     "Beliefs": "inference",
     "class_posterior": "inference",
     "epsilon_overlap": "inference",
@@ -69,6 +70,7 @@ __all__ = [
     "sample",
     "sample_left_to_right",
     "susceptibility",
+    "zipf",
 ]
 
 

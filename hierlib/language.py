@@ -16,10 +16,11 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hierlib._weights import shared
 from hierlib.autoregression import blocks_of, given_window, next_leaf
 from hierlib.grammar import Grammar, whole
 from hierlib.noise import epsilon_evidence
-from hierlib.probability import checked_leaves, prior_marginals
+from hierlib.probability import checked_leaves, prior_marginals, rule_entropies
 from hierlib.theory.meanfield import Array, upward_map_derivative
 
 
@@ -92,8 +93,8 @@ def last_leaf_entropies(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
 def mean_place_entropies(g: Grammar) -> Tensor:
     """Entropy of a leaf at a random place of a block of s^l leaves given the block so far, in closed form.
 
-    It is the entropy of the block over its length, [H(symbol) + (s^l - 1)/(s - 1)·ln m]/s^l: so the excess over its
-    limit falls as 1/s^l, with exponent 1, in every grammar of this kind.
+    It is the entropy of the block over its length, [H(symbol) + (s^l - 1)/(s - 1)·ln m]/s^l with uniform rules: so the
+    excess over its limit falls as 1/s^l, with exponent 1, in every grammar of this kind.
 
     Args:
         g: the grammar.
@@ -101,9 +102,11 @@ def mean_place_entropies(g: Grammar) -> Tensor:
     Returns:
         (L+1,) float64, l = 0 … L, the mean over the blocks of a datum.
     """
-    found = []
+    found, of_rules = [], rule_entropies(g)
     for level, prior in enumerate(prior_marginals(g)):
         inner = (g.s**level - 1) // (g.s - 1) * math.log(g.m)
+        if g.weights is not None:
+            inner = sum(of_rules[:level]) / g.num_nodes(level)
         found.append((torch.special.entr(prior).sum(1).mean() + inner) / g.s**level)
     return torch.stack(found).cpu()
 
@@ -129,9 +132,10 @@ def leaf_covariance(g: Grammar, level: int) -> Tensor:
     parent, rule = prior_marginals(g)[level][0], g.rules[level - 1]
     joint = parent.new_zeros(g.v, g.v)
     pairs = rule[..., 0].flatten(), rule[..., 1].flatten()
-    joint.index_put_(pairs, (parent / g.m).repeat_interleave(g.m), accumulate=True)
-    for below in reversed(g.rules[: level - 1]):
-        step = joint.new_zeros(g.v, g.v).scatter_add_(1, below[..., 0], joint.new_full(below.shape[:2], 1 / g.m))
+    joint.index_put_(pairs, shared(g, level - 1, parent).flatten(), accumulate=True)
+    for number in reversed(range(level - 1)):
+        shares = shared(g, number, joint.new_ones(g.v))
+        step = joint.new_zeros(g.v, g.v).scatter_add_(1, g.rules[number][..., 0], shares)
         joint = step.T @ joint @ step
     return joint - joint.sum(1, keepdim=True) * joint.sum(0)
 

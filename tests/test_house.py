@@ -50,6 +50,7 @@ TOPICS = {
         "workflows",
     ),
     *("ends", "fuzz", "fuzz_data", "fuzz_folders", "fuzz_paths", "images_chapters", "references", "sweep_results"),
+    *("weights_everywhere", "weights_theory"),
 }
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hierlib import unmask
 from hierlib._denoiser import Denoiser, said_by
+from hierlib._weights import refuse_uneven
 from hierlib.enumeration import all_data
 from hierlib.experiments.curves import Interval, estimate, plus_minus
 from hierlib.experiments.uturns import drawn_data
@@ -260,6 +261,7 @@ def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Gene
     Returns:
         The price and its 95 % interval over orders.
     """
+    refuse_uneven(g, "mixture_price", "look at the prices of single orders, hierlib.networks.haste.spent")
     data = all_data(g)[0]
     how = [order("random", g, len(data), rounds, generator=generator) for _ in range(orders)]
     each = torch.stack([unmask.price(exact_denoiser(g), data, one, rounds, -entropy(g), v=g.v) for one in how])
@@ -288,8 +290,9 @@ def law_from_runs(g: Grammar, runs: Tensor) -> Law:
         runs: (n, d) strings of the sampler, legal or not.
 
     Raises:
-        ValueError: as `all_data` does.
+        ValueError: as `all_data` does, or the data are not equally probable.
     """
+    refuse_uneven(g, "law_from_runs", "compare counts with hierlib.log_probability")
     data, n = all_data(g)[0], len(runs)
     _, which = torch.cat([data, runs.long()]).unique(dim=0, return_inverse=True)
     count = torch.bincount(which[len(data) :], minlength=int(which.max()) + 1)[which[: len(data)]].double()
