@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hierlib._weights import GivenWeights
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import random_grammar, whole
 from hierlib.language import last_leaf_entropies, leaf_covariance, mean_place_entropies, place_entropies
@@ -36,11 +37,13 @@ def last_leaves(*, v: int, m: int, s: int, L: int, draws: int, data: int, genera
     return np.array(out)
 
 
-def squared_covariances(*, v: int, m: int, s: int, L: int, draws: int, generator: torch.Generator) -> Array:
+def squared_covariances(
+    *, v: int, m: int, s: int, L: int, draws: int, weights: GivenWeights = None, generator: torch.Generator
+) -> Array:
     """Mean squared covariance of two leaves, over their symbols, by the level at which they meet.
 
     Args:
-        v, m, s, L, draws, generator: of the grammars; exact, so that no data are drawn.
+        v, m, s, L, draws, weights, generator: of the grammars; exact, so that no data are drawn.
 
     Returns:
         (draws, L) float64, levels 1 … L; at level l the leaves are s^(l-1) apart.
@@ -48,7 +51,8 @@ def squared_covariances(*, v: int, m: int, s: int, L: int, draws: int, generator
     Raises:
         ValueError: as `hierlib.random_grammar` does.
     """
-    grammars = [random_grammar(v=v, m=m, s=s, L=L, generator=generator) for _ in range(whole("draws", draws, 1))]
+    many = range(whole("draws", draws, 1))
+    grammars = [random_grammar(v=v, m=m, s=s, L=L, weights=weights, generator=generator) for _ in many]
     return np.array([[float(leaf_covariance(g, l).square().mean()) for l in range(1, L + 1)] for g in grammars])
 
 
