@@ -39,7 +39,7 @@ UNEVEN = [
         TORCH,
         "        weight = weight * shares",
         "        pass",
-        f"{ALL}a_rule_of_weight_zero_is_a_rule_less",
+        f"{ALL}leaf_marginals_are_the_gradient_of_log_evidence",
     ),
     (
         "weights on the way down",
