@@ -140,7 +140,8 @@ def class_curves(
     Args:
         noise: a noise process; `EpsilonNoise` for the ε-process, whose t is ε.
         t: (T,) noise levels, all applied to the same data with the same random numbers.
-        v, m, s, L, draws, data, generator, backend: as for `level_curves`. weights: of the rules, as of `random_grammar`.
+        v, m, s, L, draws, data, generator, backend: as for `level_curves`.
+        weights: of the rules, as of `random_grammar`.
 
     Returns:
         (draws, T), mean over the data of each draw, float64 on the CPU.
