@@ -46,7 +46,7 @@ UNEVEN = [
         TORCH,
         "        above = above * shares",
         "        pass",
-        f"{ALL}leaf_marginals_are_the_gradient_of_log_evidence",
+        f"{ALL}compiled_kernels_agree_with_the_reference",
     ),
     (
         "weights of leaves drawn from left to right",
