@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from hierlib import _provenance
 from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import finite
 from hierlib.enumeration import data_per_class
+from hierlib.experiments.curves import Interval, plus_minus
 from hierlib.grammar import Grammar, check_generator, parse, whole
 from hierlib.networks.generation import exact_denoiser, legal_nodes
 from hierlib.networks.haste import Law, law_from_runs
@@ -38,6 +40,24 @@ class Audit(NamedTuple):
     classes: Tensor  #: (num_classes,) int64, how many of the legal strings are of each class
     law: Law | None  #: divergence of the data from the strings; None with fewer than 20 strings a datum
     versions: Mapping[str, str]  #: of Python, torch, diffusers …
+
+    @property
+    def nats(self) -> Interval[float]:
+        """Divergence of all data from the strings with its 95 % interval; a lower bound if data never came.
+
+        Raises:
+            ValueError: there are too few strings for it.
+        """
+        if self.law is None:
+            raise ValueError(f"n: expected {ENOUGH} strings or more for each datum, got {len(self.strings)}")
+        return plus_minus(self.law.least, self.law.error)
+
+    @property
+    def legal(self) -> Interval[float]:
+        """Fraction of the strings that are legal, with Wilson's 95 % interval."""
+        p, n, z = float(self.levels[-1]), len(self.strings), 1.96
+        middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
+        return Interval(p, min(p, (middle - half) / (1 + z**2 / n)), max(p, (middle + half) / (1 + z**2 / n)))
 
     @property
     def balance(self) -> float:
@@ -107,6 +127,12 @@ def audit(
         law_from_runs(g, strings) if enough else None,
         _provenance.versions(),
     )
+
+
+def ratio(a: Audit, b: Audit) -> Interval[float]:
+    """The divergence of one sampler's strings over that of another's, which is not about zero; to first order."""
+    (over, error), (under, other) = ((one.nats.value, (one.nats.hi - one.nats.lo) / 3.92) for one in (a, b))
+    return plus_minus(over / under, math.hypot(error, over / under * other) / abs(under))
 
 
 class Run(NamedTuple):
@@ -277,7 +303,7 @@ def _gaussian(own: _Driven, denoise: Denoiser, *, exploding: bool = False) -> Te
         raise ValueError(f"scheduler: expected prediction_type epsilon, sample or v_prediction, got {predicts!r}")
     own.set_timesteps(own.steps)
     shape = own.n, own.d, own.v
-    x = torch.randn(shape, dtype=torch.float64, generator=own.generator, device="cpu") * own.scheduler.init_noise_sigma
+    x = torch.randn(shape, dtype=torch.float32, generator=own.generator, device="cpu") * own.scheduler.init_noise_sigma
     for i, t in enumerate(own.scheduler.timesteps):
         if hasattr(own.scheduler, "sigmas"):
             sigma = own.scheduler.sigmas[i].double()
@@ -286,8 +312,8 @@ def _gaussian(own: _Driven, denoise: Denoiser, *, exploding: bool = False) -> Te
             alpha_bar = own.scheduler.alphas_cumprod[int(t)].double()
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         seen = x * signal if exploding else x
-        noise = GaussianNoise(own.v, partial(torch.full_like, fill_value=float(alpha_bar)), torch.float64)
-        mean = denoise(noise.evidence(seen, 0.0))
+        noise = GaussianNoise(own.v, partial(torch.full_like, fill_value=float(alpha_bar)))
+        mean = denoise(noise.evidence(seen, 0.0).double()).float()
         eta = (seen - signal * mean) / spread
         said = {"sample": mean, "epsilon": eta, "v_prediction": signal * eta - spread * mean}[predicts]
         own.scheduler.scale_model_input(x, t)  # which some insist on; the denoiser needs no scaling
