@@ -2,7 +2,6 @@
 
 import math
 
-import diffusers
 import pytest
 import torch
 
@@ -10,6 +9,8 @@ import hierlib as hl
 from hierlib import unmask
 from hierlib.networks import schedulers
 from hierlib.networks.generation import exact_denoiser
+
+import diffusers  # isort: skip  (after hierlib, which minds torchvision)
 
 SMALL = hl.random_grammar(v=3, m=2, s=2, L=2, generator=torch.Generator().manual_seed(4))  # 24 data of 4 leaves
 

@@ -274,7 +274,7 @@ class Law(NamedTuple):
     divergence: float  #: KL(data ‖ sampler) in nats, corrected for the number of runs; infinite if a datum never came
     error: float  #: the standard error of `least`
     legal: float  #: fraction of the runs that are data
-    least: float  #: the divergence with data that never came counted once: if there are any, a lower bound
+    least: float  #: the divergence, or a lower bound of it, in which data that never came count once
 
 
 def law_from_runs(g: Grammar, runs: Tensor) -> Law:

@@ -61,7 +61,7 @@ class Audit(NamedTuple):
 
     @property
     def balance(self) -> float:
-        """χ² of the classes over its degrees of freedom: about 1 if all are equally probable, as in the data."""
+        """χ² of the classes over its degrees of freedom, about 1 if all are equally probable, as in the data."""
         expected = self.classes.sum() / len(self.classes)
         return float(((self.classes - expected) ** 2 / expected.clamp_min(1)).sum() / max(len(self.classes) - 1, 1))
 
