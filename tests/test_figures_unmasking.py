@@ -83,12 +83,16 @@ def test_audits_are_drawn_by_the_kind_of_noise_and_lower_bounds_point_up():
         "DDPM": [audit(k, 1 / k**2) for k in (5, 20)],
     }
     drawing = figures.audits(found, {"10 steps": audit(10, 0.1), "50 steps": audit(50, 0.0, levels=(1.0, 1.0, 1.0))})
-    left, right, below = drawing.fig.axes
-    names = [ax.get_legend_handles_labels()[1] for ax in (left, right, below)]
-    assert names == [["one by one", "BlockRefinement"], ["DDPM"], ["10 steps", "50 steps"]] and drawing.alt
-    assert [point.lines[0].get_marker() for point in left.containers] == ["D", "^"]
-    assert right.get_lines()[1].get_ydata() == pytest.approx([1 / 25, 1 / 400])
-    assert below.get_lines()[0].get_ydata().tolist() == [1, 0.9, 0.5]
+    above, left, right = drawing.fig.axes
+    assert [label.get_text() for label in above.get_yticklabels()] == [
+        "one by one, 8 calls",
+        "BlockRefinement, 8 calls",
+    ]
+    assert [line.get_marker() for line in above.get_lines()[2::2]] == ["D", ">"] and drawing.alt
+    names = [ax.get_legend_handles_labels()[1] for ax in (left, right)]
+    assert names == [["DDPM"], ["10 steps", "50 steps"]]
+    assert left.get_lines()[1].get_ydata() == pytest.approx([1 / 25, 1 / 400])
+    assert right.get_lines()[0].get_ydata().tolist() == [1, 0.9, 0.5]
     words = figures.audit_words(found)
     assert words["one-by-one-8-nats"] == "\N{MINUS SIGN}0.000 ± 0.002" and words["ddpm-20-legal"] == "0.900 0.500"
     assert words["blockrefinement-8-nats"] == "at least 1.5"

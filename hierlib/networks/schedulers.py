@@ -316,7 +316,7 @@ def _gaussian(own: _Driven, denoise: Denoiser, *, exploding: bool = False) -> Te
         mean = denoise(noise.evidence(seen, 0.0).double()).float()
         eta = (seen - signal * mean) / spread
         said = {"sample": mean, "epsilon": eta, "v_prediction": signal * eta - spread * mean}[predicts]
-        own.scheduler.scale_model_input(x, t)  # which some insist on; the denoiser needs no scaling
+        own.scheduler.scale_model_input(x[:1], t)  # which some insist on; the denoiser needs no scaling
         if preconditions is not None:  # solved for the raw output of the network
             none = torch.zeros_like(x)
             said = (mean - preconditions(x, none, sigma)) / preconditions(none, none + 1, sigma)
