@@ -57,7 +57,7 @@ class Audit(NamedTuple):
         """Fraction of the strings that are legal, with Wilson's 95 % interval."""
         p, n, z = float(self.levels[-1]), len(self.strings), 1.96
         middle, half = p + z**2 / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
-        return Interval(p, min(p, (middle - half) / (1 + z**2 / n)), max(p, (middle + half) / (1 + z**2 / n)))
+        return Interval(p, (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)).within(0, 1)
 
     @property
     def balance(self) -> float:

@@ -256,6 +256,7 @@ def audits(found: Mapping[str, Sequence[Audit]], levels: Mapping[str, Audit]) ->
     ax.set_yticks(range(len(others)), list(others))
     ax.set(ylim=(len(others) - 0.5, -0.5), xlabel="divergence, nats")
     ax.set_xscale("symlog", linthresh=0.01)
+    ax.set_xlim(left=min(-0.004, *(1.2 * one.nats.lo for one in others.values())))
     left.axhline(0, color=CHANCE, ls=":", lw=1.2)
     for name, colour in zip(GAUSSIAN, (INK, _CLASS, _LEAF, CHANGED), strict=True):
         if each := found.get(name):
@@ -277,10 +278,10 @@ def audits(found: Mapping[str, Sequence[Audit]], levels: Mapping[str, Audit]) ->
     right.legend(fontsize=8, loc="lower left")
     return Drawing(
         fig,
-        "Above, a list of samplers with a point each on an axis of nats: some are at zero, some at a tenth or more, and "
-        "one, a lower bound, lies above one. Below left, four falling curves for Gaussian noise that come to a hundredth "
-        "or less at twenty calls. Below right, the fraction of legal symbols by level: with 10 steps it falls to zero "
-        "towards the class, with 50 it stays at one.",
+        "Above, a list of samplers with a point each on an axis of nats: some are at zero, some at a tenth or more, "
+        "and one, a lower bound, lies above one. Below left, four falling curves for Gaussian noise that come to a "
+        "hundredth or less at twenty calls. Below right, the fraction of legal symbols by level: with 10 steps it "
+        "falls to zero towards the class, with 50 it stays at one.",
     )
 
 
