@@ -257,9 +257,8 @@ def _committing(own: _Driven, denoise: Denoiser, keeps: str) -> Tensor:
     noise = MaskNoise(own.v, dtype=torch.float64)
     for k in range(own.steps):
         shown = noise.evidence(x.masked_fill(~kept, own.v))
-        said = torch.where(
-            kept[..., None], shown, denoise(shown)
-        )  # to the last digit: entropies are held against a bound
+        # What is kept is certain to the last digit, as entropies are held against a bound.
+        said = torch.where(kept[..., None], shown, denoise(shown))
         out = own.step(said.log(), k, x)
         x, now = out.prev_sample, getattr(out, keeps)
         kept = now if keeps == "accepted_index" else kept | now
