@@ -161,14 +161,14 @@ LANGUAGES = [
         AUDIT,
         "copy.deepcopy(scheduler)",
         "scheduler",
-        f"{AUDITED}a_scheduler_is_left_as_it_was",
+        f"{AUDITED}a_scheduler_is_left_as_it_was_and_one_derived_from_it_is_driven",
     ),
     (
         "too few strings for a law",
         AUDIT,
         "    enough = ENOUGH *",
         "    enough = 0 *",
-        f"{AUDITED}a_scheduler_is_left_as_it_was",
+        f"{AUDITED}a_scheduler_is_left_as_it_was_and_one_derived_from_it_is_driven",
     ),
     (
         "a setting that nobody takes",
