@@ -150,13 +150,6 @@ LANGUAGES = [
         f"{AUDITED}many_steps_approach_the_data_and_few_do_not",
     ),
     (
-        "uniform noise of a scheduler for masks",
-        AUDIT,
-        "(x) * seen + other",
-        "(x)",
-        f"{AUDITED}many_steps_approach_the_data_and_few_do_not",
-    ),
-    (
         "a scheduler that is lent",
         AUDIT,
         "copy.deepcopy(scheduler)",
