@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hierlib.experiments.changes import susceptibility
     from hierlib.grammar import Grammar, parse, random_grammar, sample, zipf
     from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
+    from hierlib.networks.schedulers import audit
     from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
     from hierlib.probability import entropy, log_probability
     from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
@@ -36,6 +37,7 @@ _HOME = {
     "infer": "inference",
     "overlap": "inference",
     "posterior_sample": "inference",
+    "audit": "networks.schedulers",
     "EpsilonNoise": "noise",
     "GaussianNoise": "noise",
     "MaskNoise": "noise",
@@ -56,6 +58,7 @@ __all__ = [
     "MaskNoise",
     "Noise",
     "UniformNoise",
+    "audit",
     "class_posterior",
     "entropy",
     "epsilon_evidence",
