@@ -354,7 +354,7 @@ OF_RUNS = [
     Guard(
         "modules named in pieces",
         "hierlib/book/runs/key.py",
-        'found |= self.whole(text[:-1])',
+        "found |= self.whole(text[:-1])",
         "pass",
         "tests/test_key.py::test_every_way_to_import",
     ),
