@@ -85,6 +85,7 @@ def own_string(g: Grammar, x: Sequence, belief: Sequence, y: Sequence) -> Drawin
         head = "class" if not column else f"level {g.L - column}"
         beside.text(column / g.L, 1, "\n".join([head, *lines]), va="top", fontsize=8, linespacing=1.5)
     leaves, back = ("".join(str(int(a)) for a in array(z[0]).reshape(-1)) for z in (x, y))
+    beside.text(0, 0.2, f"string {leaves}\nway back {back}", va="top", fontsize=8, linespacing=1.5)
     alt = (
         f"The string {leaves} and its parse, the class on top; each cell has a band that fades as the belief in its "
         f"symbol does, and a way back, {back}, ringed and crossed where it differs. Beside it the rules of each level."
