@@ -158,8 +158,7 @@ _DATUM_MARKUP = """<div class="live-stage one-datum" data-live="one-datum">
 <label><span>noise</span> <select name="noise"></select></label>
 <label><span>shade</span> <select name="shade"><option value="truth">belief in the true symbol</option>
 <option value="best">belief in the likeliest</option></select></label></div>
-<div class="datum-picture"><canvas aria-hidden="true"></canvas><svg font-size="12" fill="currentColor"
-aria-hidden="true"></svg></div>
+<div class="datum-picture"></div>
 <div class="lab-sliders">{first}</div>
 <div class="datum-near"></div>
 <div class="live-controls"><button type="button" class="datum-flip">Erase this leaf</button>
