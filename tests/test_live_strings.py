@@ -137,6 +137,6 @@ def test_the_still_has_the_string_its_way_back_and_the_rules():
     text = "".join(map(str, x[0][0].tolist()))
     assert text in drawing.alt and 'data-live="own-string"' in drawing.live
     words = [each.get_text() for each in drawing.fig.axes[1].texts]
-    assert [each.split("\n")[0] for each in words] == ["class", "level 2", "level 1"]
+    assert [each.split("\n")[0] for each in words] == ["class", "level 2", "level 1", f"string {text}"]
     a, b = g.rules[0][3].tolist()
     assert words[2].split("\n")[4] == f"3 → {a[0]}{a[1]} | {b[0]}{b[1]}"
