@@ -202,6 +202,7 @@ DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weig
     "probability": "entropy log_probability rule_entropies symbol_probabilities",
 }
 OF_RULES_ALONE = {  # what can be written: how often it is does not matter
+    "book/figures/laboratory": "own_string",
     "book/figures/trees": "rules",
     "enumeration": "all_data another_rule",
     "experiments/fragments": "_walked reach",  # refuse what never occurs
@@ -213,6 +214,7 @@ REFUSED = {  # see below
     "_kernels/gpu": "_downward _tables _upward posterior_sample",
     "book/figures/trees": "stage",
     "experiments/transitions": "_strings",
+    "networks/schedulers": "audit",
 }
 
 
@@ -239,6 +241,7 @@ def test_nothing_else_reads_the_rules():
         (lambda g, x: transitions.erasure_kernel(g, 1), "a matrix of transitions expected rules"),
         (lambda g, x: transitions.sampled_kernel(g, hl.MaskNoise(4), 0.5, 2, generator=rng()), "a matrix of trans"),
         (lambda g, x: haste.mixture_price(g, 2, 2, generator=rng()), "mixture_price expected rules and classes"),
+        (lambda g, x: hl.audit(None, g, steps=1, n=1, generator=rng()), "audit expected rules and classes"),
         (lambda g, x: haste.law_from_runs(g, x[0]), "law_from_runs expected rules and classes"),
         (lambda g, x: hl.next_leaf(g, torch.ones(1, g.d, g.v), backend="gpu"), 'backend "gpu": expected rules w'),
     ],

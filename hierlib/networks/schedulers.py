@@ -19,6 +19,7 @@ from torch import Tensor
 from hierlib import _provenance
 from hierlib._denoiser import Denoiser, said_by
 from hierlib._finite import finite
+from hierlib._weights import refuse_uneven
 from hierlib.enumeration import data_per_class
 from hierlib.experiments.curves import Interval, plus_minus
 from hierlib.grammar import Grammar, check_generator, parse, whole
@@ -103,6 +104,7 @@ def audit(
         ValueError: there is no loop for this scheduler, it is set up for another alphabet, a setting is taken by
             neither function, a number is out of range, or the strings of one's own sampler are none.
     """
+    refuse_uneven(g, "audit", "draw with hierlib.networks.schedulers.run and look at hierlib.log_probability")
     strings, calls = run(
         scheduler,
         exact_denoiser(g),

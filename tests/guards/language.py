@@ -8,12 +8,12 @@ AUDIT, AUDITED = "hierlib/networks/schedulers.py", "tests/test_networks_schedule
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
-OVER_GRAMMARS, SAME = "hierlib/experiments/entropies.py", "tests/test_entropies.py::test_"
+SAME = "tests/test_language_over_grammars.py::test_"
 
 LANGUAGES = [
     (
         "drops at the same leaves",
-        OVER_GRAMMARS,
+        LANGUAGE,
         "part[:, s - 1 :: s] - block",
         "part.mean() - block",
         f"{SAME}a_drop_is_taken_at_the_same_leaves",
