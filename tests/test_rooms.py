@@ -21,7 +21,7 @@ FLOORS = [
         "inference",
         "autoregression diffusion enumeration filtered",
     ),
-    *("theory", "experiments language unmask"),
+    *("theory", "experiments", "language unmask"),
     *("networks", "hierlib", "images text", "train", "book.page", "book", "book.runs", "book.figures", "book.site"),
     *("book.image_commands", "book.commands", "book.cli", "book.__main__"),
 ]
