@@ -79,7 +79,7 @@ def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
     assert found["top"]["lo"] <= found["top"]["value"] <= found["top"]["hi"]
     said = page.locator(".lab-said").text_content()
     assert f"{found['top']['value']:.3g}" in said and "60 grammars" in said
-    rows = page.locator(".lab-table tbody tr")
+    rows = page.locator(".laboratory .lab-table tbody tr")
     assert rows.count() == len(t) and f"{mean[6][20]:.3f}" in rows.nth(20).text_content()
     lines = saved(page, "csv").splitlines()
     assert len([line for line in lines if line[0] != "#"]) == 1 + len(t) * 7 and "# v = 16" in lines
