@@ -12,8 +12,9 @@ from hierlib import _lazy
 if TYPE_CHECKING:
     from hierlib.autoregression import next_leaf, sample_left_to_right
     from hierlib.experiments.changes import susceptibility
-    from hierlib.grammar import Grammar, parse, random_grammar, sample
+    from hierlib.grammar import Grammar, parse, random_grammar, sample, zipf
     from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
+    from hierlib.networks.schedulers import audit
     from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
     from hierlib.probability import entropy, log_probability
     from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
@@ -29,12 +30,14 @@ _HOME = {
     "parse": "grammar",
     "random_grammar": "grammar",
     "sample": "grammar",
+    "zipf": "grammar",
     "Beliefs": "inference",
     "class_posterior": "inference",
     "epsilon_overlap": "inference",
     "infer": "inference",
     "overlap": "inference",
     "posterior_sample": "inference",
+    "audit": "networks.schedulers",
     "EpsilonNoise": "noise",
     "GaussianNoise": "noise",
     "MaskNoise": "noise",
@@ -55,6 +58,7 @@ __all__ = [
     "MaskNoise",
     "Noise",
     "UniformNoise",
+    "audit",
     "class_posterior",
     "entropy",
     "epsilon_evidence",
@@ -69,6 +73,7 @@ __all__ = [
     "sample",
     "sample_left_to_right",
     "susceptibility",
+    "zipf",
 ]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._weights import class_law
 from hierlib.grammar import Grammar, block_grammar, check_device, check_generator, whole
 from hierlib.inference import solve
 from hierlib.probability import prior_marginals
@@ -25,8 +26,9 @@ def next_leaf(
     """The probability of each leaf given what is seen to its left, p(x_n | evidence of all leaves before n), for all n.
 
     One pass does all prefixes: on the way down of belief propagation a child hears its parent and its left siblings
-    alone, ν(x_i) = Σ_{y → x} ν(y) Π_{j<i} ν↑(x_j) / m, as what is not seen yet sums out. What is seen may be clean,
-    noisy or masked; row n does not depend on the evidence of leaf n nor of later ones, row 0 is the prior of leaf 0.
+    alone, ν(x_i) = Σ_{y → x} ν(y) Π_{j<i} ν↑(x_j) / m (or times its rule's weight), as what is not seen yet sums out.
+    What is seen may be clean, noisy or masked; row n does not depend on the evidence of leaf n nor of later ones, row 0
+    is the prior of leaf 0.
 
     Args:
         g: the grammar.
@@ -89,8 +91,7 @@ def sample_left_to_right(g: Grammar, n: int, *, window: int | None = None, gener
     if window is not None and (window := whole("window", window, 0)) < g.d - 1:
         return _with_window(g, n, window, generator)
     leaves: list[Tensor] = []
-    root = torch.full((n, g.num_classes), 1 / g.num_classes, dtype=torch.float64, device=g.device)
-    _visit(g, g.L, root, leaves, generator)
+    _visit(g, g.L, class_law(g).repeat(n, 1), leaves, generator)
     return torch.stack(leaves, 1)
 
 
@@ -102,6 +103,9 @@ def _visit(g: Grammar, level: int, told: Tensor, leaves: list[Tensor], generator
         return torch.zeros_like(told).scatter_(1, x, 1)
     rule = g.rules[level - 1].flatten(0, 1)
     weight, likely = told.repeat_interleave(g.m, 1), torch.ones((), dtype=told.dtype, device=told.device)
+    if g.weights is not None:
+        likely = g.weights[level - 1].flatten()
+        weight = weight * likely
     for i in range(g.s):
         below = weight.new_zeros(len(told), g.v).index_add_(1, rule[:, i], weight)
         up = _visit(g, level - 1, _normalised(below), leaves, generator)[:, rule[:, i]]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels.precision import computed_in, least
-from hierlib.grammar import Grammar
+from hierlib.grammar import Grammar, rules_of
 from hierlib.inference import check_evidence, normalised_prior, refuse_numbers
 
 LIMIT = 2**20  # derivations; above this, enumeration is refused
@@ -88,7 +88,7 @@ def brute_force(
     Args:
         g: the grammar.
         evidence: (batch, s^L, v), as for `infer`.
-        class_prior: (num_classes,) or (batch, num_classes), non-negative; uniform if not given.
+        class_prior: (num_classes,) or (batch, num_classes), non-negative; as for `infer` if not given.
         limit: the largest number of derivations that is listed.
 
     Returns:
@@ -133,7 +133,11 @@ def derivation_weights(
     check_evidence(g, evidence)
     refuse_numbers(~((evidence >= 0) & (evidence < torch.inf)).flatten(1).all(1))
     x, evidence = all_data(g) if x is None else x, evidence.to(computed_in(evidence.dtype))
-    weight = _prior(g, evidence, class_prior)[:, x[g.L][:, 0]] / data_per_class(g.m, g.s, g.L)
+    weight = _prior(g, evidence, class_prior)[:, x[g.L][:, 0]]
+    if g.weights is None:
+        weight = weight / data_per_class(g.m, g.s, g.L)
+    else:
+        weight = weight * _of_rules(g, x).exp().to(weight.dtype)
     for i in range(g.d):  # leaf by leaf: the table of all of them need not be held
         weight = weight * evidence[:, i, x[0][:, i]]
     return weight
@@ -144,10 +148,18 @@ def _log_weights(
 ) -> Tensor:
     """The logarithms of `derivation_weights` in float64, -inf where these are 0."""
     evidence = evidence.double()
-    weight = _prior(g, evidence, class_prior).log()[:, x[g.L][:, 0]] - math.log(data_per_class(g.m, g.s, g.L))
+    rules = math.log(data_per_class(g.m, g.s, g.L)) if g.weights is None else -_of_rules(g, x)
+    weight = _prior(g, evidence, class_prior).log()[:, x[g.L][:, 0]] - rules
     for i in range(g.d):
         weight = weight + evidence[:, i, x[0][:, i]].log()
     return weight
+
+
+def _of_rules(g: Grammar, x: Sequence[Tensor]) -> Tensor:
+    """ln of the weights of all rules of each derivation, multiplied, in a grammar that has weights: (N,) float64."""
+    assert g.weights is not None
+    each = [weight.flatten().log()[rules_of(g, level, x[level])[0]].sum(1) for level, weight in enumerate(g.weights)]
+    return torch.stack(each).sum(0)
 
 
 def _prior(g: Grammar, evidence: Tensor, class_prior: Sequence[float] | Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 from hierlib._kernels.precision import computed_in
 from hierlib.grammar import Grammar, block_grammar, check_device, check_generator, whole
 from hierlib.inference import Beliefs, check_evidence, infer, posterior_sample, refuse
-from hierlib.probability import checked_leaves, entropy, prior_marginals, symbol_probabilities
+from hierlib.probability import checked_leaves, entropy, prior_marginals, rule_entropies, symbol_probabilities
 
 Tie = Literal["class"] | None
 
@@ -32,7 +32,7 @@ def infer_filtered(g: Grammar, evidence: Tensor, *, levels: int, tie: Tie = None
         evidence: (batch, s^L, v), as for `hierlib.infer`.
         levels: k, how many levels of rules are known, 0 … L.
         tie: what ties the blocks of s^k leaves to each other: nothing, each with its own prior, or the "class", which
-            is uniform and gives each block's symbol with the probability that the grammar gives it.
+            has the grammar's prior and gives each block's symbol with the probability that the grammar gives it.
 
     Returns:
         `Beliefs` without messages, with the marginals of levels 0 … k, each (batch, s^(L-l), symbols), in the
@@ -124,7 +124,11 @@ def _told_by_class(g: Grammar, levels: int, alone: Beliefs, batch: int) -> tuple
     heard = torch.einsum("bna,cna->bnc", up, symbol).log()
     before = torch.cat([heard.new_zeros(batch, 1, g.num_classes), heard.cumsum(1)], 1)
     after = torch.cat([heard.flip(1).cumsum(1).flip(1), heard.new_zeros(batch, 1, g.num_classes)], 1)
-    total = before[:, -1].logsumexp(1) - math.log(g.num_classes)
+    if g.class_prior is None:
+        total = before[:, -1].logsumexp(1) - math.log(g.num_classes)
+    else:
+        before = before + g.class_prior.log()  # what a class brings with it
+        total = before[:, -1].logsumexp(1)
     refuse(torch.isneginf(total), "datum {} is impossible: no class gives its blocks")
     others = (before[:, :-1] + after[:, 1:]).softmax(2)  # no difference of logarithms, so that -inf stays -inf
     scale = alone.log_evidence.double().unflatten(0, (batch, -1)) + math.log(g.v)  # of evidence over ν↑
@@ -142,9 +146,11 @@ def block_information(g: Grammar) -> Tensor:
     Returns:
         (L+1,) float64, k = 0 … L; it falls to 0.
     """
-    found = []
+    found, of_rules = [], rule_entropies(g)
     for k, prior in enumerate(prior_marginals(g)):
         inner = g.num_nodes(k) * (g.s**k - 1) // (g.s - 1) * math.log(g.m)  # of the rules below the blocks' symbols
+        if g.weights is not None:
+            inner = sum(of_rules[:k])
         found.append(torch.special.entr(prior).sum() + inner)
     return torch.stack(found).cpu() - entropy(g)
 

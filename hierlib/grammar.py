@@ -9,6 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hierlib._numbers import Numbers, as_numbers
+from hierlib._weights import GivenWeights, checked_prior, checked_weights, draw, full_weights
+
 
 @dataclass(frozen=True, eq=False)
 class Grammar:
@@ -22,6 +25,10 @@ class Grammar:
         num_classes: symbols of the root, with num_classes·m ≤ v^s.
         rules: one int64 tensor a level; ``rules[l]``, of shape (symbols of level l+1, m, s), holds the tuples
             of level-l symbols that each symbol of level l+1 can be rewritten as. No tuple has two parents.
+        weights: probability of each of a symbol's rules, ``weights[l]`` of shape (symbols of level l+1, m), float64;
+            rows sum to one. A rule of weight zero never occurs. None, and weights that are all 1/m, are uniform rules.
+        class_prior: probability of each class, (num_classes,) float64 that sum to one; None is uniform. A class_prior
+            given to a function is used in its place.
 
     Raises:
         ValueError: a parameter is out of range, or the rules do not have these shapes and properties.
@@ -33,6 +40,8 @@ class Grammar:
     L: int
     num_classes: int
     rules: tuple[Tensor, ...]
+    weights: tuple[Tensor, ...] | None = None
+    class_prior: Tensor | None = None
 
     def __post_init__(self) -> None:
         check_parameters(self.v, self.m, self.s, self.L, self.num_classes)
@@ -52,6 +61,9 @@ class Grammar:
             codes = encode(rule.reshape(-1, self.s), self.v)
             if codes.unique().numel() != codes.numel():
                 raise ValueError(f"rules[{level}]: a tuple stands twice; a datum must have only one parse")
+        shapes = [(self.num_symbols(level + 1), self.m) for level in range(self.L)]
+        object.__setattr__(self, "weights", checked_weights(self.weights, shapes, self.device))
+        object.__setattr__(self, "class_prior", checked_prior(self.class_prior, self.num_classes, self.device))
 
     @property
     def d(self) -> int:
@@ -65,9 +77,9 @@ class Grammar:
 
     @property
     def written(self) -> tuple[int, ...]:
-        """How often each level's rules were written to in place; what was made of them holds as long as this does."""
+        """How often rules and weights were written to in place; what was made of them holds as long as this does."""
         try:
-            return tuple([rule._version for rule in self.rules])
+            return tuple([x._version for x in (*self.rules, *(self.weights or ()))])
         except RuntimeError:  # those made in inference mode do not count
             return ()
 
@@ -80,20 +92,28 @@ class Grammar:
         return self.s ** (self.L - level)
 
     def to(self, device: torch.device | str) -> Grammar:
-        """The same grammar with its rules on another device."""
+        """The same grammar with its rules, and their weights, on another device."""
         rules = tuple(rule.to(device) for rule in self.rules)
-        return Grammar(self.v, self.m, self.s, self.L, self.num_classes, rules)
+        weights = None if self.weights is None else tuple(weight.to(device) for weight in self.weights)
+        prior = None if self.class_prior is None else self.class_prior.to(device)
+        return Grammar(self.v, self.m, self.s, self.L, self.num_classes, rules, weights, prior)
 
     def __repr__(self) -> str:
+        uneven = "".join(f", {name}=…" for name in ("weights", "class_prior") if getattr(self, name) is not None)
         return (
             f"Grammar(v={self.v}, m={self.m}, s={self.s}, L={self.L}, "
-            f"num_classes={self.num_classes}, device={str(self.device)!r})"
+            f"num_classes={self.num_classes}, device={str(self.device)!r}{uneven})"
         )
 
 
 def block_grammar(g: Grammar, level: int) -> Grammar:
-    """The grammar of blocks of s^level leaves, below the nodes of a level, 1 … L: these are its classes."""
-    return Grammar(g.v, g.m, g.s, level, g.num_symbols(level), g.rules[:level])
+    """The grammar of blocks of s^level leaves, below the nodes of a level, 1 … L: these are its classes.
+
+    Below the root they are taken to be equally probable: what a place has is `hierlib.probability.prior_marginals`.
+    """
+    weights = None if g.weights is None else g.weights[:level]
+    prior = g.class_prior if level == g.L else None
+    return Grammar(g.v, g.m, g.s, level, g.num_symbols(level), g.rules[:level], weights, prior)
 
 
 def check_parameters(v: int, m: int, s: int, L: int, num_classes: int) -> None:
@@ -163,20 +183,54 @@ def encode(tuples: Tensor, v: int) -> Tensor:
     return code
 
 
+def zipf(m: int, a: float) -> Tensor:
+    """Weights of rules by Zipf's law, w_k ∝ k^-a.
+
+    Args:
+        m: number of rules, at least 1.
+        a: exponent, finite; 0 is uniform.
+
+    Returns:
+        (m,) float64 that sum to one, falling if a > 0.
+
+    Raises:
+        ValueError: m or a is out of range.
+
+    >>> zipf(4, 1.0).round(decimals=2).tolist()
+    [0.48, 0.24, 0.16, 0.12]
+    """
+    m = whole("m", m, 1)
+    exponent = as_numbers("a", a, torch.float64, torch.device("cpu"))
+    if exponent.ndim or not exponent.isfinite():
+        raise ValueError(f"a: expected a finite number, got {a!r}")
+    return (-exponent * torch.arange(1, m + 1, dtype=torch.float64, device="cpu").log()).softmax(0)
+
+
 def random_grammar(
-    *, v: int, m: int, s: int, L: int, num_classes: int | None = None, generator: torch.Generator
+    *,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    num_classes: int | None = None,
+    weights: GivenWeights = None,
+    class_prior: Numbers | None = None,
+    generator: torch.Generator,
 ) -> Grammar:
     """Draw a grammar: at each level the tuples are uniform among the v^s, without replacement (section 3).
 
     Args:
         v, m, s, L, num_classes: see `Grammar`; num_classes is v if not given.
+        weights: of the rules, (m,) for all symbols as from `zipf`, or for each level (m,) or (symbols, m); the tuples
+            that they fall on are random, and the same as without. Uniform if not given.
+        class_prior: (num_classes,), uniform if not given.
         generator: source of randomness; the rules live on its device.
 
     Returns:
         A `Grammar`. The cost grows with v·m·L, not with v^s.
 
     Raises:
-        ValueError: no such grammar exists, or the generator is none.
+        ValueError: no such grammar exists, weights or prior are no distributions, or the generator is none.
 
     >>> g = random_grammar(v=32, m=8, s=2, L=10, generator=torch.Generator().manual_seed(0))
     >>> g, g.d, g.rules[0].shape
@@ -190,7 +244,10 @@ def random_grammar(
         parents = num_classes if level == L - 1 else v
         tuples = _distinct_tuples(v, s, parents * m, generator)
         rules.append(tuples.reshape(parents, m, s))
-    return Grammar(v, m, s, L, num_classes, tuple(rules))
+    on = generator.device
+    uneven = full_weights(weights, [(len(rule), m) for rule in rules], on)
+    prior = None if class_prior is None else as_numbers("class_prior", class_prior, torch.float64, on)
+    return Grammar(v, m, s, L, num_classes, tuple(rules), uneven, prior)
 
 
 def _distinct_tuples(v: int, s: int, k: int, generator: torch.Generator) -> Tensor:
@@ -214,13 +271,13 @@ def _distinct_tuples(v: int, s: int, k: int, generator: torch.Generator) -> Tens
 def sample(
     g: Grammar, n: int, *, generator: torch.Generator, classes: Tensor | Sequence[int] | None = None
 ) -> tuple[Tensor, ...]:
-    """Draw data from a grammar: a class, then at each node one of the m rules of its symbol, uniformly.
+    """Draw data from a grammar: a class, then at each node one of the m rules of its symbol, by their weights.
 
     Args:
         g: the grammar.
         n: number of data, at least 1.
         generator: source of randomness, on the grammar's device.
-        classes: the n classes; uniform among num_classes if not given.
+        classes: the n classes; drawn from the grammar's prior, uniform if it has none, if not given.
 
     Returns:
         One int64 tensor a level, ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
@@ -231,7 +288,9 @@ def sample(
     n = whole("n", n, 1)
     check_generator(generator)
     check_device("generator", generator.device, g)
-    if classes is None:
+    if classes is None and g.class_prior is not None:
+        root = draw(g.class_prior[None], torch.zeros(n, 1, dtype=torch.int64, device=g.device), generator)
+    elif classes is None:
         root = torch.randint(g.num_classes, (n, 1), generator=generator, device=g.device)
     else:
         root = torch.as_tensor(classes, device=g.device).reshape(-1, 1)
@@ -239,9 +298,12 @@ def sample(
             raise ValueError(f"classes: expected {n} whole numbers in 0…{g.num_classes - 1}, got {classes!r}")
         root = root.to(torch.int64)
     x = [root]
-    for rule in reversed(g.rules):
-        which = torch.randint(g.m, x[-1].shape, generator=generator, device=g.device)
-        x.append(rule[x[-1], which].flatten(1))
+    for level in reversed(range(g.L)):
+        if g.weights is None:
+            which = torch.randint(g.m, x[-1].shape, generator=generator, device=g.device)
+        else:
+            which = draw(g.weights[level], x[-1], generator)
+        x.append(g.rules[level][x[-1], which].flatten(1))
     return tuple(reversed(x))
 
 
@@ -296,10 +358,16 @@ def parents_of(g: Grammar, level: int, children: Tensor) -> tuple[Tensor, Tensor
     Returns:
         (n, nodes of the level above) int64 parents, some symbol where there is none, and bool.
     """
+    rules, legal = rules_of(g, level, children)
+    return rules // g.m, legal
+
+
+def rules_of(g: Grammar, level: int, children: Tensor) -> tuple[Tensor, Tensor]:
+    """As `parents_of`, but of each tuple the number of its rule among all of the level, symbol·m + rule."""
     codes, order = encode(g.rules[level].reshape(-1, g.s), g.v).sort()
     seen = encode(children.unflatten(1, (-1, g.s)), g.v)
     place = torch.searchsorted(codes, seen).clamp_(max=len(codes) - 1)
-    return order[place] // g.m, codes[place] == seen
+    return order[place], codes[place] == seen
 
 
 def _of_integers(x: Tensor) -> bool:

@@ -67,8 +67,8 @@ def infer(
         evidence: (batch, s^L, v), finite and non-negative, in any normalisation: what is known about each leaf.
             float32 or float64; float16 and bfloat16 too, which are handled in float32. Data whose numbers leave the
             range of float32 are done again in float64.
-        class_prior: prior of the class, (num_classes,) or (batch, num_classes), non-negative; uniform if not
-            given (footnote 1). A one-hot row makes the inference class-conditional.
+        class_prior: prior of the class, (num_classes,) or (batch, num_classes), non-negative; the grammar's if not
+            given, which is uniform if it has none (footnote 1). A one-hot row makes the inference class-conditional.
         messages: False returns the marginals only, which needs less memory.
         backend: "torch" (any device, differentiable), "cpu" (compiled for this machine), "gpu" (Triton); "auto"
             takes the fastest that can do it.
@@ -217,7 +217,7 @@ def epsilon_overlap(
     check_type("dtype", dtype)
     kind, device = computed_in(dtype), x[0].device
     noise, prior = per_datum("eps", eps, x[0], kind, 0.0, 1.0), normalised_prior(g, n, kind, device, class_prior)
-    kernel = _backend(backend, device, _needs_gradient(eps, class_prior))
+    kernel = _backend(backend, device, _needs_gradient(eps, class_prior), g)
     if hasattr(kernel, "epsilon_overlap"):
 
         def run(kind: torch.dtype, rows: Rows) -> list[Tensor]:
@@ -277,7 +277,7 @@ def solve(
     seen = evidence.permute(1, 2, 0)
     kind = computed_in(evidence.dtype)
     gradient = _needs_gradient(evidence, class_prior)
-    kernel = _backend(backend, device, gradient)
+    kernel = _backend(backend, device, gradient, g)
 
     def typed(kind: torch.dtype, rows: Rows) -> list[Tensor]:
         prior = normalised_prior(g, batch, kind, device, class_prior)
@@ -337,17 +337,20 @@ def _needs_gradient(*inputs: object) -> bool:
     return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
 
-def _backend(name: str, device: torch.device, gradient: bool) -> ModuleType:
-    """The kernels by name, or the fastest for a device."""
+def _backend(name: str, device: torch.device, gradient: bool, g: Grammar) -> ModuleType:
+    """The kernels by name, or the fastest for a device and a grammar."""
     if name not in ("auto", "torch", *DEVICES):
         raise ValueError(f'backend: expected "auto", "torch", "cpu" or "gpu", got {name!r}')
     if name == "auto":
-        fast = [one for one, kind in DEVICES.items() if kind == device.type and not gradient]
+        able = [one for one in DEVICES if g.weights is None or one != "gpu"]
+        fast = [one for one in able if DEVICES[one] == device.type and not gradient]
         name = fast[0] if fast and (fast[0] != "gpu" or find_spec("triton")) else "torch"
     if name == "torch":
         return _reference
     if gradient:
         raise ValueError(f'backend "{name}": expected tensors that need no gradient: use backend="torch"')
+    if name == "gpu" and g.weights is not None:
+        raise ValueError(f'backend "gpu": expected rules without weights, got {g}: use backend="torch"')
     if device.type != DEVICES[name]:
         raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {device}')
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second
@@ -369,6 +372,7 @@ def normalised_prior(
     g: Grammar, batch: int, dtype: torch.dtype, device: torch.device, prior: Tensor | Sequence[float] | None
 ) -> Tensor:
     """The class prior as (num_classes, batch), normalised."""
+    prior = g.class_prior if prior is None else prior
     if prior is None:
         return torch.full((g.num_classes, batch), 1 / g.num_classes, dtype=dtype, device=device)
     prior = as_numbers("class_prior", prior, torch.float64, device)

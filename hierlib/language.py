@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from hierlib._weights import GivenWeights, shared
 from hierlib.autoregression import blocks_of, given_window, next_leaf
-from hierlib.grammar import Grammar, whole
+from hierlib.experiments.uturns import drawn_data
+from hierlib.grammar import Grammar, random_grammar, whole
 from hierlib.noise import epsilon_evidence
-from hierlib.probability import checked_leaves, prior_marginals
+from hierlib.probability import checked_leaves, prior_marginals, rule_entropies
 from hierlib.theory.meanfield import Array, upward_map_derivative
 
 
@@ -92,8 +95,8 @@ def last_leaf_entropies(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
 def mean_place_entropies(g: Grammar) -> Tensor:
     """Entropy of a leaf at a random place of a block of s^l leaves given the block so far, in closed form.
 
-    It is the entropy of the block over its length, [H(symbol) + (s^l - 1)/(s - 1)·ln m]/s^l: so the excess over its
-    limit falls as 1/s^l, with exponent 1, in every grammar of this kind.
+    It is the entropy of the block over its length, [H(symbol) + (s^l - 1)/(s - 1)·ln m]/s^l with uniform rules: so the
+    excess over its limit falls as 1/s^l, with exponent 1, in every grammar of this kind.
 
     Args:
         g: the grammar.
@@ -101,9 +104,11 @@ def mean_place_entropies(g: Grammar) -> Tensor:
     Returns:
         (L+1,) float64, l = 0 … L, the mean over the blocks of a datum.
     """
-    found = []
+    found, of_rules = [], rule_entropies(g)
     for level, prior in enumerate(prior_marginals(g)):
         inner = (g.s**level - 1) // (g.s - 1) * math.log(g.m)
+        if g.weights is not None:
+            inner = sum(of_rules[:level]) / g.num_nodes(level)
         found.append((torch.special.entr(prior).sum(1).mean() + inner) / g.s**level)
     return torch.stack(found).cpu()
 
@@ -129,11 +134,74 @@ def leaf_covariance(g: Grammar, level: int) -> Tensor:
     parent, rule = prior_marginals(g)[level][0], g.rules[level - 1]
     joint = parent.new_zeros(g.v, g.v)
     pairs = rule[..., 0].flatten(), rule[..., 1].flatten()
-    joint.index_put_(pairs, (parent / g.m).repeat_interleave(g.m), accumulate=True)
-    for below in reversed(g.rules[: level - 1]):
-        step = joint.new_zeros(g.v, g.v).scatter_add_(1, below[..., 0], joint.new_full(below.shape[:2], 1 / g.m))
+    joint.index_put_(pairs, shared(g, level - 1, parent).flatten(), accumulate=True)
+    for number in reversed(range(level - 1)):
+        shares = shared(g, number, joint.new_ones(g.v))
+        step = joint.new_zeros(g.v, g.v).scatter_add_(1, g.rules[number][..., 0], shares)
         joint = step.T @ joint @ step
     return joint - joint.sum(1, keepdim=True) * joint.sum(0)
+
+
+def last_leaves(*, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator) -> np.ndarray:
+    """Entropy of the last leaf of a block given the others, and how much less it is than in the block's last part.
+
+    Args:
+        v, m, s, L, draws, data, generator: of the grammars, and of the data from each.
+
+    Returns:
+        (draws, 2, L+1) float64, the entropies H_l of blocks of s^l leaves, and the drops to them from blocks of
+        s^(l-1), at the same leaves (the first is nan).
+
+    Raises:
+        ValueError: as `hierlib.experiments.uturns.drawn_data` does.
+    """
+    out = []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        found = last_leaf_entropies(g, x[0])
+        drops = [float((part[:, s - 1 :: s] - block).mean()) for part, block in pairwise(found)]
+        out.append([[float(each.mean()) for each in found], [np.nan, *drops]])
+    return np.array(out)
+
+
+def squared_covariances(
+    *, v: int, m: int, s: int, L: int, draws: int, weights: GivenWeights = None, generator: torch.Generator
+) -> np.ndarray:
+    """Mean squared covariance of two leaves, over their symbols, by the level at which they meet.
+
+    Args:
+        v, m, s, L, draws, weights, generator: of the grammars; exact, so that no data are drawn.
+
+    Returns:
+        (draws, L) float64, levels 1 … L; at level l the leaves are s^(l-1) apart.
+
+    Raises:
+        ValueError: as `hierlib.random_grammar` does.
+    """
+    many = range(whole("draws", draws, 1))
+    grammars = [random_grammar(v=v, m=m, s=s, L=L, weights=weights, generator=generator) for _ in many]
+    return np.array([[float(leaf_covariance(g, l).square().mean()) for l in range(1, L + 1)] for g in grammars])
+
+
+def random_places(
+    *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Entropy of a leaf at a random place of a block given the block so far: in closed form, and by inference.
+
+    Args:
+        v, m, s, L, draws, data, generator: of the grammars, and of the data from each.
+
+    Returns:
+        (draws, L+1) float64, levels 0 … L, of `mean_place_entropies`; and (draws, s^L) float64, the
+        mean over data of the entropy of each leaf given all before it.
+
+    Raises:
+        ValueError: as `hierlib.experiments.uturns.drawn_data` does.
+    """
+    closed, inferred = [], []
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+        closed.append(mean_place_entropies(g).numpy())
+        inferred.append(place_entropies(g, x[0]).mean(0).cpu().numpy())
+    return np.stack(closed), np.stack(inferred)
 
 
 class Exponents(NamedTuple):

@@ -29,6 +29,7 @@ from tests.guards.results import ROWS  # noqa: E402
 from tests.guards.runs import OF_RUNS  # noqa: E402
 from tests.guards.sources import OF_SOURCES  # noqa: E402
 from tests.guards.verdicts import OF_VERDICTS  # noqa: E402
+from tests.guards.weights import UNEVEN  # noqa: E402
 
 GUARDS = [
     *OF_RUNS,
@@ -37,7 +38,7 @@ GUARDS = [
     *OF_ENDS,
     *OF_SOURCES,
     *OF_VERDICTS,
-    *(Guard(*each) for each in (*MODELS, *NUMBERS, *PICTURES, *ROWS, *LANGUAGES, *ENGINES, *OF_CHAINS)),
+    *(Guard(*each) for each in (*MODELS, *NUMBERS, *PICTURES, *ROWS, *LANGUAGES, *ENGINES, *OF_CHAINS, *UNEVEN)),
 ]
 
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import shutil
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 import hierlib as hl
-from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html
+from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html, string_html
 from hierlib.experiments.uturns import level_curves
 
 from .engine import JS, node
@@ -32,7 +31,8 @@ def lab(tmp_path_factory):
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>laboratory</title>{sheets}{scripts}'
         '<meta name="viewport" content="width=device-width"><body style="margin:0 14px">'
         f'<div class="live">{laboratory_html()}<div class="live-still">still</div></div>'
-        f'<div class="live">{datum_html()}</div><div class="live">{phases_html()}</div>',
+        f'<div class="live">{datum_html()}</div><div class="live">{phases_html()}</div>'
+        f'<div class="live">{string_html()}</div>',
         "utf-8",
     )
     return page.as_uri()
@@ -79,7 +79,7 @@ def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
     assert found["top"]["lo"] <= found["top"]["value"] <= found["top"]["hi"]
     said = page.locator(".lab-said").text_content()
     assert f"{found['top']['value']:.3g}" in said and "60 grammars" in said
-    rows = page.locator(".lab-table tbody tr")
+    rows = page.locator(".laboratory .lab-table tbody tr")
     assert rows.count() == len(t) and f"{mean[6][20]:.3f}" in rows.nth(20).text_content()
     lines = saved(page, "csv").splitlines()
     assert len([line for line in lines if line[0] != "#"]) == 1 + len(t) * 7 and "# v = 16" in lines
@@ -179,57 +179,3 @@ def test_numbers_read_off_curves():
     assert best["level"] in (0, 1) and best["at"] == cross["value"] and none is never is hardly is None
     assert quantiles == pytest.approx([12.706, 3.182, 2.776, 2.045], rel=1e-2)
     assert math.isfinite(best["kept"])
-
-
-def test_leaves_of_one_datum_are_erased_changed_and_believed_as_hierlib_says(browser, lab):
-    page = opened(browser, f"{lab}?grammars=2&L=2")
-    stage = page.locator(".one-datum")
-    stage.locator("[name=share]").evaluate(
-        "(el) => { el.value = 0; el.dispatchEvent(new Event('input', { bubbles: true })); }"
-    )
-    told, believed = stage.locator(".datum-said"), []
-    tall = stage.bounding_box()["height"]
-    for button in ("change", "flip", "flip", "back"):
-        stage.locator(f".datum-{button}").press("Enter")
-        believed.append(float(re.search(r"in leaf 7: (\d\.\d+)", told.text_content())[1]))
-    assert "32 of 32 leaves are shown." in told.text_content()
-    changed, erased, shown, again = believed
-    assert changed < erased < shown == again and shown > 0.95
-    script = """() => {
-      const generator = new Engine.Generator(0, 1);
-      const g = Engine.randomGrammar({ v: 16, m: 4, s: 2, L: 5, generator }), x = Engine.sample(g, 1, { generator });
-      return [g.rules.map((rule) => [...rule]), [...x[0]]];
-    }"""
-    rules, leaves = page.evaluate(script)
-    g = hl.Grammar(16, 4, 2, 5, 16, tuple(torch.tensor(rule).reshape(-1, 4, 2) for rule in rules))
-    evidence = hl.epsilon_evidence(torch.tensor([leaves]), eps=0.05, v=16)
-    wanted = [float(hl.infer(g, evidence).marginals[0][0, 6, leaves[6]])]
-    evidence[0, 6] = 1 / 16
-    wanted.append(float(hl.infer(g, evidence).marginals[0][0, 6, leaves[6]]))
-    assert [shown, erased] == pytest.approx(wanted, abs=6e-4)
-    stage.locator(".datum-picture").click(position={"x": 60, "y": 40})
-    assert "31 of 32" in told.text_content() and stage.bounding_box()["height"] == tall and not page.complaints
-    page.context.close()
-
-
-def test_saved_rules_are_the_grammar_for_hierlib(browser, lab):
-    page = opened(browser, f"{lab}?grammars=2&L=2")
-    page.locator(".one-datum [name=L]").press("Home")
-    page.locator(".one-datum [name=L]").press("ArrowRight")
-    with page.expect_download() as found:
-        page.locator(".datum-rules").press("Enter")
-    assert found.value.suggested_filename == "grammar.json"
-    facts = json.loads(found.value.path().read_text("utf-8"))
-    g = hl.Grammar(**facts | {"rules": [torch.tensor(level) for level in facts["rules"]]})  # as the recipe does
-    assert (g.v, g.m, g.s, g.L, g.num_classes) == (16, 4, 2, 2, 16)
-    script = """(facts) => {
-      const generator = new Engine.Generator(0, 1);
-      const g = Engine.randomGrammar({ v: 16, m: 4, s: 2, L: 2, generator });
-      const again = new Engine.Grammar({ ...facts, numClasses: facts.num_classes });
-      const x = Engine.sample(g, 50, { generator }).map((level) => [...level]);
-      return [JSON.stringify(again) === JSON.stringify(g), x];
-    }"""
-    same, (leaves, _, classes) = page.evaluate(script, facts)
-    assert same and hl.parse(g, torch.tensor(leaves).reshape(50, 4))[2].flatten().tolist() == classes
-    assert not page.complaints
-    page.context.close()

@@ -6,7 +6,8 @@ import torch
 
 from hierlib.book.figures import unmasking as figures
 from hierlib.experiments.curves import Interval
-from hierlib.networks.haste import Bill
+from hierlib.networks.haste import Bill, Law
+from hierlib.networks.schedulers import Audit
 
 K = np.array([4, 8, 16])
 
@@ -67,3 +68,31 @@ def test_amused_draws_settings_beside_the_price():
     left, right = drawing.fig.axes
     assert right.get_legend_handles_labels()[1] == ["price of random sets", *settings] and drawing.alt
     assert left.get_lines()[0].get_ydata()[0] == 0.7 and len(right.containers) == 3
+
+
+def audit(calls, nats, error=0.001, missing=False, levels=(1.0, 0.9, 0.5)):
+    law = Law(float("inf") if missing else nats, error, 0.5, nats)
+    height = torch.tensor(levels, dtype=torch.float64)
+    return Audit(torch.zeros(100, 4), calls, height, height * 0, torch.tensor([3, 4]), law, {})
+
+
+def test_audits_are_drawn_by_the_kind_of_noise_and_lower_bounds_point_up():
+    found = {
+        "one by one": [audit(8, -0.0004)],
+        "BlockRefinement": [audit(8, 1.5, 0.03, missing=True)],
+        "DDPM": [audit(k, 1 / k**2) for k in (5, 20)],
+    }
+    drawing = figures.audits(found, {"10 steps": audit(10, 0.1), "50 steps": audit(50, 0.0, levels=(1.0, 1.0, 1.0))})
+    above, left, right = drawing.fig.axes
+    assert [label.get_text() for label in above.get_yticklabels()] == [
+        "one by one, 8 calls",
+        "BlockRefinement, 8 calls",
+    ]
+    assert [line.get_marker() for line in above.get_lines()[2::2]] == ["D", ">"] and drawing.alt
+    names = [ax.get_legend_handles_labels()[1] for ax in (left, right)]
+    assert names == [["DDPM"], ["10 steps", "50 steps"]]
+    assert left.get_lines()[1].get_ydata() == pytest.approx([1 / 25, 1 / 400])
+    assert right.get_lines()[0].get_ydata().tolist() == [1, 0.9, 0.5]
+    words = figures.audit_words(found)
+    assert words["one-by-one-8-nats"] == "\N{MINUS SIGN}0.000 ± 0.002" and words["ddpm-20-legal"] == "0.900 0.500"
+    assert words["blockrefinement-8-nats"] == "at least 1.5"

@@ -39,7 +39,9 @@ TOPICS = {
         "engine_worker",
         "live_images",
         "live_maps",
+        "live_datum",
         "live_phases",
+        "live_strings",
         "live_site",
         "live_trees",
         "own_noise",
@@ -50,6 +52,7 @@ TOPICS = {
         "workflows",
     ),
     *("ends", "fuzz", "fuzz_data", "fuzz_folders", "fuzz_paths", "images_chapters", "references", "sweep_results"),
+    *("weights_everywhere", "weights_theory"),
 }
 
 

@@ -79,6 +79,8 @@ NAMED = {
     "messages-at-truth": ["belief in the true symbol", "upward", "each point one node"],
     "cloud": ["belief p in each true child", "message p′", "annealed map", "mean", "rule draws"],
     "same-average": ["share of the leaves", "leaf belief", "class on top"],
+    "one-datum": ["class", "level 2", "leaves", "seen"],
+    "own-string": ["class", "level 2", "leaves", "string", "noise"],
     "laboratory": ["probability kept", "noise", "class", "leaves"],
     "phase-points": ["noise ε", "rules per symbol", "kept", "any depth", "half lost"],
     "map": ["noise ε", "rules per symbol", "belief in the truth", "class", "leaves"],

@@ -9,9 +9,11 @@ import torch
 import hierlib as hl
 from hierlib import unmask
 from hierlib.enumeration import all_data
-from hierlib.networks import haste
+from hierlib.networks import haste, schedulers
 from hierlib.networks.denoiser import TreeUNet
 from hierlib.networks.generation import exact_denoiser
+
+from diffusers import AmusedScheduler  # isort: skip  (after hierlib, which minds torchvision)
 
 SMALL = dict(v=4, m=2, s=2, L=3)
 
@@ -116,29 +118,21 @@ def test_amused_prefers_the_likely_of_two_leaves_that_know_nothing_of_each_other
     likely = p ** (1 / temperature) / (p ** (1 / temperature) + (1 - p) ** (1 / temperature))
     expected = p + p * (1 - p) * (likely - 0.5)
     law = torch.tensor([p, 1 - p], dtype=torch.float64)
-    x = haste.amused(
-        lambda e: law.expand(e.shape),
-        60_000,
-        2,
-        d=2,
-        v=2,
-        generator=rng(),
-        schedule="linear",
-        temperature=(temperature, 0),
-    )
+    how = dict(steps=2, d=2, v=2, generator=rng(), settings={"temperature": (temperature, 0)})
+    x = schedulers.run(AmusedScheduler(2, "linear"), lambda e: law.expand(e.shape), 60_000, **how).strings
     assert abs(float((x == 0).double().mean()) - expected) < 4 * (0.25 / 120_000) ** 0.5 * 1.5
     assert expected > p + 0.01
 
 
 def test_amused_told_to_be_random_costs_what_random_sets_cost():
     g, _ = small()
-    y = haste.amused(exact_denoiser(g), 60_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(30, 30))
-    law = haste.law_from_runs(g, y)
+    linear = AmusedScheduler(4, "linear")
+    law = hl.audit(linear, g, steps=4, n=60_000, generator=rng(), settings={"temperature": (30, 30)}).law
     mixed = haste.mixture_price(g, 4, 100, generator=rng())
     error = (mixed.hi - mixed.lo) / 3.92
     assert law.divergence == pytest.approx(mixed.value, abs=4 * math.hypot(law.error, error))
-    y = haste.amused(exact_denoiser(g), 20_000, 4, d=8, v=4, generator=rng(), schedule="linear", temperature=(1e3, 1e3))
-    assert haste.law_from_runs(g, y).legal < law.legal - 0.02, "so hot that what was revealed is masked again"
+    hot = hl.audit(linear, g, steps=4, n=20_000, generator=rng(), settings={"temperature": (1e3, 1e3)})
+    assert hot.law.legal < law.legal - 0.02, "so hot that what was revealed is masked again"
     few = [haste.mixture_price(g, 4, 20, generator=rng(seed)) for seed in range(8)]
     values = np.array([x.value for x in few])
     assert abs(values.mean() - mixed.value) < 4 * math.hypot(values.std() / 8**0.5, error) + 0.003

@@ -21,8 +21,8 @@ FLOORS = [
         "inference",
         "autoregression diffusion enumeration filtered",
     ),
-    *("theory", "experiments language unmask"),
-    *("hierlib", "networks", "images text", "train", "book.page", "book", "book.runs", "book.figures", "book.site"),
+    *("theory", "experiments", "language unmask"),
+    *("networks", "hierlib", "images text", "train", "book.page", "book", "book.runs", "book.figures", "book.site"),
     *("book.image_commands", "book.commands", "book.cli", "book.__main__"),
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}

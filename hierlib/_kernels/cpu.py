@@ -190,7 +190,7 @@ class _Job:
             marginals=table(wanted.marginals),
             overlap=table(wanted.overlap),
             log_evidence=at(log_evidence),
-            constant=-(g.d - 1) // (g.s - 1) * math.log(g.m),
+            constant=-(g.d - 1) // (g.s - 1) * math.log(g.m) if g.weights is None else 0.0,
             least=precision.least(self.dtype),
         )
 
@@ -268,7 +268,7 @@ class _Grammar:
         self.shapes = [(g.num_nodes(level), g.num_symbols(level)) for level in range(g.L + 1)]
         self.tables = [self.at(table) for table in _rule_tables(g)]
         self.nothing = self.at(np.zeros(g.L + 1, np.int64))
-        self.s, self.m, self.L = g.s, g.m, g.L
+        self.s, self.m, self.L, self.weighted = g.s, g.m, g.L, g.weights is not None
 
     def rest(self, n: int, width: int) -> list[tuple[int, int]]:
         """How fewer data than a vector has lanes are best done: how many at once, and the level of their trees' cut.
@@ -318,9 +318,10 @@ class _Grammar:
         truths = totals + sums * LANE_BYTES + (np.cumsum(rows) - rows) * LANE_BYTES
         begin = totals + (sums + int(rows.sum())) * LANE_BYTES
         up, down, split = (begin + np.cumsum(sizes) - sizes.ravel()).reshape(sizes.shape)
-        rules, lists, uses = self.tables
+        rules, lists, uses, weights, list_weights = self.tables
         tree = layout.Tree(
             family=(0,) * s,
+            weighted=(0, 0) if self.weighted else (0,),
             m=self.m,
             top=self.L,
             cut=cut,
@@ -338,6 +339,8 @@ class _Grammar:
             rules=rules,
             lists=lists,
             uses=uses,
+            weights=weights - 2 * rules,
+            list_weights=list_weights - 2 * lists,
         )
         return tree, int(begin + sizes.sum())
 
@@ -353,17 +356,25 @@ def _grammar(g: Grammar) -> _Grammar:
 
 
 def _rule_tables(g: Grammar) -> tuple[np.ndarray, ...]:
-    """Rules, the rules listed by child, how many each list has; see `layout.Tree`."""
+    """Rules, the rules listed by child, how many each list has; and, if there are any, the weights of both.
+
+    A weight is written s times, so that it stands at twice the distance of its rule; see `layout.Tree`.
+    """
     rules, lists, uses = [], [], []
-    for rule in g.rules:
+    weights, list_weights = [np.zeros(0)], [np.zeros(0)]
+    for level, rule in enumerate(g.rules):
         symbols = rule.reshape(-1, g.s).numpy()
         if max(g.s * (g.v + 1), len(rule) + 1) * LANE_BYTES > 2**32:  # offsets in the tables have 32 bits
             raise ValueError(f'backend "cpu": {g} has too many symbols: use backend="torch"')
         children = (symbols + np.arange(g.s) * (g.v + 1)) * LANE_BYTES
         parent = np.repeat(np.arange(len(rule)), g.m) * LANE_BYTES
         rules.append(children)
+        weight = np.zeros(0) if g.weights is None else g.weights[level].reshape(-1, 1).expand(-1, g.s).numpy()
+        weights.append(weight.ravel())
         for i in range(g.s):
             order = np.argsort(symbols[:, i], kind="stable")
             lists.append(np.column_stack([parent, np.delete(children, i, 1)])[order])
+            list_weights.append(weight[order].ravel() if len(weight) else weight)
             uses.append(np.bincount(symbols[:, i], minlength=g.v))
-    return tuple(np.concatenate([part.ravel() for part in parts]).astype(np.uint32) for parts in (rules, lists, uses))
+    offsets = (np.concatenate([part.ravel() for part in parts]).astype(np.uint32) for parts in (rules, lists, uses))
+    return *offsets, np.concatenate(weights), np.concatenate(list_weights)

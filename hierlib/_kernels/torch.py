@@ -31,17 +31,18 @@ def upward(g: Grammar, evidence: Tensor) -> tuple[list[Tensor], Tensor, Tensor]:
     Returns:
         up: ``up[l]`` of shape (nodes, symbols, batch); normalised over the symbols, the leaves to maximum one
             (so that no product of evidence over- or underflows).
-        log_z: (batch,) float64, with the factors 1/m of the rules; -inf where no datum of the grammar has evidence,
+        log_z: (batch,) float64, with the weights of the rules or 1/m; -inf where no datum of the grammar has evidence,
             NaN where the evidence is negative or not finite.
         headroom: (batch,), see `hierlib._kernels.precision`.
     """
     valid = ((evidence >= 0) & (evidence < torch.inf)).all(0).all(0)
     leaves, total = _scale(evidence, evidence.amax(1, keepdim=True))
-    num_rules_used = (g.d - 1) // (g.s - 1)
-    up, log_z = [leaves], total.double().log().sum((0, 1)) - num_rules_used * math.log(g.m)
+    constant = (g.d - 1) // (g.s - 1) * math.log(g.m) if g.weights is None else 0.0
+    up, log_z = [leaves], total.double().log().sum((0, 1)) - constant
     headroom = (total[:, 0] > 0).to(total.dtype)
-    for rule in g.rules:
-        message = torch.cat([_to_parents(children, rule) for children in _blocks(up[-1], rule)])
+    for level, rule in enumerate(g.rules):
+        shares = rule_shares(g, level, evidence.dtype)
+        message = torch.cat([_to_parents(children, rule, shares) for children in _blocks(up[-1], rule)])
         message, total = _scale(message, message.sum(1, keepdim=True))
         log_z = log_z + total.double().log().sum((0, 1))
         headroom = (headroom.unflatten(0, (-1, g.s)).amin(1) * total[:, 0].detach()).clamp(max=1)
@@ -70,10 +71,10 @@ def infer(g: Grammar, evidence: Tensor, class_prior: Tensor, messages: bool) -> 
     log_evidence, headroom = log_z + total[0, 0].double().log(), headroom * total[0, 0].detach()
     downs, marginals = [down], [marginal]
     for level in reversed(range(g.L)):
-        blocks = _blocks(up[level], g.rules[level])
+        blocks, shares = _blocks(up[level], g.rules[level]), rule_shares(g, level, evidence.dtype)
         parents = down.split([len(children) // g.s for children in blocks])
         down, norm = _normalise(
-            torch.cat([_to_children(*pair, g.rules[level]) for pair in zip(blocks, parents, strict=True)])
+            torch.cat([_to_children(*pair, g.rules[level], shares) for pair in zip(blocks, parents, strict=True)])
         )
         marginal, total = _normalise(up[level] * down)
         headroom = torch.minimum(headroom, (norm * total).detach().amin((0, 1)))
@@ -132,9 +133,16 @@ def posterior_sample(
         tuples = rule[y[-1]]  # (batch, samples, nodes, m, s): only the m rules of the symbol drawn
         node = torch.arange(0, len(below), g.s, device=below.device)
         weight = product(below[node + i, tuples[..., i].movedim(-1, 0), datum] for i in range(g.s)).movedim(0, -1)
+        if g.weights is not None:
+            weight = weight * g.weights[level][y[-1]].to(weight.dtype)
         which = torch.multinomial(weight.reshape(-1, g.m), 1, generator=generator).reshape(*y[-1].shape, 1, 1)
         y.append(tuples.gather(-2, which.expand(*which.shape[:-1], g.s)).flatten(2))
     return y[::-1], log_evidence
+
+
+def rule_shares(g: Grammar, level: int, dtype: torch.dtype) -> Tensor | None:
+    """The weights of the rules of a level as a factor of messages, (symbols·m, 1); None where rules are uniform."""
+    return None if g.weights is None else g.weights[level].flatten()[:, None].to(dtype)
 
 
 def product(factors: Iterable[Tensor]) -> Tensor:
@@ -142,19 +150,23 @@ def product(factors: Iterable[Tensor]) -> Tensor:
     return reduce(torch.mul, factors)
 
 
-def _to_parents(children: Tensor, rule: Tensor) -> Tensor:
+def _to_parents(children: Tensor, rule: Tensor, shares: Tensor | None) -> Tensor:
     """Unnormalised upward messages of the parents of a block of children, eq. (7): (nodes, symbols, batch)."""
     parents, m, s = rule.shape
     weight = product(_gather(children, rule, i) for i in range(s))
+    if shares is not None:
+        weight = weight * shares
     return weight.unflatten(1, (parents, m)).sum(2)
 
 
-def _to_children(children: Tensor, parent: Tensor, rule: Tensor) -> Tensor:
+def _to_children(children: Tensor, parent: Tensor, rule: Tensor, shares: Tensor | None) -> Tensor:
     """Unnormalised downward messages to the children of a block of parents, eq. (8): (nodes·s, v, batch)."""
     _, m, s = rule.shape
     v = children.shape[1]
     gathered = [_gather(children, rule, i) for i in range(s)]
     above = parent.repeat_interleave(m, 1)
+    if shares is not None:
+        above = above * shares
     out = []
     for i in range(s):
         weight = product([above, *(g for j, g in enumerate(gathered) if j != i)])

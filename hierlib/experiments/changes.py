@@ -81,7 +81,12 @@ def _variance(g: Grammar, evidence: Tensor, x0: Tensor) -> Tensor:
     counts.leaves_of(seen, start, message)
     for level, rule in enumerate(g.rules, 1):
         above = np.empty((g.num_nodes(level), len(x0), g.num_symbols(level), 3))
-        counts.parents_of(message, rule.cpu().contiguous().numpy(), above)
+        weights = torch.ones(rule.shape[:2], dtype=torch.float64, device=g.device)
+        weights = weights if g.weights is None else g.weights[level - 1]
+        if level == g.L and g.class_prior is not None:
+            weights = weights * g.class_prior[:, None]
+        rules, laws = (table.cpu().contiguous().numpy() for table in (rule, weights))
+        counts.parents_of(message, rules, laws, above)
         message = above
     return torch.from_numpy(2 * message[0, ..., 2].sum(1)).to(evidence.device)
 

@@ -9,6 +9,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
+from hierlib._weights import mean_over_rules
 from hierlib.experiments.spectrum import covariance_times
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.probability import prior_marginals
@@ -46,12 +47,15 @@ def shares(g: Grammar, u: Tensor) -> np.ndarray:
     score, found = u, []  # score: E[S | symbol] - what the other nodes add, for each node of the level
     for level in range(g.L + 1):
         if level < g.L:
-            above = Grammar(g.v, g.m, g.s, g.L - level, g.num_classes, g.rules[level:])
+            weights = None if g.weights is None else g.weights[level:]
+            above = Grammar(g.v, g.m, g.s, g.L - level, g.num_classes, g.rules[level:], weights, g.class_prior)
             found.append(float((score * covariance_times(above, score)).sum()))
             children = score.unflatten(0, (-1, g.s))
-            score = sum(children[:, i][:, g.rules[level][..., i]] for i in range(g.s)).mean(-1)
+            score = mean_over_rules(g, level, sum(children[:, i][:, g.rules[level][..., i]] for i in range(g.s)))
+        elif g.class_prior is None:
+            found.append(float(score.var(correction=0)))
         else:
-            found.append(float(score.var(correction=0)))  # classes are equally probable
+            found.append(float(g.class_prior @ (score[0] - g.class_prior @ score[0]).square()))
     return np.array(found) / found[0]
 
 

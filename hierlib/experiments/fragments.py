@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._weights import refuse_excluded
 from hierlib.enumeration import LIMIT, all_data
 from hierlib.experiments.transitions import grouped
 from hierlib.grammar import Grammar, parents_of, parse, whole
@@ -37,6 +38,7 @@ def fragments(g: Grammar, *, limit: int = LIMIT) -> Tensor:
     >>> len(pieces), int(pieces.max()) + 1
     (512, 3)
     """
+    refuse_excluded(g, "fragments")
     leaves = all_data(g, limit=limit)[0]
     others = [grouped(torch.cat([leaves[:, :i], leaves[:, i + 1 :]], 1), g.v) for i in range(g.d)]
     piece = torch.arange(len(leaves), device=g.device)
@@ -79,6 +81,7 @@ def reach(g: Grammar, leaves: Tensor, *, limit: int = 20_000) -> Reach:
     >>> reach(g, all_data(g)[0][:3]).fraction
     tensor([0.6667, 0.6667, 0.6667], dtype=torch.float64)
     """
+    refuse_excluded(g, "reach")
     limit = whole("limit", limit, 1)
     if g.num_classes < 2:
         raise ValueError("g: expected two classes or more, so that there are others to reach, got one")

@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from hierlib._devices import array
+from hierlib._weights import class_law, shared
 from hierlib.grammar import Grammar, random_grammar, sample
 
 
@@ -37,12 +38,12 @@ def leaf_pair_distribution(g: Grammar, i: int, j: int) -> Tensor:
     """
     if not (0 <= i < g.d and 0 <= j < g.d and i != j):
         raise ValueError(f"expected two different leaves 0…{g.d - 1}, got {i} and {j}")
-    prior = torch.full((g.num_classes,), 1 / g.num_classes, dtype=torch.float64, device=g.device)
+    prior = class_law(g)
     fork = max(level for level in range(g.L) if i // g.s**level != j // g.s**level)  # one rule gives both ancestors
     for level in reversed(range(fork + 1, g.L)):
         prior = prior @ _step(g, level, i // g.s**level % g.s)
     rule, (a, b) = g.rules[fork], (leaf // g.s**fork % g.s for leaf in (i, j))
-    weight = (prior / g.m)[:, None].expand(-1, g.m).reshape(-1)
+    weight = shared(g, fork, prior).reshape(-1)
     code = (rule[..., a] * g.v + rule[..., b]).reshape(-1)
     joint = weight.new_zeros(g.v * g.v).index_add_(0, code, weight).reshape(g.v, g.v)
     for level in reversed(range(fork)):
@@ -55,7 +56,7 @@ def _step(g: Grammar, level: int, child: int) -> Tensor:
     """p(child is b | parent is a), (parent symbols, v), for one of the s children at this level."""
     rule = g.rules[level][..., child]
     out = torch.zeros(len(rule), g.v, dtype=torch.float64, device=g.device)
-    return out.scatter_add_(1, rule, torch.full(rule.shape, 1 / g.m, dtype=torch.float64, device=g.device))
+    return out.scatter_add_(1, rule, shared(g, level, out.new_ones(len(rule))))
 
 
 def leaf_pair_frequencies(leaves: Tensor, others: Tensor, i: int, j: int, v: int) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from hierlib._finite import finite
 from hierlib._kernels.precision import computed_in
 from hierlib._numbers import noise_levels
+from hierlib._weights import mean_over_classes, mean_over_rules, shared
 from hierlib.experiments.curves import Interval, estimate, half_height, normal_interval, ratio_of_means
 from hierlib.experiments.uturns import class_curves, drawn_data
 from hierlib.grammar import Grammar, random_grammar
@@ -43,7 +44,7 @@ def census(g: Grammar, evidence: Tensor) -> Tensor:
     if evidence.ndim != 3 or evidence.shape[1:] != (g.d, g.v):
         raise ValueError(f"evidence: expected (batch, {g.d}, {g.v}), got {tuple(evidence.shape)}")
     means = symbol_probabilities(g, torch.eye(g.num_classes, dtype=torch.float64, device=g.device))[0]  # (class, d, v)
-    centre = means.mean(0)
+    centre = mean_over_classes(g, means)
     axes = torch.nn.functional.normalize((means - centre).flatten(1), dim=1)
     if (evidence < 0).any():
         raise ValueError(f"evidence: expected non-negative numbers, got {float(evidence.min()):.3g}")
@@ -116,19 +117,19 @@ def covariance_times(g: Grammar, u: Tensor, marginals: Sequence[Tensor] | None =
         raise ValueError(f"u: expected float64 of shape ({g.d}, {g.v}), got {u.dtype} {tuple(u.shape)}")
     prior = marginals or prior_marginals(g)
     below = [u]  # E[sum over the leaves below | symbol of the node]
-    for rule in g.rules:
+    for level, rule in enumerate(g.rules):
         children = below[-1].unflatten(0, (-1, g.s))
-        below.append(sum(children[:, i][:, rule[..., i]] for i in range(g.s)).mean(-1))
+        below.append(mean_over_rules(g, level, sum(children[:, i][:, rule[..., i]] for i in range(g.s))))
     mean = (prior[-1] * below[-1]).sum()
     beside = torch.zeros_like(below[-1])  # E[sum over all other leaves | symbol of the node], times its probability
     for level in reversed(range(g.L)):
         rule, children = g.rules[level], below[level].unflatten(0, (-1, g.s))
-        weight = prior[level + 1] / g.m
+        weight = shared(g, level, prior[level + 1])
         terms = [children[:, i][:, rule[..., i]] for i in range(g.s)]
         total = sum(terms)
         out = u.new_zeros(len(children), g.s, g.v)
         for i in range(g.s):
-            value = weight[..., None] * (total - terms[i]) + (beside / g.m)[..., None]
+            value = weight * (total - terms[i]) + shared(g, level, beside)
             out[:, i].index_add_(1, rule[..., i].flatten(), value.flatten(1))
         beside = out.flatten(0, 1)
     return prior[0] * u + beside - prior[0] * mean

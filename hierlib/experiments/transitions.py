@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hierlib._weights import refuse_uneven
 from hierlib.enumeration import all_data, data_per_class
 from hierlib.experiments.chains import above_chance
 from hierlib.grammar import Grammar, check_device, check_generator, whole
@@ -263,6 +264,7 @@ def explained(function: Tensor, labels: Tensor, law: Tensor) -> float:
 
 
 def _strings(g: Grammar, noise: Noise | None) -> tuple[Tensor, ...]:
+    refuse_uneven(g, "a matrix of transitions", "walk with hierlib.experiments.chains")
     total = g.num_classes * data_per_class(g.m, g.s, g.L)
     if total > STRINGS:
         raise ValueError(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hierlib._kernels.precision import computed_in
 from hierlib._numbers import Numbers, noise_levels
+from hierlib._weights import GivenWeights
 from hierlib.grammar import Grammar, check_generator, random_grammar, sample, whole
 from hierlib.inference import class_posterior, infer, posterior_sample
 from hierlib.noise import Noise, corrupted, evidence_of, told
@@ -31,6 +32,7 @@ def drawn_data(
     s: int,
     L: int,
     num_classes: int | None = None,
+    weights: GivenWeights = None,
     generator: torch.Generator,
 ) -> Iterator[tuple[Grammar, tuple[Tensor, ...]]]:
     """Fresh grammars, one after the other, each with data of its own.
@@ -38,7 +40,7 @@ def drawn_data(
     Args:
         draws: number of grammars.
         data: number of data from each.
-        v, m, s, L, num_classes: as of `random_grammar`.
+        v, m, s, L, num_classes, weights: as of `random_grammar`.
         generator: source of randomness of both.
 
     Yields:
@@ -50,7 +52,7 @@ def drawn_data(
     draws, data = whole("draws", draws, 1), whole("data", data, 1)
     check_generator(generator)
     for _ in range(draws):
-        g = random_grammar(v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator)
+        g = random_grammar(v=v, m=m, s=s, L=L, num_classes=num_classes, weights=weights, generator=generator)
         yield g, sample(g, data, generator=generator)
 
 
@@ -127,6 +129,7 @@ def class_curves(
     L: int,
     draws: int,
     data: int,
+    weights: GivenWeights = None,
     generator: torch.Generator,
     backend: str = "auto",
 ) -> Tensor:
@@ -138,6 +141,7 @@ def class_curves(
         noise: a noise process; `EpsilonNoise` for the ε-process, whose t is ε.
         t: (T,) noise levels, all applied to the same data with the same random numbers.
         v, m, s, L, draws, data, generator, backend: as for `level_curves`.
+        weights: of the rules, as of `random_grammar`.
 
     Returns:
         (draws, T), mean over the data of each draw, float64 on the CPU.
@@ -152,7 +156,7 @@ def class_curves(
     tensor([[1.0000, 0.1250]], dtype=torch.float64)
     """
     t, out = noise_levels(t), []
-    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, generator=generator):
+    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, weights=weights, generator=generator):
         rows = []
         for part, evidence in _evidence_of(noise, t, x[0], v, generator):
             belief, _ = class_posterior(g, evidence, backend=backend)

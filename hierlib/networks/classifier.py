@@ -116,6 +116,8 @@ class Classifier:
         """Write the file (under a temporary name first); dtype float16 halves it."""
         tensors = {f"net.{k}": x for k, x in on_cpu(self.net.state_dict(), dtype).items()}
         tensors |= {f"rules.{l}": rule.to("cpu", torch.int32) for l, rule in enumerate(self.g.rules)}
+        tensors |= {f"weights.{l}": weight.cpu() for l, weight in enumerate(self.g.weights or ())}
+        tensors |= {} if self.g.class_prior is None else {"class_prior": self.g.class_prior.cpu()}
         about = dict(num_classes=self.g.num_classes, training=asdict(self.training), history=self.history)
         write_tensors(path, tensors, about)
 
@@ -131,7 +133,8 @@ class Classifier:
             rules = tuple(tensors[f"rules.{l}"].long() for l in range(sum(k.startswith("rules.") for k in tensors)))
             v = int(rules[0].shape[0]) if len(rules) > 1 else int(rules[0].max()) + 1
             _, m, s = rules[0].shape
-            g = Grammar(v, m, s, len(rules), about["num_classes"], rules)
+            uneven = tuple(tensors[f"weights.{l}"] for l in range(sum(k.startswith("weights.") for k in tensors)))
+            g = Grammar(v, m, s, len(rules), about["num_classes"], rules, uneven or None, tensors.get("class_prior"))
             training = Training(**about["training"])
             net = TreeCNN(v, s, g.L, training.width, g.num_classes)
             weights = {k[4:]: float32(x, f"{path}: weight {k[4:]}") for k, x in tensors.items() if k.startswith("net.")}

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from hierlib import unmask
-from hierlib._denoiser import Denoiser, said_by
+from hierlib._denoiser import Denoiser
+from hierlib._weights import refuse_uneven
 from hierlib.enumeration import all_data
 from hierlib.experiments.curves import Interval, estimate, plus_minus
 from hierlib.experiments.uturns import drawn_data
 from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import infer
 from hierlib.networks.generation import exact_denoiser, legal_nodes
-from hierlib.noise import MaskNoise
 from hierlib.probability import entropy, log_probability
 
 ORDERS = ("strided", "digit-reversed", "random", "least certain first", "most certain first", "blocks")
@@ -260,6 +260,7 @@ def mixture_price(g: Grammar, rounds: int, orders: int, *, generator: torch.Gene
     Returns:
         The price and its 95 % interval over orders.
     """
+    refuse_uneven(g, "mixture_price", "look at the prices of single orders, hierlib.networks.haste.spent")
     data = all_data(g)[0]
     how = [order("random", g, len(data), rounds, generator=generator) for _ in range(orders)]
     each = torch.stack([unmask.price(exact_denoiser(g), data, one, rounds, -entropy(g), v=g.v) for one in how])
@@ -273,8 +274,9 @@ class Law(NamedTuple):
     """A sampler's law on all data of a small grammar, from its runs."""
 
     divergence: float  #: KL(data ‖ sampler) in nats, corrected for the number of runs; infinite if a datum never came
-    error: float  #: its standard error
+    error: float  #: the standard error of `least`
     legal: float  #: fraction of the runs that are data
+    least: float  #: the divergence, or a lower bound of it, in which data that never came count once
 
 
 def law_from_runs(g: Grammar, runs: Tensor) -> Law:
@@ -288,55 +290,15 @@ def law_from_runs(g: Grammar, runs: Tensor) -> Law:
         runs: (n, d) strings of the sampler, legal or not.
 
     Raises:
-        ValueError: as `all_data` does.
+        ValueError: as `all_data` does, or the data are not equally probable.
     """
+    refuse_uneven(g, "law_from_runs", "compare counts with hierlib.log_probability")
     data, n = all_data(g)[0], len(runs)
     _, which = torch.cat([data, runs.long()]).unique(dim=0, return_inverse=True)
     count = torch.bincount(which[len(data) :], minlength=int(which.max()) + 1)[which[: len(data)]].double()
-    q, p = count / n, 1 / len(data)
-    if not count.all():
-        return Law(float("inf"), float("nan"), float(q.sum()))
+    legal, p = float(count.sum() / n), 1 / len(data)
+    q = count.clamp_min(1) / n
     bias = ((1 - q) / (2 * n * q)).mean()
     error = (((p * p / q).sum() - 1).clamp_min(0) / n).sqrt()
-    return Law(float(math.log(p) - q.log().mean() - bias), float(error), float(q.sum()))
-
-
-def amused(
-    denoise: Denoiser,
-    n: int,
-    rounds: int,
-    *,
-    d: int,
-    v: int,
-    generator: torch.Generator,
-    schedule: str = "cosine",
-    temperature: tuple[float, float] = (2, 0),
-    floor: float = 1e-9,
-) -> Tensor:
-    """Strings of diffusers' `AmusedScheduler`, in the loop of its pipeline, by any denoiser of masked leaves.
-
-    Each round draws all masked leaves and then masks those again that came out least likely, up to Gumbel noise. Leaves
-    that were seen before are kept by a confidence of ln(largest float), 709 here: at a temperature of some tens that is
-    out of reach of the noise, at 1000 it is not, and they are masked again.
-
-    Args:
-        denoise: a denoiser, (n, d, v) to (n, d, v).
-        n, d, v: number of strings, leaves, symbols.
-        rounds: its `num_inference_steps`.
-        generator: source of randomness, on the CPU.
-        schedule, temperature: its `masking_schedule` and `temperature`, its own defaults if not given.
-        floor: of misprints, as for `hierlib.unmask.draw`.
-
-    Returns:
-        (n, d) int64 symbols.
-    """
-    from diffusers import AmusedScheduler
-
-    scheduler = AmusedScheduler(mask_token_id=v, masking_schedule=schedule)
-    scheduler.set_timesteps(rounds, temperature=temperature)
-    x = torch.full((n, d), v, dtype=torch.int64, device="cpu")
-    noise = MaskNoise(v, dtype=torch.float64)
-    for t in scheduler.timesteps:
-        told = noise.evidence(x) * (1 - floor) + floor / v
-        x = scheduler.step(said_by(denoise, told).log(), t, x, generator=generator).prev_sample
-    return x
+    least = float(math.log(p) - q.log().mean() - bias)
+    return Law(least if count.all() else float("inf"), float(error), legal, least)

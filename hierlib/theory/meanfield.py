@@ -237,6 +237,55 @@ def phase(v: ArrayLike, m: ArrayLike, s: ArrayLike) -> NDArray[np.str_]:
     return np.select([m >= m_c(v, s), m <= m_KS(v, s)], ["never", "always"], "below")[()]
 
 
+def effective_rules(weights: ArrayLike) -> Array:
+    """How many rules of equal weight those of some weights are: m, e^H with H = -Σ w ln w, and 1/Σw².
+
+    Near chance 1/Σw² counts; near certainty it is a number between the other two, see `gain_at_certainty`.
+
+    Args:
+        weights: (m,), as from `hierlib.zipf`; those that are zero are no rules.
+
+    Returns:
+        (3,), falling; all m if the weights are equal.
+
+    Raises:
+        ValueError: they are no distribution.
+
+    >>> effective_rules([0.5, 0.25, 0.25]).round(3)
+    array([3.   , 2.828, 2.667])
+    """
+    w = _weights(weights)
+    return np.array([len(w), np.exp(-(w * np.log(w)).sum()), 1 / (w**2).sum()])
+
+
+def gain_at_chance(weights: ArrayLike, v: int, s: int) -> float:
+    """By what a small belief in the class above chance grows a level, F'(1/v) averaged over rules: m_KS·Σw².
+
+    Above 1 the class is kept at every ε < 1 (Kesten-Stigum): with weights where 1/Σw² < `m_KS`.
+
+    Args:
+        weights: (m,), as for `effective_rules`.
+        v, s: as in `upward_map`.
+    """
+    return float(m_KS(v, s) / effective_rules(weights)[2])
+
+
+def gain_at_certainty(weights: ArrayLike, v: int, s: int) -> float:
+    """Whether small doubts die out up the tree: below 1 if they do, min over 0 < θ ≤ 1 of s Σ_k w_k (c/w_k)^θ.
+
+    A doubt δ is passed on as (c/w)·Σδ_i, c = (v-1)/(v^s-1), where w is the weight of the rule that was used. Its mean
+    grows by m/m_c whatever the weights, but rare rules make up that mean; of a small power of it they do not. With
+    uniform rules this is m/m_c = F'(1).
+
+    Args:
+        weights: (m,), as for `effective_rules`.
+        v, s: as in `upward_map`.
+    """
+    w, c = _weights(weights), 1 / (float(s) * m_c(v, s))
+    theta = np.linspace(0.001, 1, 1000)[:, None]
+    return float((s * (w * (c / w) ** theta).sum(1)).min())
+
+
 class BestKept(NamedTuple):
     """Where the class leads the leaves most."""
 
@@ -257,6 +306,14 @@ def best_kept(v: int, m: int, s: int, L: int) -> BestKept:
     P = solve(eps, v, m, s, L).P
     i = int((P[:, L] - P[:, 0]).argmax())
     return BestKept(float(P[i, L] - P[i, 0]), int(P[i].argmax()), float(eps[i]))
+
+
+def _weights(weights: ArrayLike) -> Array:
+    """Those that are not zero, checked."""
+    w = np.asarray(weights, dtype=np.float64)
+    if w.ndim != 1 or not (w >= 0).all() or abs(w.sum() - 1) > 1e-9:
+        raise ValueError(f"weights: expected (m,) probabilities that sum to one, got {w.tolist()}: see hierlib.zipf")
+    return w[w > 0]
 
 
 def _root(v: Array, m: Array, s: Array) -> Array:

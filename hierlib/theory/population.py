@@ -8,7 +8,7 @@ distribution. What it leaves out is that the nodes of a level share their rules.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ from torch import Tensor
 from hierlib._finite import finite
 from hierlib._kernels.precision import least
 from hierlib._kernels.torch import product
+from hierlib._numbers import Numbers, noise_levels
+from hierlib._weights import GivenWeights, each_level, refuse_no_law
 from hierlib.grammar import check_generator, check_parameters
 from hierlib.noise import EpsilonNoise, Noise, evidence_of, treats_symbols_alike
 
@@ -93,6 +95,7 @@ def density_evolution(
     size: int = 4096,
     pools: int = 4,
     downward: bool = True,
+    weights: GivenWeights = None,
     generator: torch.Generator,
 ) -> Levels:
     """Population dynamics of (16-19) on a tree of L levels: every level's mean belief in the truth.
@@ -103,6 +106,7 @@ def density_evolution(
         size: beliefs in a pool.
         pools: independent pools; the scatter of their means is the sampling error.
         downward: whether to go down again; without, `down` and `marginal` are None.
+        weights: of the rules, (m,) for all levels or one (m,) for each; uniform if not given.
         generator: source of randomness; the pools live on its device.
 
     Returns:
@@ -122,13 +126,106 @@ def density_evolution(
         raise ValueError(f"expected L, size and pools ≥ 1, got {L}, {size} and {pools}")
     v = leaves(1, generator).shape[-1]
     check_parameters(v, m, s, 1, v)  # any depth will do: there is no tree
-    runs = [_one_pool(leaves, v, m, s, L, size, downward, generator) for _ in range(pools)]
+    laws: Sequence[Tensor | None] = [None] * L
+    if weights is not None:
+        laws = _laws(weights, L, generator.device)
+        if any(len(law) != m for law in laws):
+            raise ValueError(f"weights: expected ({m},), got {tuple(laws[0].shape)}")
+        laws = [None] * L if all((law == 1 / m).all() for law in laws) else laws
+    runs = [_one_pool(leaves, v, m, s, L, size, downward, laws, generator) for _ in range(pools)]
     up, down, marginal = ([x.cpu() for x in part if x is not None] for part in zip(*runs))
     return Levels(torch.stack(up), torch.stack(down) if down else None, torch.stack(marginal) if marginal else None)
 
 
+def pool_of_beliefs(
+    eps: Numbers,
+    weights: GivenWeights,
+    *,
+    v: int,
+    s: int,
+    L: int,
+    size: int = 2**16,
+    generator: torch.Generator,
+) -> Levels:
+    """The mean field of the ε-process for rules of unequal weights: a pool of beliefs, of one number each.
+
+    The rule that was used has weight w with probability w. Averaged over all else, the maps up and down are those of
+    `hierlib.theory.meanfield` with 1/w in place of m: with P = Π p_i and u = (1-P)/(v^s-1),
+    F_w = (wP + (1-w)u)/(wP + (v-w)u). A new w is drawn at every node, so beliefs have a distribution, which the pool
+    holds. Where many rules are rare it is too low, and `density_evolution` with weights is needed.
+
+    Args:
+        eps: noise of the leaves, (T,) or a number, in [0, 1]; all share their random numbers.
+        weights: (m,) as from `hierlib.zipf`, for all levels, or one (m,) for each of them.
+        v, s, L: alphabet size, branching factor, levels; the classes are as many as the symbols.
+        size: beliefs in the pool.
+        generator: source of randomness, on whose device all is done.
+
+    Returns:
+        `Levels`, a row an ε, float64 on the CPU.
+
+    Raises:
+        ValueError: a parameter is out of range, or weights are no distributions.
+
+    >>> from hierlib import zipf
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> pool_of_beliefs([0.6, 0.9], zipf(8, 1.0), v=32, s=2, L=10, generator=rng).up[:, -1].round(decimals=1).tolist()
+    [1.0, 0.1]
+    """
+    check_generator(generator)
+    laws = _laws(weights, L, generator.device)
+    for law in laws:
+        check_parameters(v, len(law), s, 1, v)  # any depth will do: there is no tree
+    device = generator.device
+    noise = noise_levels(eps, "eps").to(device)
+    if not ((noise >= 0) & (noise <= 1)).all() or size < 1:
+        raise ValueError(f"expected eps in [0, 1] and size ≥ 1, got {noise.tolist()} and {size}")
+    n, up, drawn = v**s - 1, [(1 - noise + noise / v)[:, None].expand(-1, size)], []
+
+    def some(pool: Tensor) -> Tensor:
+        return pool[:, torch.randint(size, (size,), generator=generator, device=device)]
+
+    def used(law: Tensor) -> Tensor:
+        return law[torch.multinomial(law, size, replacement=True, generator=generator)]
+
+    for law in laws:
+        P, w = product(some(up[-1]) for _ in range(s)), used(law)
+        u = (1 - P) / n
+        up.append((w * P + (1 - w) * u) / (w * P + (v - w) * u))
+    down = [torch.full_like(up[-1], 1 / v)]
+    for p, law in zip(up[-2::-1], laws[::-1], strict=True):
+        q, w = some(down[0]), used(law)
+        t = product(some(p) for _ in range(s - 1))
+        c = (1 - q * w) / n
+        down.insert(0, (q * w * t + c * (1 - t)) / (q * w * t + c * (v - t)))
+    for p, q in zip(up, down, strict=True):
+        p = some(p)
+        drawn.append(p * q / (p * q + (1 - p) * (1 - q) / (v - 1)))
+    return Levels(*(torch.stack([pool.mean(1) for pool in pools], 1).cpu() for pools in (up, down, drawn)))
+
+
+def _laws(weights: GivenWeights, L: int, device: torch.device) -> list[Tensor]:
+    """The weights of the rules of each level, (m,)."""
+    if L < 1:
+        raise ValueError(f"L: expected at least 1, got {L}")
+    laws = each_level(weights, L, device)
+    for level, law in enumerate(laws):
+        if law.ndim != 1:
+            raise ValueError(f"weights[{level}]: expected shape (m,), got {tuple(law.shape)}")
+        refuse_no_law(f"weights[{level}]", law, law.shape, law.device)
+    return laws
+
+
 def _one_pool(
-    leaves: Sampler, v: int, m: int, s: int, L: int, size: int, downward: bool, generator: torch.Generator
+    leaves: Sampler,
+    v: int,
+    m: int,
+    s: int,
+    L: int,
+    size: int,
+    downward: bool,
+    laws: Sequence[Tensor | None],
+    generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """One pool up and down the tree; pools are (v, size), and leaves are drawn afresh wherever they are used."""
 
@@ -140,44 +237,59 @@ def _one_pool(
 
     up: list[Tensor] = []  # of the levels from 1 on
     for level in range(L):
-        up.append(_step_up([draw_up(level) for _ in range(s)], m, generator))
+        up.append(_step_up([draw_up(level) for _ in range(s)], m, laws[level], generator))
     mean_up = torch.stack([draw_up(0)[0].mean()] + [pool[0].mean() for pool in up])
     if not downward:
         return mean_up, None, None
     down = torch.full((v, size), 1 / v, dtype=torch.float64, device=mean_up.device)
     means = [(down[0].mean(), (up[-1] * down / _total(up[-1] * down))[0].mean())]
     for level in reversed(range(L)):
-        down = _step_down(draw(down), [draw_up(level) for _ in range(s - 1)], m, generator)
+        down = _step_down(draw(down), [draw_up(level) for _ in range(s - 1)], m, laws[level], generator)
         both = draw_up(level) * down
         means.insert(0, (down[0].mean(), (both / _total(both))[0].mean()))
     mean_down, marginal = (torch.stack(x) for x in zip(*means))
     return mean_up, mean_down, marginal
 
 
-def _step_up(children: list[Tensor], m: int, generator: torch.Generator) -> Tensor:
+def _step_up(children: list[Tensor], m: int, law: Tensor | None, generator: torch.Generator) -> Tensor:
     """Upward messages (16, 17) with fresh rules at every node: s pools (v, n) → (v, n)."""
     out = []
     for part in _parts(children, m):
         v, n = part[0].shape
         codes = _planted_codes(n, v, m, len(part), generator)
         weight = product(child.gather(0, _symbol(codes, i, v, len(part))) for i, child in enumerate(part))
+        if law is not None:
+            weight = weight * _planted_weights(n, v, law, generator)
         message = weight.reshape(v, m, n).sum(1)
         out.append(message / _total(message))
     return torch.cat(out, 1)
 
 
-def _step_down(parent: Tensor, siblings: list[Tensor], m: int, generator: torch.Generator) -> Tensor:
+def _step_down(
+    parent: Tensor, siblings: list[Tensor], m: int, law: Tensor | None, generator: torch.Generator
+) -> Tensor:
     """Downward messages (18, 19) to a first child with fresh rules at every node: pools (v, n) → (v, n)."""
     s, out = len(siblings) + 1, []
     for part in _parts([parent, *siblings], m):
         v, n = part[0].shape
         codes = _planted_codes(n, v, m, s, generator)
         weight = part[0].repeat_interleave(m, 0)
+        if law is not None:
+            weight = weight * _planted_weights(n, v, law, generator)
         for i, sibling in enumerate(part[1:], start=1):
             weight = weight * sibling.gather(0, _symbol(codes, i, v, s))
         message = torch.zeros_like(part[0]).scatter_add_(0, _symbol(codes, 0, v, s), weight)
         out.append(message / _total(message))
     return torch.cat(out, 1)
+
+
+def _planted_weights(n: int, v: int, law: Tensor, generator: torch.Generator) -> Tensor:
+    """The weights of n planted tables, (v·m, n): that of the true rule is w with probability w."""
+    table = law.repeat(v)[:, None].repeat(1, n)
+    used, column = torch.multinomial(law, n, replacement=True, generator=generator), torch.arange(n, device=law.device)
+    table[used, column] = law[0]
+    table[0] = law[used]
+    return table
 
 
 def _parts(beliefs: list[Tensor], m: int) -> list[tuple[Tensor, ...]]:

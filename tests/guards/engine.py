@@ -93,4 +93,18 @@ ENGINES = [
         "",
         f"{OF_LABORATORY}numbers_read_off_curves",
     ),
+    (
+        "leaves of an address that the datum has not",
+        f"{LABORATORY}datum.js",
+        "+leaf >= 1 && +leaf <= s ** L && ",
+        "",
+        "tests/test_live_datum.py::test_what_cannot_be_is_put_right",
+    ),
+    (
+        "symbols that the grammar of a typed string has not",
+        f"{LABORATORY}strings.js",
+        " || +c >= g.v",
+        "",
+        "tests/test_live_strings.py::test_what_is_no_string_is_said",
+    ),
 ]

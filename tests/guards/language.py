@@ -4,15 +4,16 @@ CAUSAL, NEXT = "hierlib/_kernels/causal/torch.py", "tests/test_autoregression.py
 FILTERED, WORLDS = "hierlib/filtered.py", "tests/test_filtered.py::test_"
 UNMASK, PRICE = "hierlib/unmask.py", "tests/test_unmask.py::test_"
 HASTE, COST = "hierlib/networks/haste.py", "tests/test_networks_haste.py::test_"
+AUDIT, AUDITED = "hierlib/networks/schedulers.py", "tests/test_networks_schedulers.py::test_"
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
-OVER_GRAMMARS, SAME = "hierlib/experiments/entropies.py", "tests/test_entropies.py::test_"
+SAME = "tests/test_language_over_grammars.py::test_"
 
 LANGUAGES = [
     (
         "drops at the same leaves",
-        OVER_GRAMMARS,
+        LANGUAGE,
         "part[:, s - 1 :: s] - block",
         "part.mean() - block",
         f"{SAME}a_drop_is_taken_at_the_same_leaves",
@@ -135,6 +136,62 @@ LANGUAGES = [
         "    if name not in known:",
         "    if False:",
         f"{COST}no_such_order",
+    ),
+    (
+        "data that never came",
+        HASTE,
+        '    return Law(least if count.all() else float("inf"), float(error), legal, least)',
+        "    return Law(least, float(error), legal, least)",
+        f"{COST}a_law_from_runs_is_corrected_for_their_number",
+    ),
+    (
+        "kept leaves are known exactly",
+        AUDIT,
+        "        said = torch.where(kept[..., None], shown, denoise(shown))",
+        "        said = denoise(shown)",
+        f"{AUDITED}many_steps_approach_the_data_and_few_do_not",
+    ),
+    (
+        "the mean is told as noise",
+        AUDIT,
+        "        eta = (seen - signal * mean) / spread",
+        "        eta = seen - signal * mean",
+        f"{AUDITED}many_steps_approach_the_data_and_few_do_not",
+    ),
+    (
+        "a scheduler that is lent",
+        AUDIT,
+        "copy.deepcopy(scheduler)",
+        "scheduler",
+        f"{AUDITED}a_scheduler_is_left_as_it_was_and_one_derived_from_it_is_driven",
+    ),
+    (
+        "too few strings for a law",
+        AUDIT,
+        "    enough = ENOUGH *",
+        "    enough = 0 *",
+        f"{AUDITED}a_scheduler_is_left_as_it_was_and_one_derived_from_it_is_driven",
+    ),
+    (
+        "a setting that nobody takes",
+        AUDIT,
+        "        if strange := settings.keys() - (taken",
+        "        if strange := set() - (taken",
+        f"{AUDITED}bad_input_is_refused",
+    ),
+    (
+        "a scheduler of another alphabet",
+        AUDIT,
+        "        if getattr(self.config, name) != value:",
+        "        if False:",
+        f"{AUDITED}bad_input_is_refused",
+    ),
+    (
+        "strings of one's own sampler",
+        AUDIT,
+        "        if not isinstance(x, Tensor) or x.shape != (n, d) or x.is_floating_point():",
+        "        if False:",
+        f"{AUDITED}bad_input_is_refused",
     ),
     (
         "symbols that a place never has",

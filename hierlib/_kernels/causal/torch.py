@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hierlib._kernels import memory
-from hierlib._kernels.torch import or_impossible, upward
+from hierlib._kernels.torch import or_impossible, rule_shares, upward
 from hierlib.grammar import Grammar
 
 BLOCK = 2**18  # numbers gathered at once, as in the reference of inference
@@ -33,7 +33,8 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
         rule = g.rules[level]
         nodes = max(1, BLOCK // (rule.shape[0] * rule.shape[1] * evidence.shape[-1]))
         blocks = zip(up[level].split(nodes * g.s), told.split(nodes), strict=True)
-        told = torch.cat([_to_children(*block, rule) for block in blocks])
+        shares = rule_shares(g, level, evidence.dtype)
+        told = torch.cat([_to_children(*block, rule, shares) for block in blocks])
         norm = told.sum(1, keepdim=True)
         told = told / torch.where(norm == 0, 1, norm)
         seen = (up[level] * told).sum(1, keepdim=True) * norm  # a product that vanished leaves nothing of this
@@ -41,10 +42,12 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
     return told.permute(2, 0, 1), or_impossible(log_evidence, headroom)
 
 
-def _to_children(children: Tensor, parent: Tensor, rule: Tensor) -> Tensor:
+def _to_children(children: Tensor, parent: Tensor, rule: Tensor, shares: Tensor | None) -> Tensor:
     """What children are told by their parent and their left siblings, unnormalised: (nodes·s, v, batch)."""
     siblings = children.unflatten(0, (-1, rule.shape[-1]))
     weight, out = parent.repeat_interleave(rule.shape[1], 1), []
+    if shares is not None:
+        weight = weight * shares
     for i in range(rule.shape[-1]):
         symbols = rule[..., i].flatten()
         zero = weight.new_zeros(len(weight), children.shape[1], weight.shape[-1])

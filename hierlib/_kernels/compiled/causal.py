@@ -27,6 +27,7 @@ from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     Vector,
     fma,
+    get,
     int_at,
     inverse_power,
     itemsize,
@@ -116,7 +117,10 @@ def told_node(real: np.floating, tile: Tile, family: Family, i: int, into: int, 
     for a in range(v):
         over_rules = splat(real, 0)
         for _ in range(offset_at(uses, a)):
-            over_rules = add_left(real, i, parent, children, rule, over_rules)
+            if len(tree.weighted) > 1:
+                over_rules = add_weighted_left(real, i, parent, children, rule, tree.list_weights, over_rules)
+            else:
+                over_rules = add_left(real, i, parent, children, rule, over_rules)
             rule += 4 * s
         over_rules = over_rules * factor
         put(into + a * LANE_BYTES, over_rules)
@@ -141,5 +145,16 @@ def add_left(real: np.floating, i: int, parent: int, children: int, rule: int, t
     one, two = two_offsets_at(rule)
     x, y = load(real, parent + one), load(real, children + two)
     for j in range(2, i + 1):
+        x, y = x * y, load(real, children + offset_at(rule, j))
+    return fma(x, y, total)
+
+
+@compiled
+def add_weighted_left(
+    real: np.floating, i: int, parent: int, children: int, rule: int, weights: int, total: Vector
+) -> Vector:
+    """The same with a rule's weight, see `Tree.list_weights`, as one factor more."""
+    x, y = load(real, parent + offset_at(rule, 0)), splat(real, get(1.0, weights + 2 * rule))
+    for j in range(1, i + 1):
         x, y = x * y, load(real, children + offset_at(rule, j))
     return fma(x, y, total)

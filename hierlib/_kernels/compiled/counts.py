@@ -29,8 +29,8 @@ def leaves_of(evidence: NDArray[np.float64], x0: NDArray[np.int64], out: Polynom
 
 
 @entry
-def parents_of(below: Polynomials, rule: NDArray[np.int64], out: Polynomials) -> None:
-    """Messages of the parents from those of their children and rules (symbols, m, s), eq. (7)."""
+def parents_of(below: Polynomials, rule: NDArray[np.int64], weights: NDArray[np.float64], out: Polynomials) -> None:
+    """Messages of the parents from those of their children and rules (symbols, m, s) of some weights, eq. (7)."""
     symbols, m, s = rule.shape
     nodes, batch = out.shape[:2]
     for node in range(nodes):
@@ -38,7 +38,7 @@ def parents_of(below: Polynomials, rule: NDArray[np.int64], out: Polynomials) ->
             for a in range(symbols):
                 t0, t1, t2 = 0.0, 0.0, 0.0
                 for r in range(m):
-                    x0, x1, x2 = 1.0, 0.0, 0.0
+                    x0, x1, x2 = weights[a, r], 0.0, 0.0
                     for i in range(s):
                         child, b = node * s + i, rule[a, r, i]
                         y0, y1, y2 = below[child, k, b, 0], below[child, k, b, 1], below[child, k, b, 2]

@@ -31,6 +31,7 @@ class Tree(NamedTuple):
     """A grammar and a cut: below it a lane is a subtree, of which there are columns[cut] a datum."""
 
     family: tuple[int, ...]  # s zeros: s is part of the type, so that loops over children are unrolled
+    weighted: tuple[int, ...]  # one zero, and one more if rules have weights: part of the type, as s is
     m: int
     top: int  # number: the level of the root
     cut: int  # number: the level of the cut; the root's where there are data enough for all lanes
@@ -48,6 +49,8 @@ class Tree(NamedTuple):
     rules: int  # address of uint32 (parents, m, s): offsets of the children's rows, in bytes
     lists: int  # address of uint32, s times (parents·m, s): by symbol of the i-th child, the parent's row, the others'
     uses: int  # address of uint32 (s, v): how many rules have symbol a as their i-th child
+    weights: int  # number: what twice the address of one of the rules has to be added to for that of its weight
+    list_weights: int  # number: the same of the rules in the lists
 
 
 class Data(NamedTuple):

@@ -65,6 +65,8 @@ def draw_family(real: np.floating, tile: Tile, draws: Draws, level: Int, node: I
                     p = np.float64(get(real, children + offset_at(rule, q * s)))
                     for i in range(1, s):
                         p *= get(real, children + offset_at(rule, q * s + i))
+                    if len(tree.weighted) > 1:
+                        p *= get(1.0, tree.weights + 2 * (rule + 4 * q * s))
                     total += p
                     put(weights + 8 * q, total)
                 rule += 4 * s * choose(weights, m, random_of(keys, draw, name, level + 1))

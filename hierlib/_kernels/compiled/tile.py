@@ -54,6 +54,7 @@ from hierlib._kernels.compiled.simd import (
     LANE_BYTES,
     Vector,
     fma,
+    get,
     int_at,
     inverse_power,
     itemsize,
@@ -230,7 +231,10 @@ def up_node(
     for y in range(symbols):
         over_rules = splat(real, 0)
         for _ in range(tree.m):
-            over_rules = add_product(real, tree.family, children, children, rule, over_rules)
+            if len(tree.weighted) > 1:
+                over_rules = add_weighted(real, tree.family, children, children, rule, tree.weights, over_rules)
+            else:
+                over_rules = add_product(real, tree.family, children, children, rule, over_rules)
             rule += 4 * s
         over_rules = over_rules * factor
         put(into + y * LANE_BYTES, over_rules)
@@ -264,7 +268,10 @@ def down_node(
     for a in range(v):
         over_rules = splat(real, 0)
         for _ in range(offset_at(uses, a)):
-            over_rules = add_product(real, tree.family, parent, children, rule, over_rules)
+            if len(tree.weighted) > 1:
+                over_rules = add_weighted(real, tree.family, parent, children, rule, tree.list_weights, over_rules)
+            else:
+                over_rules = add_product(real, tree.family, parent, children, rule, over_rules)
             rule += 4 * s
         over_rules = over_rules * factor
         put(into + a * LANE_BYTES, over_rules)
@@ -289,6 +296,18 @@ def add_product(
     """The total plus the product of s rows: the first counted from one address, the others from another."""
     s, (one, two) = len(family), two_offsets_at(rule)
     x, y = load(real, first + one), load(real, others + two)
+    for i in range(2, s):
+        x, y = x * y, load(real, others + offset_at(rule, i))
+    return fma(x, y, total)
+
+
+@compiled
+def add_weighted(
+    real: np.floating, family: tuple[int, ...], first: int, others: int, rule: int, weights: int, total: Vector
+) -> Vector:
+    """The same with a rule's weight, see `Tree.weights`, as one factor more."""
+    s, x = len(family), load(real, first + offset_at(rule, 0)) * splat(real, get(1.0, weights + 2 * rule))
+    y = load(real, others + offset_at(rule, 1))
     for i in range(2, s):
         x, y = x * y, load(real, others + offset_at(rule, i))
     return fma(x, y, total)

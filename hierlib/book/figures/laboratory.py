@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgba_array
 from numpy.typing import ArrayLike
 
+from hierlib import Grammar
 from hierlib._devices import array
 from hierlib.book.figures import uturns
 from hierlib.book.figures.small_grammar import draw_grammar
@@ -44,13 +45,12 @@ def of_your_own(t: np.ndarray, kept: Interval, view: tuple[float, float], *, hal
 
 
 def datum_html() -> str:
-    """The live figure of one datum (js/one-datum.js): its leaves at the reader's hands, the beliefs of its tree."""
-    data = json.dumps({"palettes": [palette(L) for L in range(1, _DATUM["L"][2] + 1)]}, separators=(",", ":"))
-    sliders = "".join(
-        _RANGE.format(name=name, words=each[0], least=each[1], most=each[2], now=each[3])
-        for name, each in _DATUM.items()
+    """The live figure of one datum (js/one-datum.js): its noise, leaves and messages, the beliefs of its tree."""
+    data = json.dumps({"palettes": [palette(L) for L in range(1, DEEPEST + 1)]}, separators=(",", ":"))
+    first, size = (
+        "".join(_SLIDER.format(name=name, words=words) for name, words in each.items()) for each in (_DATUM, _SIZE)
     )
-    return _DATUM_MARKUP.format(data=data, sliders=sliders, tall=30 * (_DATUM["L"][2] + 1) + 28)
+    return _DATUM_MARKUP.format(data=data, first=first, size=size)
 
 
 def one_datum(x: Sequence, belief: Sequence, y: Sequence) -> Drawing:
@@ -64,6 +64,33 @@ def one_datum(x: Sequence, belief: Sequence, y: Sequence) -> Drawing:
         "back has changed are ringed and crossed."
     )
     return Drawing(fig, alt, datum_html())
+
+
+def string_html() -> str:
+    """The live figure of a string of the reader's own (js/own-string.js): the rules, its parse, a U-turn of it."""
+    data = json.dumps({"palettes": [palette(L) for L in range(1, 4)]}, separators=(",", ":"))
+    sliders = "".join(_SLIDER.format(name=name, words=words) for name, words in ({"stop": "noise"} | _SIZE).items())
+    return _STRING_MARKUP.format(data=data, sliders=sliders)
+
+
+def own_string(g: Grammar, x: Sequence, belief: Sequence, y: Sequence) -> Drawing:
+    """A string that the reader types; its still has one of a small grammar, as of `draw_grammar`, and the rules."""
+    fig, (ax, beside) = plt.subplots(1, 2, figsize=(WIDTH, 2.6), width_ratios=[3, 2])
+    draw_grammar(ax, x, belief, y)
+    beside.axis("off")
+    for column, rule in enumerate(reversed(g.rules)):
+        lines = [
+            f"{a} → {' | '.join(''.join(map(str, t)) for t in each)}" for a, each in enumerate(array(rule).tolist())
+        ]
+        head = "class" if not column else f"level {g.L - column}"
+        beside.text(column / g.L, 1, "\n".join([head, *lines]), va="top", fontsize=8, linespacing=1.5)
+    leaves, back = ("".join(str(int(a)) for a in array(z[0]).reshape(-1)) for z in (x, y))
+    beside.text(0, 0.2, f"string {leaves}\nway back {back}", va="top", fontsize=8, linespacing=1.5)
+    alt = (
+        f"The string {leaves} and its parse, the class on top; each cell has a band that fades as the belief in its "
+        f"symbol does, and a way back, {back}, ringed and crossed where it differs. Beside it the rules of each level."
+    )
+    return Drawing(fig, alt, string_html())
 
 
 def phases_html() -> str:
@@ -122,27 +149,48 @@ aria-label="Table of the points"></div>
 </div>"""
 
 
-# Words, least, most and first value of the sliders of one datum; the tree has 16 symbols and two children.
-_DATUM = {
-    "share": ("leaves erased", 0, 100, 40),
-    "leaf": ("leaf", 1, 32, 7),
-    "m": ("rules m", 1, 16, 4),
-    "L": ("levels L", 1, 7, 5),
-}
-
-_RANGE = """<label class="live-range"><span>{words}</span><output></output>
-<input type="range" name="{name}" min="{least}" max="{most}" step="1" value="{now}"></label>"""
+_DATUM = {"stop": "noise", "leaf": "leaf", "step": "messages"}
+_SIZE = {name: _SLIDERS[name] for name in ("v", "m", "s", "L")}
 
 _DATUM_MARKUP = """<div class="live-stage one-datum" data-live="one-datum">
 <script type="application/json">{data}</script>
-<div class="datum-picture" style="height:{tall}px"></div>
-<div class="lab-sliders">{sliders}</div>
+<div class="lab-choices"><label><span>size</span> <select name="size"></select></label>
+<label><span>noise</span> <select name="noise"></select></label>
+<label><span>shade</span> <select name="shade"><option value="truth">belief in the true symbol</option>
+<option value="best">belief in the likeliest</option></select></label></div>
+<div class="datum-picture"></div>
+<div class="lab-sliders">{first}</div>
+<div class="datum-near"></div>
 <div class="live-controls"><button type="button" class="datum-flip">Erase this leaf</button>
 <button type="button" class="datum-change">Change this leaf</button>
+<button type="button" class="datum-undo">As it was</button>
+<button type="button" class="datum-fewer">Message back</button>
+<button type="button" class="datum-more">Message on</button>
 <button type="button" class="datum-back">Another way back</button>
-<button type="button" class="datum-other">Another grammar</button>
-<button type="button" class="datum-rules">Save its rules</button></div>
+<button type="button" class="datum-other">Another grammar</button></div>
+<div class="lab-sliders">{size}</div>
 <p class="datum-said" role="status"></p>
+<details><summary>The numbers</summary><div class="lab-table" tabindex="0" role="region"
+aria-label="Table of one datum"></div>
+<p><button type="button" class="datum-json">Save it all</button>
+<button type="button" class="datum-rules">Save its rules</button></p>
+<pre class="lab-python" tabindex="0"><code></code></pre></details>
+</div>"""
+
+_STRING_MARKUP = """<div class="live-stage own-string" data-live="own-string">
+<script type="application/json">{data}</script>
+<div class="lab-choices"><label><span>string</span> <input type="text" name="string" inputmode="numeric"
+autocomplete="off" spellcheck="false"></label>
+<label><span>noise</span> <select name="noise"></select></label></div>
+<div class="own-picture"></div>
+<div class="lab-sliders">{sliders}</div>
+<div class="live-controls"><button type="button" class="own-back">Another way back</button>
+<button type="button" class="own-one">One of its strings</button>
+<button type="button" class="own-other">Another grammar</button></div>
+<p class="own-said" role="status"></p>
+<div class="lab-table own-rules" tabindex="0" role="region" aria-label="Rules of the grammar"></div>
+<details><summary>The posterior as a table</summary><div class="lab-table own-posterior" tabindex="0" role="region"
+aria-label="Posterior of each node"></div></details>
 </div>"""
 
 _SLIDER = """<label class="live-range"><span>{words}</span><output></output>

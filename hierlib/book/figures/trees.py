@@ -14,6 +14,7 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from hierlib import Grammar
 from hierlib._devices import array
+from hierlib._weights import refuse_uneven
 from hierlib.book.page.style import CHANCE, CHANGED, INK, PAPER, Options, palette
 
 BAR, HEIGHT, GAP = 0.085, 0.46, 0.025  # of a belief: width and height of a bar, space between two
@@ -100,6 +101,7 @@ def rules(ax: Axes, g: Grammar) -> None:
 
 def stage(figure: str, g: Grammar, **data: Any) -> str:
     """The markup of a live figure that knows a grammar: the element that book/_assets/js/live.js looks for."""
+    refuse_uneven(g, "a live figure", "draw it without, the page's engine has uniform rules")
     colours = palette(g.L)
     about = {name: getattr(g, name) for name in ("v", "m", "s", "L")}
     about |= {"rules": [rule.tolist() for rule in g.rules], "colours": colours, "inks": [ink_on(c) for c in colours]}

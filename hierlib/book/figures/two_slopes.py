@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, data, palette, theory, widths
+from hierlib.book.page.style import CHANCE, Options, data, palette, theory, widths
 from hierlib.experiments.curves import Interval
 from hierlib.language import Exponents
 
@@ -27,7 +27,7 @@ def falls(
     """
     fig, (left, right) = plt.subplots(1, 2, figsize=(6, 3.4))
     for i, (m, law) in enumerate(laws.items()):
-        look = {"color": _COLOURS[i % 3], "marker": _MARKS[i % 3], "markersize": 4.5}
+        look: Options = {"color": _COLOURS[i % 3], "marker": _MARKS[i % 3], "markersize": 4.5}
         for ax, found, exponent, apart, at in (
             (left, drops[m], law.gamma, 1, 4),
             (right, covariances[m], law.beta, 0, 2),

@@ -1,5 +1,6 @@
 """The figures of saying several words at once: prices of orders, where they are paid, what is legal, who else pays."""
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from hierlib.book.page.glue import Drawing
 from hierlib.book.page.style import CHANCE, CHANGED, ERASED, INK, PAPER, Options, data, label_lines, palette
 from hierlib.experiments.curves import Interval, normal_interval
 from hierlib.networks.haste import Bill
+from hierlib.networks.schedulers import Audit
 
 _LEAF, _MIDDLE, _CLASS = (palette(2)[i] for i in range(3))
 LOOKS: dict[str, Options] = {
@@ -223,3 +225,76 @@ def amused(
         " number of rounds, a line that falls to zero at eight rounds; points for one setting lie on it, those for "
         "the default above it.",
     )
+
+
+GAUSSIAN = ("DDPM", "DDIM", "DPM-Solver++", "Heun")
+
+
+def _bound(one: Audit) -> bool:
+    """Whether the divergence is a lower bound, as some data never came."""
+    return one.law is not None and one.law.least < one.law.divergence
+
+
+def audits(found: Mapping[str, Sequence[Audit]], levels: Mapping[str, Audit]) -> Drawing:
+    """Divergence of the data from the strings of samplers, and the legal symbols of longer strings by level.
+
+    Args:
+        found: by the name of a sampler its audits. Those in `GAUSSIAN` are drawn against the calls of the denoiser, of
+            the others the last one on a line of its own; a triangle is a lower bound.
+        levels: by the name of a curve an audit of longer strings.
+    """
+    fig = plt.figure(figsize=(6, 5.4))
+    (above,), (below,) = fig.subfigures(2, 1, squeeze=False, height_ratios=(2.6, 2.8))
+    ax, (left, right) = above.subplots(), below.subplots(1, 2)
+    others = {f"{name}, {each[-1].calls} calls": each[-1] for name, each in found.items() if name not in GAUSSIAN}
+    ax.axvline(0, color=CHANCE, ls=":", lw=1.2)
+    for place, one in enumerate(others.values()):
+        value, low, high = one.nats
+        style: Options = {"color": CHANGED if low > 0.02 else _CLASS, "markerfacecolor": PAPER}
+        ax.plot([low, high], [place, place], lw=1, color=style["color"])
+        ax.plot([value], [place], ">" if _bound(one) else "D", markersize=4.5, **style)
+    ax.set_yticks(range(len(others)), list(others))
+    ax.set(ylim=(len(others) - 0.5, -0.5), xlabel="divergence, nats")
+    ax.set_xscale("symlog", linthresh=0.01)
+    ax.set_xlim(left=min(-0.004, *(1.2 * one.nats.lo for one in others.values())))
+    left.axhline(0, color=CHANCE, ls=":", lw=1.2)
+    for name, colour in zip(GAUSSIAN, (INK, _CLASS, _LEAF, CHANGED), strict=True):
+        if each := found.get(name):
+            calls, nats = [one.calls for one in each], Interval(*np.array([one.nats for one in each]).T)
+            left.plot(calls, np.asarray(nats.value), color=colour, lw=1.2, label=name)
+            data(left, calls, nats, kind="samples", color=colour, markerfacecolor=PAPER)
+    left.set_yscale("symlog", linthresh=0.01)
+    _axis_of_rounds(left, (5, 10, 20), "calls of the denoiser")
+    left.set_ylabel("divergence, nats")
+    left.legend(fontsize=8, loc="lower left")
+    for axis in (ax.xaxis, left.yaxis):
+        axis.set_ticks([0, 0.01, 0.1, 1], ["0", "0.01", "0.1", "1"])
+        axis.set_minor_locator(NullLocator())
+    for (name, one), colour in zip(levels.items(), (INK, _CLASS, _LEAF), strict=False):
+        right.plot(one.levels.numpy(), marker="o", markersize=3, lw=1.2, color=colour, label=name)
+    L = len(one.levels) - 1
+    right.set(xlabel=r"level $\ell$", ylabel="legal symbols", ylim=(-0.03, 1.05))
+    right.set_xticks([0, *range(1, L), L], ["leaf", *map(str, range(1, L)), "class"], fontsize=8)
+    right.legend(fontsize=8, loc="lower left")
+    return Drawing(
+        fig,
+        "Above, a list of samplers with a point each on an axis of nats: some are at zero, some at a tenth or more, "
+        "and one, a lower bound, lies above one. Below left, four falling curves for Gaussian noise that come to a "
+        "hundredth or less at twenty calls. Below right, the fraction of legal symbols by level: with 10 steps it "
+        "falls to zero towards the class, with 50 it stays at one.",
+    )
+
+
+def audit_words(found: Mapping[str, Sequence[Audit]]) -> dict[str, str]:
+    """What a table says of audits, "NAME-CALLS-nats" and, level by level from 1 on, "NAME-CALLS-legal".
+
+    >>> audit_words({})
+    {}
+    """
+    words = {}
+    for name, one in ((name, one) for name, each in found.items() for one in each):
+        key, (value, _, high) = f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}-{one.calls}", one.nats
+        exact = f"{value:.3f} ± {high - value:.3f}".replace("-", "\N{MINUS SIGN}")
+        words[f"{key}-nats"] = f"at least {value:.1f}" if _bound(one) else exact
+        words[f"{key}-legal"] = " ".join(f"{x:.3f}" for x in one.levels[1:].tolist())
+    return words

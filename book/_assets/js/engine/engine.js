@@ -5,7 +5,7 @@
 //
 //   engine.js     this registry, and how a bad argument is refused
 //   random.js     Generator, philox
-//   model.js      Grammar, randomGrammar, sample, parse
+//   model.js      Grammar, randomGrammar, sample, parse, parentsOf
 //   noise.js      epsilonEvidence, EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise
 //   float64.js    the reference kernel of inference
 //   simd.js       loops in WebAssembly

@@ -109,19 +109,24 @@ Engine.part((E) => {
     const n = checkSymbols("leaves", leaves, g.v) / g.d;
     if (!Number.isInteger(n) || !n) E.refuse("leaves", `a multiple of s^L = ${g.d} symbols`, leaves);
     const x = [Int32Array.from(leaves)];
-    for (const [level, rules] of g.rules.entries()) {
-      const parents = new Map();
-      const encode = (symbols, at) => symbols.subarray(at, at + g.s).reduce((code, a) => code * g.v + a, 0);
-      for (let k = 0; k < rules.length / g.s; k++) parents.set(encode(rules, k * g.s), Math.floor(k / g.m));
-      x[level + 1] = new Int32Array(x[level].length / g.s).map((_, node) => {
-        const parent = parents.get(encode(x[level], node * g.s));
-        const datum = Math.floor(node / g.numNodes(level + 1));
-        if (parent === undefined)
-          E.complain("leaves", "strings of this grammar", `datum ${datum}, where no rule makes a tuple at level ${level}`);
-        return parent;
-      });
+    for (let level = 0; level < g.L; level++) {
+      const { parents, legal } = parentsOf(g, level, x[level]);
+      const datum = Math.floor(legal.indexOf(0) / g.numNodes(level + 1));
+      if (datum >= 0)
+        E.complain("leaves", "strings of this grammar", `datum ${datum}, where no rule makes a tuple at level ${level}`);
+      x[level + 1] = parents;
     }
     return x;
+  }
+
+  // The symbols of level + 1 that are rewritten as these tuples of a level, and whether a rule says so, 1 or 0; where none
+  // does, the symbol is 0. A child that is no symbol, -1, is in no rule.
+  function parentsOf(g, level, children) {
+    const [rules, known] = [g.rules[level], new Map()];
+    const encode = (symbols, at) => symbols.subarray(at, at + g.s).reduce((code, a) => (a < 0 ? NaN : code * g.v + a), 0);
+    for (let k = 0; k < rules.length / g.s; k++) known.set(encode(rules, k * g.s), Math.floor(k / g.m));
+    const found = Array.from({ length: children.length / g.s }, (_, node) => known.get(encode(children, node * g.s)));
+    return { parents: Int32Array.from(found, (y) => y ?? 0), legal: Uint8Array.from(found, (y) => +(y !== undefined)) };
   }
 
   // How many symbols there are, all of them whole numbers below v.
@@ -131,5 +136,5 @@ Engine.part((E) => {
     return x.length;
   }
 
-  Object.assign(E, { Grammar, randomGrammar, sample, parse, checkParameters, checkSymbols, write });
+  Object.assign(E, { Grammar, randomGrammar, sample, parse, parentsOf, checkParameters, checkSymbols, write });
 });
