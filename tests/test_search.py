@@ -94,7 +94,7 @@ SOUGHT = {
     "phase diagram": ["book/05_lost-all-at-once.html#the-phase-diagram"],
     "conda": ["book/recipes.html#use-it-in-an-environment-of-your-own"],
     "Figure 6": ["book/equations.html#figures"],
-    "unequal rules": ["book/recipes.html#write-rules-of-your-own"],
+    "unequal rules": ["book/18_uneven-rules.html"],
     "perplexity": ["book/recipes.html#predict-the-next-symbol"],
     "susceptibility": ["book/api.html#hierlib.susceptibility"],
     "Kesten–Stigum": ["book/05_lost-all-at-once.html"],
