@@ -8,15 +8,13 @@ AUDIT, AUDITED = "hierlib/networks/schedulers.py", "tests/test_networks_schedule
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
-SAME = "tests/test_language_over_grammars.py::test_"
-
 LANGUAGES = [
     (
         "drops at the same leaves",
         LANGUAGE,
         "part[:, s - 1 :: s] - block",
         "part.mean() - block",
-        f"{SAME}a_drop_is_taken_at_the_same_leaves",
+        f"{ENTROPIES}a_drop_is_taken_at_the_same_leaves",
     ),
     (
         "left siblings speak",
