@@ -127,7 +127,7 @@ def _facts(tree: ast.AST) -> _Facts:
         prefixes={text for n in joined if (text := _text(n.values[0])) and text.endswith(".")},
         chains={tuple(chain) for n in attributes if (chain := _chain(n))},
         names={n.id for n in nodes if isinstance(n, ast.Name) and id(n) not in inner},
-        strings=strings(tree),
+        strings=_strings(nodes),
     )
 
 
@@ -137,8 +137,14 @@ class _Imports:
     def __init__(self, root: Path):
         self.bases = (root, root / "book")
         self.taken: dict[str, Path] = {}
+        self.places: dict[str, Path | None] = {}  # found before: the same names are asked for by module after module
 
     def locate(self, name: str) -> Path | None:
+        if name not in self.places:
+            self.places[name] = self._place(name)
+        return self.places[name]
+
+    def _place(self, name: str) -> Path | None:
         for base in self.bases:
             stem = base.joinpath(*name.split("."))
             for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
@@ -236,9 +242,13 @@ def named_files(code: ast.Module, modules: Iterable[Path], root: Path) -> list[P
 
 def strings(tree: ast.AST) -> set[str]:
     """All strings of a code; the braces of an f-string are ``*``."""
-    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    return _strings([*ast.walk(tree)])
+
+
+def _strings(nodes: list[ast.AST]) -> set[str]:
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     parts = {id(part) for node in joined for part in node.values}
-    words = {text for node in ast.walk(tree) if id(node) not in parts and (text := _text(node))}
+    words = {text for node in nodes if id(node) not in parts and (text := _text(node))}
     return words | {"".join(_text(part) or "*" for part in node.values) for node in joined}
 
 
