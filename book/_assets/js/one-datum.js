@@ -253,7 +253,7 @@ Live.figure(
     const choose = (select, names, words = (name) => name) => select.replaceChildren(...names.map((name) => new Option(words(name), name)));
     choose(inputs.noise, Object.keys(lab.NOISES), (name) => lab.NOISES[name].words);
     choose(inputs.size, ["", ...Object.keys(lab.SIZES)], (name) => name || "your own");
-    picture.innerHTML = '<canvas aria-hidden="true"></canvas><svg font-size="12" fill="currentColor" aria-hidden="true"></svg>';
+    picture.innerHTML = '<canvas role="img" aria-label="The whole tree, level by level; the table has it in numbers"></canvas><svg font-size="12" fill="currentColor" aria-hidden="true"></svg>';
     $(".lab-python code").textContent = lab.DATUM_PYTHON;
     take({});
     return draw;
