@@ -33,6 +33,7 @@ from hierlib._kernels import cpu as compiled
 from hierlib.book.page.stamp import stamp
 from hierlib.book.runs.checkout import chapter
 from hierlib.book.runs.params import placed, resolve
+from hierlib.grammar import Grammar
 from tests.browser import ROOT
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -185,10 +186,9 @@ def _kernels(backend: Callable[..., ModuleType]) -> Callable[..., Any]:
 
     kernels = SimpleNamespace(**{name: there(name) for name in ("infer", "class_posterior", "posterior_sample")})
 
-    def chosen(name: str, device: torch.device, gradient: bool) -> Any:
-        return (
-            kernels if device.type == "cuda" and name != "torch" and not gradient else backend(name, device, gradient)
-        )
+    def chosen(name: str, device: torch.device, gradient: bool, g: Grammar) -> Any:
+        on = device.type == "cuda" and name != "torch" and not gradient and g.weights is None
+        return kernels if on else backend(name, device, gradient, g)
 
     return chosen
 
