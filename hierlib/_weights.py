@@ -87,7 +87,7 @@ def full_weights(
 
 def each_level(given: GivenWeights, L: int, device: torch.device) -> list[Tensor]:
     """What is given for all levels, or for each of L, as L float64 tensors."""
-    given = torch.as_tensor(given) if isinstance(given, np.ndarray) else given
+    given = torch.as_tensor(given, device=device) if isinstance(given, np.ndarray) else given
     if isinstance(given, str) or not isinstance(given, Tensor | Sequence) or not (rows := _rows(given)):
         raise ValueError(f"weights: expected numbers for each rule, got {given!r}: see hierlib.zipf")
     apart = any(isinstance(one, Tensor | Sequence) and not (isinstance(one, Tensor) and not one.ndim) for one in rows)
