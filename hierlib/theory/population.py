@@ -170,7 +170,7 @@ def pool_of_beliefs(
     >>> from hierlib import zipf
     >>> rng = torch.Generator().manual_seed(0)
     >>> pool_of_beliefs([0.6, 0.9], zipf(8, 1.0), v=32, s=2, L=10, generator=rng).up[:, -1].round(decimals=1).tolist()
-    [1.0, 0.1]
+    [1.0, 0.0]
     """
     check_generator(generator)
     laws = _laws(weights, L, generator.device)
