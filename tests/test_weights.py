@@ -51,6 +51,7 @@ def marginals_of(g, x, weight):
 
 @given(uneven_grammars(max_data=250), st.integers(0, 2**31 - 3), st.booleans())
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_beliefs_are_those_of_the_list(g, seed, zeros):
     e = random_evidence(g, 2, seed, zeros)
     x, _, weight = likely(g, e)
@@ -66,6 +67,7 @@ def test_beliefs_are_those_of_the_list(g, seed, zeros):
 
 @given(uneven_grammars(max_data=100), st.integers(0, 2**31 - 3))
 @settings(max_examples=25, deadline=None)
+@pytest.mark.slow
 def test_the_next_leaf_is_that_of_the_list(g, seed):
     e = random_evidence(g, 2, seed)
     told = hl.next_leaf(g, e)
@@ -103,6 +105,7 @@ def chi_square(drawn, x, p):
     return stats.chisquare(observed.numpy(), wanted.numpy()).pvalue
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_data_are_drawn_by_their_weights(size):
     g = grammar(size, 1, zeros=True)
@@ -261,6 +264,7 @@ def test_a_prior_in_the_call_wins_over_that_of_the_grammar():
         torch.testing.assert_close(mine, hl.overlap(hl.infer(model, seen), x), **DOUBLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(5, 3, 2, 5, 4), SIZES[2]])
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
 def test_compiled_kernels_agree_with_the_reference(size, kind):

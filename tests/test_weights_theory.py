@@ -24,6 +24,7 @@ def half(y, chance):
     return EPS[i] + (EPS[i + 1] - EPS[i]) * (h[i] - 0.5) / (h[i] - h[i + 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("a", "expected"), [(0.0, 0.7256), (0.5, 0.7401), (1.0, 0.8036), (1.5, 0.9064), (2.0, 0.9693)])
 def test_zipf_moves_the_transition_of_the_class(a, expected):
     found = pool_of_beliefs(EPS, hl.zipf(8, a), v=32, s=2, L=10, size=2**15, generator=rng())
@@ -102,6 +103,7 @@ def _rise(y, h, w, v, s):
     return (F(y + h) - F(y - h)) / (2 * h)
 
 
+@pytest.mark.slow
 def test_population_dynamics_with_weights_is_exact_inference_of_one_level():
     """One level has one node, and so no rules are shared: then the population is the mean over grammars."""
     v, m, s, eps, w = 4, 3, 2, 0.5, torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64)
