@@ -142,7 +142,7 @@ def leaf_covariance(g: Grammar, level: int) -> Tensor:
     return joint - joint.sum(1, keepdim=True) * joint.sum(0)
 
 
-def last_leaves(*, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator) -> np.ndarray:
+def last_leaf_drops(*, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator) -> np.ndarray:
     """Entropy of the last leaf of a block given the others, and how much less it is than in the block's last part.
 
     Args:
@@ -182,7 +182,7 @@ def squared_covariances(
     return np.array([[float(leaf_covariance(g, l).square().mean()) for l in range(1, L + 1)] for g in grammars])
 
 
-def random_places(
+def entropies_at_random_places(
     *, v: int, m: int, s: int, L: int, draws: int, data: int, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Entropy of a leaf at a random place of a block given the block so far: in closed form, and by inference.

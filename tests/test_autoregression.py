@@ -94,6 +94,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
     check_against_reference("cpu", g, batch, seed, dtype, zeros, decades, with_prior)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
 @given(grammars(max_data=200), st.integers(1, 3), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=12, deadline=None)

@@ -47,6 +47,7 @@ def test_gpu_kernels_keep_to_registers(target, tmp_path):
             assert 0.01 < single["issue slots"] < single["L1"] < 1
 
 
+@pytest.mark.slow
 @compiles
 def test_loops_are_read_from_machine_code():
     """Two loops over products of three factors, of four and of two data; a loop without products is none of them."""

@@ -78,6 +78,7 @@ def test_another_file_is_refused(url, tmp_path):
     assert path.read_bytes() == CONTENT
 
 
+@pytest.mark.slow
 def test_command_and_progress(url, tmp_path, capsys, call):
     code, said = call("images", "download", str(tmp_path / "x"), "--url", url)
     assert code == 2 and "hierlib images download: " in said and "expected 2,211,383,297 bytes, got 3,145,745" in said

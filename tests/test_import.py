@@ -8,6 +8,7 @@ import pytest
 import hierlib as hl
 
 
+@pytest.mark.slow
 def test_the_import_alone_imports_no_torch_and_the_names_are_there():
     code = (
         "import sys, hierlib as hl\n"

@@ -147,7 +147,7 @@ SMALL = dict(v=4, m=2, s=2, L=3)
 
 
 def test_last_leaves_are_those_of_one_grammar_after_the_other():
-    found, again = language.last_leaves(**SMALL, draws=2, data=5, generator=rng(1)), rng(1)
+    found, again = language.last_leaf_drops(**SMALL, draws=2, data=5, generator=rng(1)), rng(1)
     assert found.shape == (2, 2, 4) and np.isnan(found[:, 1, 0]).all()
     for each in found:
         g = hl.random_grammar(**SMALL, generator=again)
@@ -158,7 +158,7 @@ def test_last_leaves_are_those_of_one_grammar_after_the_other():
 def test_a_drop_is_taken_at_the_same_leaves():
     """Else what differs between leaves would hide it: the mean of all blocks of a level is of other leaves."""
     again = rng(3)
-    (found,) = language.last_leaves(**SMALL, draws=1, data=7, generator=rng(3))
+    (found,) = language.last_leaf_drops(**SMALL, draws=1, data=7, generator=rng(3))
     g = hl.random_grammar(**SMALL, generator=again)
     levels = language.last_leaf_entropies(g, hl.sample(g, 7, generator=again)[0])
     for level in range(3):
@@ -178,6 +178,6 @@ def test_squared_covariances_are_means_over_symbols():
 
 
 def test_random_places_add_up_in_every_grammar():
-    closed, inferred = language.random_places(**SMALL, draws=2, data=400, generator=rng(4))
+    closed, inferred = language.entropies_at_random_places(**SMALL, draws=2, data=400, generator=rng(4))
     assert closed.shape == (2, 4) and inferred.shape == (2, 8)
     np.testing.assert_allclose(inferred.mean(1), closed[:, 3], rtol=0.03)

@@ -29,6 +29,7 @@ def test_noises_are_closest_around_the_guess():
     assert 0.055 in t and np.diff(np.log(t)).argmin() in range(*np.searchsorted(t, (0.04, 0.1)))
 
 
+@pytest.mark.slow
 def test_a_rough_scan_finds_the_half_height():
     size = {"v": 6, "m": 2, "s": 2, "L": 4}
     guess = levels.about_half_height(hl.GaussianNoise(6), **size, generator=rng())

@@ -165,6 +165,7 @@ def test_upward_averages_over_rule_draws(v, m, s, p):
     _ratio_within(message, mf.upward_map(p, v, m, s))  # (37)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("v, m, s", [(32, 8, 2), (8, 20, 3)])
 def test_the_excess_is_that_of_drawn_tables(v, m, s):
     counts = tables.shell_counts(20_000, v=v, m=m, s=s, generator=torch.Generator().manual_seed(0)).double()

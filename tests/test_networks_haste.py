@@ -95,6 +95,7 @@ def test_legal_strings_are_at_least_as_many_as_the_price_says():
     assert haste.legal(g, "blocks", 200, 8, generator=rng()).strings.all(), "one at a time is exact"
 
 
+@pytest.mark.slow
 def test_a_law_from_runs_is_corrected_for_their_number():
     g, data = small()
     q = torch.rand(len(data), dtype=torch.float64, generator=rng()) + 0.2
@@ -124,6 +125,7 @@ def test_amused_prefers_the_likely_of_two_leaves_that_know_nothing_of_each_other
     assert expected > p + 0.01
 
 
+@pytest.mark.slow
 def test_amused_told_to_be_random_costs_what_random_sets_cost():
     g, _ = small()
     linear = AmusedScheduler(4, "linear")

@@ -26,6 +26,7 @@ def trained():
     return {name: train_denoiser(replace(SMALL, process=name)) for name in ("mask", "gaussian")}
 
 
+@pytest.mark.slow
 def test_measure_shows_the_network_between_chance_and_exact(trained):
     found = measure(trained["mask"], FEW)
     assert (found.legal_exact == 1).all() and 0 <= found.copied_chance <= 1

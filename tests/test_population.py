@@ -54,6 +54,7 @@ def test_threshold_of_the_infinite_tree(noise, kept, lost):
         assert run.down is None and run.marginal is None
 
 
+@pytest.mark.slow
 def test_one_level_of_the_epsilon_process_is_near_the_mean_field():
     rng = torch.Generator().manual_seed(1)
     leaves = population.leaf_sampler(hl.EpsilonNoise(V), 0.5)

@@ -37,6 +37,7 @@ def test_times_are_cut_at_the_longest_lag():
     np.testing.assert_allclose(relaxation.times(c), [[3, 8]])
 
 
+@pytest.mark.slow
 def test_modes_are_of_grammars_in_pieces_and_the_slowest_is_no_symbol():
     found = relaxation.slowest_modes(0.3, **SMALL, draws=2, generator=rng(2))
     assert (found.pieces >= 2).all() and (found.ratio >= 1).all()

@@ -44,6 +44,7 @@ def turned(**change):
     return uturn(**given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end, best, worst", [("", 3.7, 4.2), ("-shuffled", 5.0, 5.5)])
 def test_the_models_on_disk(end, best, worst):
     path = MODELS / f"kjv{end}.safetensors"

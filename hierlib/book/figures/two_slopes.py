@@ -1,9 +1,11 @@
 """The figures of the exponents of language: two laws that fall, entropies at random places, and short windows."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
@@ -33,15 +35,7 @@ def falls(
             (right, covariances[m], law.beta, 0, 2),
         ):
             length = float(s) ** (np.arange(len(found.value)) + apart)
-            value = np.asarray(found.value, float)
-            there = value > 0
-            low = np.where(there, np.maximum(found.lo, value / 30), np.nan)
-            shown = Interval(np.where(there, value, np.nan), low, np.where(there, found.hi, np.nan))
-            data(ax, length, shown, label=f"$m={m}$", **look)
-            anchor = min(at, len(value)) - 1
-            if there[anchor]:
-                line = value[anchor] * (length / length[anchor]) ** -float(exponent)
-                theory(ax, length, line, color=_COLOURS[i % 3])
+            power_law(ax, length, found, float(exponent), at - 1, label=f"$m={m}$", **look)
     left.set(xlabel="leaves in the block", ylabel="entropy that its first part takes, nats", ylim=(1e-4, 4))
     right.set(xlabel="distance of two leaves", ylabel="their covariance")
     for ax in (left, right):
@@ -54,6 +48,23 @@ def falls(
         "on their lines, the steeper the more rules there are. Left, the points bend down first and take the slope of "
         "their line later, the later the more rules there are; there more rules mean a flatter line.",
     )
+
+
+def power_law(ax: Axes, length: ArrayLike, found: Interval, exponent: float, at: int, **look: Any) -> None:
+    """Points of what falls, those that are positive, and a line of an exponent through one of them.
+
+    Args:
+        length: (n,) of blocks, or distances. found: (n,) what falls with it, its bars cut at a thirtieth.
+        exponent: of the line. at: through which point it goes; through the last if there are fewer.
+        look: of the points; the line has their colour.
+    """
+    x, value = np.asarray(length, float), np.asarray(found.value, float)
+    there = value > 0
+    low = np.where(there, np.maximum(found.lo, value / 30), np.nan)
+    data(ax, x, Interval(np.where(there, value, np.nan), low, np.where(there, found.hi, np.nan)), **look)
+    at = min(at, len(value) - 1)
+    if there[at]:
+        theory(ax, x, value[at] * (x / x[at]) ** -exponent, color=look["color"])
 
 
 def places(inferred: ArrayLike, excess: Mapping[int, ArrayLike], s: int) -> Drawing:

@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from hierlib.book.figures.two_slopes import power_law
 from hierlib.book.page.glue import Drawing
-from hierlib.book.page.style import CHANCE, data, palette, theory
+from hierlib.book.page.style import CHANCE, Options, data, palette, theory
 from hierlib.experiments.curves import Interval
 
 _MARKS = ("o", "s", "^", "v")
@@ -106,11 +107,9 @@ def covariance(found: Mapping[str, Interval], laws: Mapping[str, float], s: int)
     """
     fig, ax = plt.subplots(figsize=(6, 3.4))
     for i, ((name, each), colour) in enumerate(zip(found.items(), palette(max(1, len(found) - 1)), strict=True)):
-        value = np.asarray(each.value, float)
-        apart = float(s) ** np.arange(len(value))
-        data(ax, apart, each, color=colour, marker=_MARKS[i % 4], markersize=4.5, label=name)
-        at = len(value) // 2
-        theory(ax, apart, value[at] * (apart / apart[at]) ** -laws[name], color=colour)
+        apart = float(s) ** np.arange(len(each.value))
+        look: Options = {"color": colour, "marker": _MARKS[i % 4], "markersize": 4.5, "label": name}
+        power_law(ax, apart, each, laws[name], len(apart) // 2, **look)
     ax.set_xscale("log", base=s)
     ax.set_yscale("log")
     ax.set(xlabel="distance of two leaves", ylabel="their covariance")
