@@ -8,6 +8,7 @@ from scipy import stats
 
 import hierlib as hl
 from hierlib.enumeration import all_data
+from hierlib.theory import population
 
 from . import browser as b
 from .engine import PARTS, as_json, opened
@@ -80,12 +81,19 @@ def test_whole_numbers_are_even(engine):
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
+def steep(v, m, s, L, classes, rng):
+    """Zipf's weights, in an order of its own for each symbol, and steeper from level to level."""
+    tables = [hl.zipf(m, 0.5 + 0.5 * (level % 4)).repeat(classes if level == L - 1 else v, 1) for level in range(L)]
+    return [table.gather(1, torch.rand(table.shape, generator=rng).argsort(1)) for table in tables]
+
+
 FAR = {"float64": (1e-9, 1e-10), "float32": (1e-5, 1e-5)}  # beliefs, absolute; log evidence, relative
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("noise", NOISES)
-def test_beliefs_are_those_of_hierlib(engine, noise, dtype):
+def test_beliefs_are_those_of_hierlib(engine, noise, dtype, weighted):
     script = """
       const g = new E.Grammar(data.g), noise = new E[data.noise](g.v, { dtype: data.dtype }), seen = data.seen.flat(9);
       const evidence = noise.evidence(seen, data.t), b = E.infer(g, evidence), alone = E.classPosterior(g, evidence);
@@ -102,7 +110,8 @@ def test_beliefs_are_those_of_hierlib(engine, noise, dtype):
       };"""
     rng = torch.Generator().manual_seed(1)
     for v, m, s, L, classes in GRAMMARS:
-        g = hl.random_grammar(v=v, m=m, s=s, L=L, num_classes=classes, generator=rng)
+        weights = steep(v, m, s, L, classes, rng) if weighted else None
+        g = hl.random_grammar(v=v, m=m, s=s, L=L, num_classes=classes, weights=weights, generator=rng)
         kind, t = NOISES[noise]
         process, batch = kind(v, dtype=torch.float64), 1 if g.d > 500 else 2
         x = hl.sample(g, batch, generator=rng)
@@ -152,13 +161,17 @@ def counted(draws: list, data: torch.Tensor) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1)])
-def test_draws_are_the_posterior(engine, v, m, s, L):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1), (4, 4, 2, 1)])
+def test_draws_are_the_posterior(engine, v, m, s, L, weighted):
     rng = torch.Generator().manual_seed(v)
-    g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng)
+    g = hl.random_grammar(
+        v=v, m=m, s=s, L=L, weights=steep(v, m, s, L, v, rng) if weighted else None, generator=rng
+    )
     evidence = torch.rand(1, g.d, v, dtype=torch.float64, generator=rng)
     x = all_data(g)
-    weight = evidence[0, torch.arange(g.d), x[0]].prod(1)
+    law = hl.log_probability(g, x[0]).exp()
+    weight = law * evidence[0, torch.arange(g.d), x[0]].prod(1)
     n = 20_000
     script = """
       const g = new E.Grammar(data.g), generator = new E.Generator(5), first = data.first.map((level) => level.flat());
@@ -168,7 +181,7 @@ def test_draws_are_the_posterior(engine, v, m, s, L):
     data = {"g": as_json(g), "evidence": evidence.flatten().tolist(), "n": n}
     data["first"] = [level[5:6].tolist() for level in x]
     prior, *posterior = engine(script, data)
-    assert stats.chisquare(counted(prior, x[0])).pvalue > 1e-4
+    assert stats.chisquare(counted(prior, x[0]), (n * law).tolist()).pvalue > 1e-4
     for draws in posterior:
         assert stats.chisquare(counted(draws, x[0]), (n * weight / weight.sum()).tolist()).pvalue > 1e-4
 
@@ -192,6 +205,56 @@ def test_a_drawn_grammar_is_one_of_hierlib_and_uniform(engine):
     pairs = [8 * a + 4 * b + 2 * c + d for a, b, c, d in small]
     counts = [pairs.count(code) for code in range(16) if code % 4 != code // 4]
     assert sum(counts) == 6000 and stats.chisquare(counts).pvalue > 1e-4
+
+
+def test_weights_are_those_of_hierlib_and_change_no_tuple(engine):
+    script = """
+      const size = { v: 6, m: 3, s: 2, L: 3, numClasses: 4 }, w = E.zipf(3, 1.5), own = [[0.5, 0.5, 0], [0, 1, 0], [0.2, 0.3, 0.5], [1, 0, 0]];
+      const draw = (weights) => E.randomGrammar({ ...size, weights, generator: new E.Generator(1) });
+      const [plain, even, all, each] = [undefined, E.zipf(3, 0), w, [w, [0.5, 0.25, 0.25], own]].map(draw);
+      const never = E.sample(each, 2000, { generator: new E.Generator(2) });
+      return [[[4, 1], [8, 2], [5, 0], [1, 3], [30, -0.5]].map(([m, a]) => [...E.zipf(m, a)]), plain, even, all, each, [...never[3]], [...never[2]]];"""
+    laws, plain, even, *uneven, classes, children = engine(script)
+    wanted = [hl.zipf(m, a).tolist() for m, a in ((4, 1), (8, 2), (5, 0), (1, 3), (30, -0.5))]
+    assert laws == [pytest.approx(law, rel=1e-12) for law in wanted] and laws[2] == [1 / 5] * 5
+    assert plain == even and "weights" not in plain and all(g["rules"] == plain["rules"] for g in uneven)
+    tables = [[torch.tensor(level, dtype=torch.float64) for level in g["weights"]] for g in uneven]
+    again = [
+        hl.Grammar(**g | {"rules": [torch.tensor(level) for level in g["rules"]], "weights": weights})
+        for g, weights in zip(uneven, tables, strict=True)
+    ]
+    assert [tuple(table.shape) for table in again[0].weights] == [(6, 3), (6, 3), (4, 3)]
+    assert torch.equal(tables[1][1], torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64).expand(6, 3))
+    only = plain["rules"][2][3][0]  # what class 3 is always written as
+    assert {(children[2 * i], children[2 * i + 1]) for i, y in enumerate(classes) if y == 3} == {tuple(only)}
+
+
+@pytest.mark.parametrize("dtype", ["Float32Array", "Float64Array"])
+def test_a_rule_of_weight_zero_is_none(engine, dtype):
+    script = f"""
+      const rules = [[[0, 1], [1, 2], [2, 2]], [[1, 0], [0, 2], [2, 1]], [[0, 0], [1, 1], [2, 0]]];
+      const [w, less] = [[0.75, 0.25, 0], [0.75, 0.25]];
+      const [g, without] = [rules, rules.map((each) => each.slice(0, 2))].map((one, k) =>
+        new E.Grammar({{ v: 3, m: 3 - k, s: 2, L: 3, rules: [one, one, one], weights: [w, less][k] }}));
+      const evidence = {dtype}.from({{ length: 24 }}, (_, k) => 0.1 + ((7 * k) % 11));
+      const [a, b] = [g, without].map((each) => E.infer(each, evidence));
+      return ["up", "down", "marginals"].map((kind) => a[kind].map((level, l) => [...level.map((p, i) => p - b[kind][l][i])])).concat([
+        [[a.logEvidence[0] - b.logEvidence[0]]]]);"""
+    assert max(abs(p) for kind in engine(script) for level in kind for p in level) < 1e-6
+
+
+def test_the_pool_of_beliefs_is_that_of_hierlib(engine):
+    script = """
+      const made = E.population.poolOfBeliefs(E.zipf(data.m, data.a), { ...data, size: 2 ** 14, generator: new E.Generator(0) });
+      return data.eps.map((eps) => { const { up, down, marginal } = made(eps); return [up, down, marginal, made(eps, { onlyUp: true }).up]; });"""
+    for v, m, s, L, a in ((32, 8, 2, 10, 1.0), (32, 32, 2, 10, 2.0), (8, 12, 3, 5, 0.5), (8, 3, 2, 4, 0.0), (5, 1, 2, 3, 1.0)):
+        eps = [0.0, 0.2, 0.6, 0.95]
+        mine = torch.tensor(engine(script, {"v": v, "m": m, "s": s, "L": L, "a": a, "eps": eps}), dtype=torch.float64)
+        rng = torch.Generator().manual_seed(0)
+        theirs = population.pool_of_beliefs(eps, hl.zipf(m, a), v=v, s=s, L=L, size=2**16, generator=rng)
+        assert torch.equal(mine[:, 0], mine[:, 3])
+        for k, wanted in enumerate(theirs):
+            assert (mine[:, k] - wanted).abs().max() < 0.02, (v, m, a)
 
 
 def test_noise_corrupts_as_hierlib_does(engine):
@@ -308,6 +371,14 @@ BAD = {
     "Grammar({ ...g, rules: g.rules.map((r) => r.slice(1)) })": "rules[0]: expected 4·2·2 symbols, got 15",
     "Grammar({ ...g, rules: g.rules.map((r) => [...r].map(() => 1)) })": "a datum must have only one parse",
     "Grammar({ ...g, rules: g.rules.map((r) => [...r].fill(4, 0, 1)) })": "rules[0]: expected symbols in 0…3, got 4",
+    "zipf(4, Infinity)": "a: expected a finite number, got Infinity",
+    "zipf(0, 1)": "m: expected at least 1, got 0",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [0.5, 0.6], generator })": "weights[0]: expected probabilities that",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1.5, -0.5], generator })": "expected a number in [0, 1",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1], generator })": "weights[0]: expected 2 probabilities, or 4·2",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: 0.5, generator })": "weights: expected 2 numbers, or one table a level",
+    "Grammar({ ...g, weights: [[1, 0]] })": "weights: expected 2 numbers, or one table a level, L = 3, got Array of 1",
+    "population.poolOfBeliefs([1], { v: 4, s: 2, L: 2, generator })(2)": "eps: expected a number in [0, 1], got 2",
     "sample(g, 0, { generator })": "n: expected at least 1, got 0",
     "sample(g, 2, { generator, classes: [1, 4] })": "classes: expected at most 3, got 4",
     "parse(g, absent)": "leaves: expected strings of this grammar, got datum 0",

@@ -103,6 +103,6 @@ def test_only_jobs_are_started(engine):
       const none = () => E.start("levelCurves", data, () => {}, { workers: 0 });
       return [said(() => E.start("toString", {})), said(none)];"""
     assert engine(script, CURVES) == [
-        'name: expected one of levelCurves, classPoints, got "toString"',
+        'name: expected one of levelCurves, classPoints, meanField, halfHeights, got "toString"',
         "workers: expected at least 1, got 0",
     ]
