@@ -245,8 +245,12 @@ def test_a_rule_of_weight_zero_is_none(engine, dtype):
 
 def test_the_pool_of_beliefs_is_that_of_hierlib(engine):
     script = """
-      const made = E.population.poolOfBeliefs(E.zipf(data.m, data.a), { ...data, size: 2 ** 14, generator: new E.Generator(0) });
-      return data.eps.map((eps) => { const { up, down, marginal } = made(eps); return [up, down, marginal, made(eps, { onlyUp: true }).up]; });"""
+      const make = (onlyUp) => {
+        const options = { ...data, size: 2 ** 14, onlyUp, generator: new E.Generator(0) };
+        return E.population.poolOfBeliefs(E.zipf(data.m, data.a), options);
+      };
+      const [whole, half] = [false, true].map(make);
+      return data.eps.map((eps) => [...["up", "down", "marginal"].map((kind) => whole(eps)[kind]), half(eps).up]);"""
     for v, m, s, L, a in ((32, 8, 2, 10, 1.0), (32, 32, 2, 10, 2.0), (8, 12, 3, 5, 0.5), (8, 3, 2, 4, 0.0), (5, 1, 2, 3, 1.0)):
         eps = [0.0, 0.2, 0.6, 0.95]
         mine = torch.tensor(engine(script, {"v": v, "m": m, "s": s, "L": L, "a": a, "eps": eps}), dtype=torch.float64)

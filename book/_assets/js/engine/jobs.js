@@ -63,11 +63,11 @@ Engine.part((E) => {
     if (!rules?.length) E.refuse("rules", "one number m or more", rules);
     for (const m of rules) {
       const generator = new E.Generator(seed, 2 ** 32 - 2);
-      const at = E.population.poolOfBeliefs(E.zipf(m, a), { v, s, L, size: SIZE, generator });
+      const at = E.population.poolOfBeliefs(E.zipf(m, a), { v, s, L, size: SIZE, onlyUp: true, generator });
       let [low, high] = [0, 1];
       for (let i = 0; i < 12; i++) {
         const middle = (low + high) / 2;
-        if (at(middle, { onlyUp: true }).up[L] >= (1 + 1 / v) / 2) low = middle;
+        if (at(middle).up[L] >= (1 + 1 / v) / 2) low = middle;
         else high = middle;
       }
       yield { m, eps: low };

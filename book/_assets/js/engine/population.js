@@ -3,8 +3,8 @@
 // place of m, and a new w is drawn at every node.
 Engine.part((E) => {
   // What makes a pool of so many beliefs at any noise, always with the same random numbers: a function eps -> {up, down,
-  // marginal}, means by level, leaves first; onlyUp leaves out the other two. weights: m numbers, for all levels.
-  function poolOfBeliefs(weights, { v, s, L, size = 2 ** 13, generator }) {
+  // marginal}, means by level, leaves first; of these up alone with onlyUp. weights: m numbers, for all levels.
+  function poolOfBeliefs(weights, { v, s, L, size = 2 ** 13, onlyUp = false, generator }) {
     E.whole("v", v, 2, 64);
     E.whole("s", s, 2, 4);
     E.whole("L", L, 1, 12);
@@ -12,9 +12,10 @@ Engine.part((E) => {
     E.checkGenerator(generator);
     const picks = (many) => Array.from({ length: many }, () => Uint32Array.from({ length: size }, () => generator.below(size)));
     const levels = () => Array.from({ length: L }, () => ({ some: picks(s), w: used(weights, size, generator) }));
-    const [above, below, last] = [levels(), levels(), picks(L + 1)];
+    const above = levels();
+    const [below, last] = onlyUp ? [] : [levels(), picks(L + 1)];
 
-    return (eps, { onlyUp = false } = {}) => {
+    return (eps) => {
       E.within("eps", eps, 0, 1);
       const up = [new Float64Array(size).fill(1 - eps + eps / v)];
       for (const { some, w } of above) up.push(F(together(up[up.length - 1], some), w, v, s));
@@ -73,19 +74,13 @@ Engine.part((E) => {
     return sum / pool.length;
   }
 
-  // Weights, each as often as it says.
+  // Weights, each as often as it says; their order does not matter, for what they meet is picked at random.
   function used(weights, size, generator) {
-    const below = new Float64Array(weights.length);
-    weights.reduce((sum, w, k) => (below[k] = sum + w), 0);
-    return Float64Array.from({ length: size }, () => {
-      const u = generator.uniform() * below[below.length - 1];
-      let [low, high] = [0, below.length - 1];
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if (u < below[middle]) high = middle;
-        else low = middle + 1;
-      }
-      return weights[low];
+    let [k, end] = [0, weights[0]];
+    return Float64Array.from({ length: size }, (_, i) => {
+      const u = (i + generator.uniform()) / size;
+      while (u >= end && k < weights.length - 1) end += weights[++k];
+      return weights[k];
     });
   }
 
