@@ -165,9 +165,7 @@ def counted(draws: list, data: torch.Tensor) -> list[int]:
 @pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1), (4, 4, 2, 1)])
 def test_draws_are_the_posterior(engine, v, m, s, L, weighted):
     rng = torch.Generator().manual_seed(v)
-    g = hl.random_grammar(
-        v=v, m=m, s=s, L=L, weights=steep(v, m, s, L, v, rng) if weighted else None, generator=rng
-    )
+    g = hl.random_grammar(v=v, m=m, s=s, L=L, weights=steep(v, m, s, L, v, rng) if weighted else None, generator=rng)
     evidence = torch.rand(1, g.d, v, dtype=torch.float64, generator=rng)
     x = all_data(g)
     law = hl.log_probability(g, x[0]).exp()
@@ -209,11 +207,13 @@ def test_a_drawn_grammar_is_one_of_hierlib_and_uniform(engine):
 
 def test_weights_are_those_of_hierlib_and_change_no_tuple(engine):
     script = """
-      const size = { v: 6, m: 3, s: 2, L: 3, numClasses: 4 }, w = E.zipf(3, 1.5), own = [[0.5, 0.5, 0], [0, 1, 0], [0.2, 0.3, 0.5], [1, 0, 0]];
+      const size = { v: 6, m: 3, s: 2, L: 3, numClasses: 4 }, w = E.zipf(3, 1.5);
+      const own = [[0.5, 0.5, 0], [0, 1, 0], [0.2, 0.3, 0.5], [1, 0, 0]];
       const draw = (weights) => E.randomGrammar({ ...size, weights, generator: new E.Generator(1) });
       const [plain, even, all, each] = [undefined, E.zipf(3, 0), w, [w, [0.5, 0.25, 0.25], own]].map(draw);
       const never = E.sample(each, 2000, { generator: new E.Generator(2) });
-      return [[[4, 1], [8, 2], [5, 0], [1, 3], [30, -0.5]].map(([m, a]) => [...E.zipf(m, a)]), plain, even, all, each, [...never[3]], [...never[2]]];"""
+      const laws = [[4, 1], [8, 2], [5, 0], [1, 3], [30, -0.5]].map(([m, a]) => [...E.zipf(m, a)]);
+      return [laws, plain, even, all, each, [...never[3]], [...never[2]]];"""
     laws, plain, even, *uneven, classes, children = engine(script)
     wanted = [hl.zipf(m, a).tolist() for m, a in ((4, 1), (8, 2), (5, 0), (1, 3), (30, -0.5))]
     assert laws == [pytest.approx(law, rel=1e-12) for law in wanted] and laws[2] == [1 / 5] * 5
@@ -238,8 +238,8 @@ def test_a_rule_of_weight_zero_is_none(engine, dtype):
         new E.Grammar({{ v: 3, m: 3 - k, s: 2, L: 3, rules: [one, one, one], weights: [w, less][k] }}));
       const evidence = {dtype}.from({{ length: 24 }}, (_, k) => 0.1 + ((7 * k) % 11));
       const [a, b] = [g, without].map((each) => E.infer(each, evidence));
-      return ["up", "down", "marginals"].map((kind) => a[kind].map((level, l) => [...level.map((p, i) => p - b[kind][l][i])])).concat([
-        [[a.logEvidence[0] - b.logEvidence[0]]]]);"""
+      const off = (kind) => a[kind].map((level, l) => [...level.map((p, i) => p - b[kind][l][i])]);
+      return [...["up", "down", "marginals"].map(off), [[a.logEvidence[0] - b.logEvidence[0]]]];"""
     assert max(abs(p) for kind in engine(script) for level in kind for p in level) < 1e-6
 
 
@@ -251,7 +251,13 @@ def test_the_pool_of_beliefs_is_that_of_hierlib(engine):
       };
       const [whole, half] = [false, true].map(make);
       return data.eps.map((eps) => [...["up", "down", "marginal"].map((kind) => whole(eps)[kind]), half(eps).up]);"""
-    for v, m, s, L, a in ((32, 8, 2, 10, 1.0), (32, 32, 2, 10, 2.0), (8, 12, 3, 5, 0.5), (8, 3, 2, 4, 0.0), (5, 1, 2, 3, 1.0)):
+    for v, m, s, L, a in (
+        (32, 8, 2, 10, 1.0),
+        (32, 32, 2, 10, 2.0),
+        (8, 12, 3, 5, 0.5),
+        (8, 3, 2, 4, 0.0),
+        (5, 1, 2, 3, 1.0),
+    ):
         eps = [0.0, 0.2, 0.6, 0.95]
         mine = torch.tensor(engine(script, {"v": v, "m": m, "s": s, "L": L, "a": a, "eps": eps}), dtype=torch.float64)
         rng = torch.Generator().manual_seed(0)
@@ -377,10 +383,10 @@ BAD = {
     "Grammar({ ...g, rules: g.rules.map((r) => [...r].fill(4, 0, 1)) })": "rules[0]: expected symbols in 0…3, got 4",
     "zipf(4, Infinity)": "a: expected a finite number, got Infinity",
     "zipf(0, 1)": "m: expected at least 1, got 0",
-    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [0.5, 0.6], generator })": "weights[0]: expected probabilities that",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [0.5, 0.6], generator })": "weights[0]: expected probabilities",
     "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1.5, -0.5], generator })": "expected a number in [0, 1",
-    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1], generator })": "weights[0]: expected 2 probabilities, or 4·2",
-    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: 0.5, generator })": "weights: expected 2 numbers, or one table a level",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1], generator })": "expected 2 probabilities, or 4·2",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: 0.5, generator })": "weights: expected 2 numbers, or one table a",
     "Grammar({ ...g, weights: [[1, 0]] })": "weights: expected 2 numbers, or one table a level, L = 3, got Array of 1",
     "population.poolOfBeliefs([1], { v: 4, s: 2, L: 2, generator })(2)": "eps: expected a number in [0, 1], got 2",
     "sample(g, 0, { generator })": "n: expected at least 1, got 0",

@@ -103,9 +103,7 @@ def level_curves(
             what `hierlib.Noise` says.
     """
     t, out = noise_levels(t), []
-    drawn = drawn_data(
-        draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, weights=weights, generator=generator
-    )
+    drawn = drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, weights=weights, generator=generator)
     for g, x in drawn:
         prior = torch.nn.functional.one_hot(x[-1][:, 0], g.num_classes).float() if conditional else None
         blank = torch.ones(data if conditional else 1, g.d, v, dtype=torch.float32, device=g.device)

@@ -49,7 +49,8 @@ def datum_html() -> str:
     """The live figure of one datum (js/one-datum.js): its noise, leaves and messages, the beliefs of its tree."""
     data = json.dumps({"palettes": [palette(L) for L in range(1, DEEPEST + 1)]}, separators=(",", ":"))
     first, size = (
-        "".join(_SLIDER.format(name=name, words=words) for name, words in each.items()) for each in (_DATUM, _SIZE | {"a": _SLIDERS["a"]})
+        "".join(_SLIDER.format(name=name, words=words) for name, words in each.items())
+        for each in (_DATUM, _SIZE | {"a": _SLIDERS["a"]})
     )
     return _DATUM_MARKUP.format(data=data, first=first, size=size)
 
