@@ -28,9 +28,8 @@ def test_points_are_those_of_hierlib_within_their_errors(browser, lab, a, name):
     lines = download.value.path().read_text("utf-8").splitlines()
     rows = [line.split(",") for line in lines if line[0] not in "#m"]
     m, eps, kept, error = np.array([row[:4] for row in rows], float).T
-    assert len(rows) == 9 * 13 == page.locator(".phase-points tbody tr").count() and {"# L = 5", f"# a = {a}"} <= {
-        *lines
-    }
+    assert len(rows) == 9 * 13 == page.locator(".phase-points tbody tr").count()
+    assert {"# L = 5", f"# a = {a}"} <= {*lines}
     rng = torch.Generator().manual_seed(3)
     noises = np.unique(eps)
     for k in map(int, np.unique(m)):
@@ -40,7 +39,7 @@ def test_points_are_those_of_hierlib_within_their_errors(browser, lab, a, name):
         far = np.abs(kept[at] - again.mean(0)) / (np.hypot(error[at], again.std(0, ddof=1) / 60**0.5) + 5e-4)
         assert far.max() < 5, k
     fates = [row[4] for row in rows]
-    assert {*fates} == {"kept", "trace", "lost"}
+    assert {*fates} == {"kept", "trace", "lost"} - ({"lost"} if a else set())  # uneven rules leave a trace everywhere
     assert page.locator("circle[data-fate=kept]").count() == fates.count("kept")
     assert re.search(rf"{name} of 5 levels is 0\.0\d+ off", page.locator(".phase-said").text_content())
     assert not page.complaints
