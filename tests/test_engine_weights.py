@@ -6,6 +6,8 @@ import torch
 import hierlib as hl
 from hierlib.theory import population
 
+pytestmark = pytest.mark.book  # they need a browser
+
 
 def test_weights_are_those_of_hierlib_and_change_no_tuple(engine):
     script = """
