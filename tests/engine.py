@@ -31,7 +31,8 @@ def node(script: str, data: object, *files: str) -> object:
 
 def as_json(g: hl.Grammar) -> dict:
     """A grammar as the live figures, and the engine's Grammar, take it."""
-    return {"v": g.v, "m": g.m, "s": g.s, "L": g.L, "rules": [rule.tolist() for rule in g.rules]}
+    weights = {} if g.weights is None else {"weights": [table.tolist() for table in g.weights]}
+    return {"v": g.v, "m": g.m, "s": g.s, "L": g.L, "rules": [rule.tolist() for rule in g.rules], **weights}
 
 
 def page(folder: Path) -> Path:

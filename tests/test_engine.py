@@ -80,12 +80,19 @@ def test_whole_numbers_are_even(engine):
         assert stats.chisquare(counts).pvalue > 1e-4
 
 
+def steep(v, m, s, L, classes, rng):
+    """Zipf's weights, in an order of its own for each symbol, and steeper from level to level."""
+    tables = [hl.zipf(m, 0.5 + 0.5 * (level % 4)).repeat(classes if level == L - 1 else v, 1) for level in range(L)]
+    return [table.gather(1, torch.rand(table.shape, generator=rng).argsort(1)) for table in tables]
+
+
 FAR = {"float64": (1e-9, 1e-10), "float32": (1e-5, 1e-5)}  # beliefs, absolute; log evidence, relative
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("dtype", FAR)
 @pytest.mark.parametrize("noise", NOISES)
-def test_beliefs_are_those_of_hierlib(engine, noise, dtype):
+def test_beliefs_are_those_of_hierlib(engine, noise, dtype, weighted):
     script = """
       const g = new E.Grammar(data.g), noise = new E[data.noise](g.v, { dtype: data.dtype }), seen = data.seen.flat(9);
       const evidence = noise.evidence(seen, data.t), b = E.infer(g, evidence), alone = E.classPosterior(g, evidence);
@@ -102,7 +109,8 @@ def test_beliefs_are_those_of_hierlib(engine, noise, dtype):
       };"""
     rng = torch.Generator().manual_seed(1)
     for v, m, s, L, classes in GRAMMARS:
-        g = hl.random_grammar(v=v, m=m, s=s, L=L, num_classes=classes, generator=rng)
+        weights = steep(v, m, s, L, classes, rng) if weighted else None
+        g = hl.random_grammar(v=v, m=m, s=s, L=L, num_classes=classes, weights=weights, generator=rng)
         kind, t = NOISES[noise]
         process, batch = kind(v, dtype=torch.float64), 1 if g.d > 500 else 2
         x = hl.sample(g, batch, generator=rng)
@@ -152,13 +160,15 @@ def counted(draws: list, data: torch.Tensor) -> list[int]:
     return counts
 
 
-@pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1)])
-def test_draws_are_the_posterior(engine, v, m, s, L):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("v, m, s, L", [(3, 2, 2, 2), (2, 2, 3, 2), (3, 2, 4, 1), (4, 4, 2, 1)])
+def test_draws_are_the_posterior(engine, v, m, s, L, weighted):
     rng = torch.Generator().manual_seed(v)
-    g = hl.random_grammar(v=v, m=m, s=s, L=L, generator=rng)
+    g = hl.random_grammar(v=v, m=m, s=s, L=L, weights=steep(v, m, s, L, v, rng) if weighted else None, generator=rng)
     evidence = torch.rand(1, g.d, v, dtype=torch.float64, generator=rng)
     x = all_data(g)
-    weight = evidence[0, torch.arange(g.d), x[0]].prod(1)
+    law = hl.log_probability(g, x[0]).exp()
+    weight = law * evidence[0, torch.arange(g.d), x[0]].prod(1)
     n = 20_000
     script = """
       const g = new E.Grammar(data.g), generator = new E.Generator(5), first = data.first.map((level) => level.flat());
@@ -168,7 +178,7 @@ def test_draws_are_the_posterior(engine, v, m, s, L):
     data = {"g": as_json(g), "evidence": evidence.flatten().tolist(), "n": n}
     data["first"] = [level[5:6].tolist() for level in x]
     prior, *posterior = engine(script, data)
-    assert stats.chisquare(counted(prior, x[0])).pvalue > 1e-4
+    assert stats.chisquare(counted(prior, x[0]), (n * law).tolist()).pvalue > 1e-4
     for draws in posterior:
         assert stats.chisquare(counted(draws, x[0]), (n * weight / weight.sum()).tolist()).pvalue > 1e-4
 
@@ -308,6 +318,14 @@ BAD = {
     "Grammar({ ...g, rules: g.rules.map((r) => r.slice(1)) })": "rules[0]: expected 4·2·2 symbols, got 15",
     "Grammar({ ...g, rules: g.rules.map((r) => [...r].map(() => 1)) })": "a datum must have only one parse",
     "Grammar({ ...g, rules: g.rules.map((r) => [...r].fill(4, 0, 1)) })": "rules[0]: expected symbols in 0…3, got 4",
+    "zipf(4, Infinity)": "a: expected a finite number, got Infinity",
+    "zipf(0, 1)": "m: expected at least 1, got 0",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [0.5, 0.6], generator })": "weights[0]: expected probabilities",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1.5, -0.5], generator })": "expected a number in [0, 1",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: [1], generator })": "expected 2 probabilities, or 4·2",
+    "randomGrammar({ v: 4, m: 2, s: 2, L: 2, weights: 0.5, generator })": "weights: expected 2 numbers, or one table a",
+    "Grammar({ ...g, weights: [[1, 0]] })": "weights: expected 2 numbers, or one table a level, L = 3, got Array of 1",
+    "population.poolOfBeliefs([1], { v: 4, s: 2, L: 2, generator })(2)": "eps: expected a number in [0, 1], got 2",
     "sample(g, 0, { generator })": "n: expected at least 1, got 0",
     "sample(g, 2, { generator, classes: [1, 4] })": "classes: expected at most 3, got 4",
     "parse(g, absent)": "leaves: expected strings of this grammar, got datum 0",

@@ -1,9 +1,12 @@
 """Jobs of the engine in workers, from a file and from a server: they report, stop at once, and refuse in a sentence."""
 
+import numpy as np
 import pytest
 import torch
 
 import hierlib as hl
+from hierlib.experiments.curves import half_height
+from hierlib.theory import population
 
 from . import browser as b
 from .engine import page
@@ -23,16 +26,22 @@ def test_a_job_in_workers_is_what_the_page_computes(engine, workers):
 
 
 @pytest.mark.parametrize(
-    "noise, t", [("EpsilonNoise", [0.2, 0.6]), ("GaussianNoise", [0.2, 0.5]), ("MaskNoise", [0.5])]
+    "noise, t, a",
+    [
+        ("EpsilonNoise", [0.2, 0.6], 0),
+        ("GaussianNoise", [0.2, 0.5], 0),
+        ("MaskNoise", [0.5], 0),
+        ("EpsilonNoise", [0.3, 0.8], 1.5),
+    ],
 )
-def test_level_curves_are_those_of_hierlib(engine, noise, t):
+def test_level_curves_are_those_of_hierlib(engine, noise, t, a):
     shape = {"v": 8, "m": 3, "s": 2, "L": 4}
     script = "return [...E.jobs.levelCurves(data)].map(({ overlap }) => [...overlap]);"
-    job = {**shape, "noise": noise, "t": t, "grammars": 150, "data": 2, "seed": 3}
+    job = {**shape, "a": a, "noise": noise, "t": t, "grammars": 150, "data": 2, "seed": 3}
     mine = torch.tensor(engine(script, job), dtype=torch.float64).reshape(150, len(t), 5)
     rng, theirs = torch.Generator().manual_seed(0), []
     for _ in range(150):
-        g = hl.random_grammar(**shape, generator=rng)
+        g = hl.random_grammar(**shape, weights=hl.zipf(3, a), generator=rng)
         x = hl.sample(g, 2, generator=rng)
         process = getattr(hl, noise)(8, dtype=torch.float64)
         seen = [process.evidence(process.corrupt(x[0], each, generator=rng), each) for each in t]
@@ -42,7 +51,26 @@ def test_level_curves_are_those_of_hierlib(engine, noise, t):
     assert ((mine.mean(0) - theirs.mean(0)).abs() < 4 * error + 1e-9).all()
 
 
-LONG = CURVES | {"v": 32, "m": 8, "L": 10, "grammars": 10**6}
+def test_the_mean_field_of_uneven_rules_in_a_worker_is_that_of_hierlib(engine):
+    shape = {"v": 16, "s": 2, "L": 6}
+    script = """
+      const field = [], halves = [];
+      await E.start("meanField", { ...data, m: 8, eps: [0, 0.4, 0.9] }, (piece) => field.push(piece)).done;
+      await E.start("halfHeights", { ...data, rules: [2, 8, 16] }, (piece) => halves.push(piece)).done;
+      return [field, halves, E.jobs.halfHeights({ ...data, rules: [8] }).next().value];"""
+    field, halves, again = engine(script, {**shape, "a": 1.0})
+    rng = torch.Generator().manual_seed(0)
+    wanted = population.pool_of_beliefs([0.0, 0.4, 0.9], hl.zipf(8, 1.0), **shape, generator=rng).marginal
+    assert [piece["point"] for piece in field] == [0, 1, 2] and again == halves[1]
+    assert (torch.tensor([piece["marginal"] for piece in field]) - wanted).abs().max() < 0.02
+    eps = np.linspace(0.01, 1, 41)
+    for piece in halves:
+        law = hl.zipf(piece["m"], 1.0)
+        top = population.pool_of_beliefs(eps, law, **shape, size=2**14, generator=rng).up[:, -1]
+        assert abs(half_height(eps, top.numpy(), chance=1 / 16).t - piece["eps"]) < 0.02
+
+
+LONG = CURVES | {"v": 32, "m": 8, "L": 10, "grammars": 10**6, "a": 1}
 
 
 @pytest.mark.parametrize("served", [False, True])
@@ -87,6 +115,7 @@ def test_a_job_stops_at_once_and_the_page_stays_at_hand(browser, tmp_path, serve
         ({"t": [0.0]}, "t: expected ᾱ_t < 1"),
         ({"noise": "MaskNoise", "t": [2]}, "t: expected a number in [0, 1], got 2"),
         ({"grammars": 0}, "grammars: expected at least 1, got 0"),
+        ({"a": "steep"}, 'a: expected a finite number, got "steep"'),
         ({"seed": -1}, "seed: expected at least 0, got -1"),
         ({"L": 30}, "L: expected at most 12, got 30"),
     ],
@@ -103,6 +132,6 @@ def test_only_jobs_are_started(engine):
       const none = () => E.start("levelCurves", data, () => {}, { workers: 0 });
       return [said(() => E.start("toString", {})), said(none)];"""
     assert engine(script, CURVES) == [
-        'name: expected one of levelCurves, classPoints, got "toString"',
+        'name: expected one of levelCurves, classPoints, meanField, halfHeights, got "toString"',
         "workers: expected at least 1, got 0",
     ]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 
 import hierlib as hl
 from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html, string_html
+from hierlib.experiments.curves import half_height
 from hierlib.experiments.uturns import level_curves
+from hierlib.theory import population
 
 from .engine import JS, node
 
@@ -58,20 +61,23 @@ def saved(page, kind: str = "json") -> str:
     return found.value.path().read_text("utf-8")
 
 
-PRESETS = {  # the address, and the noise in hierlib
-    "diffusion": ("noise=GaussianNoise&v=16&m=4&s=2&L=6&grammars=60&data=2", hl.GaussianNoise(16)),
-    "figure 7": ("noise=EpsilonNoise&v=16&m=4&s=2&L=6&grammars=60&data=2", hl.EpsilonNoise(16)),
+SIZE = "v=16&m=4&s=2&L=6&grammars=60&data=2"
+PRESETS = {  # the address, and the noise and the exponent of the weights in hierlib
+    "diffusion": (f"noise=GaussianNoise&{SIZE}", hl.GaussianNoise(16), 0.0),
+    "figure 7": (f"noise=EpsilonNoise&{SIZE}", hl.EpsilonNoise(16), 0.0),
+    "uneven rules": (f"noise=MaskNoise&{SIZE}&a=1.5", hl.MaskNoise(16), 1.5),
 }
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
-    address, noise = PRESETS[name]
+    address, noise, a = PRESETS[name]
     page = opened(browser, f"{lab}?{address}")
     found = json.loads(saved(page))
     t, mean, half = (np.array(found[key]) for key in ("t", "mean", "half"))
     rng = torch.Generator().manual_seed(1)
-    again = level_curves(noise, t, v=16, m=4, s=2, L=6, draws=60, data=2, generator=rng).truth.numpy()
+    size = dict(v=16, m=4, s=2, L=6, draws=60, data=2, weights=hl.zipf(4, a), generator=rng)
+    again = level_curves(noise, t, **size).truth.numpy()
     error = np.hypot(half / 2, again.std(0, ddof=1).T / 60**0.5)
     far = np.abs(mean - again.mean(0).T) / (error + 2e-4)
     assert found["n"] == 60 and far.max() < 5 and (far > 2.5).mean() < 0.1
@@ -83,7 +89,84 @@ def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
     assert rows.count() == len(t) and f"{mean[6][20]:.3f}" in rows.nth(20).text_content()
     lines = saved(page, "csv").splitlines()
     assert len([line for line in lines if line[0] != "#"]) == 1 + len(t) * 7 and "# v = 16" in lines
+    assert f"# a = {a:g}" in lines and found["setting"]["a"] == a
     assert not page.complaints
+    page.context.close()
+
+
+def test_the_preset_of_uneven_rules_is_chapter_18s(browser, lab):
+    """Its curves are hierlib's within their errors, its dotted line and what it says of it are hierlib's pool."""
+    page = opened(browser, f"{lab}?grammars=2&L=2")
+    page.locator("[name=preset]").select_option("uneven rules keep the class")
+    page.wait_for_function("location.search.includes('a=2&') && " + DONE)
+    found = json.loads(saved(page))
+    setting, t, mean, half = (found[key] for key in ("setting", "t", "mean", "half"))
+    shape = {name: setting[name] for name in ("v", "s", "L")}
+    assert (setting["noise"], setting["m"], setting["a"], shape) == ("EpsilonNoise", 32, 2, dict(v=32, s=2, L=10))
+    rng, law = torch.Generator().manual_seed(2), hl.zipf(32, 2.0)
+    some = slice(5, 60, 6)  # noises; there are none at which the class cannot be lost
+    size = dict(draws=24, data=1, weights=law, generator=rng)
+    again = level_curves(hl.EpsilonNoise(32), t[some], **shape, m=32, **size).truth.numpy()
+    mean, half = np.array(mean)[:, some].T, np.array(half)[:, some].T
+    error = np.hypot(half / 2, again.std(0, ddof=1) / 24**0.5)
+    assert (np.abs(mean - again.mean(0)) < 4 * error + 1e-3).all() and np.median(error) < 0.05
+    assert np.interp(0.4, t, found["mean"][10]) > 0.75, "the class is rescued"
+    pool = population.pool_of_beliefs(t, law, **shape, size=2**14, generator=rng)
+    said = page.locator(".lab-said").text_content()
+    told = float(re.search(r"pool of beliefs, .* loses half of it at ε = (\d\.\d+)", said)[1])
+    assert told == pytest.approx(half_height(t[1:], pool.up[1:, -1].numpy(), chance=1 / 32).t, abs=0.01)
+    assert "infinite" not in said and "# a = 2" in saved(page, "csv")
+    dotted = page.locator(".lab-picture polyline[stroke-dasharray]").first.get_attribute("points")
+    height = np.array(
+        [point.split(",")[1] for point in dotted.split()], float
+    )  # of the class: one at 44, nothing at 266
+    assert np.abs((266 - height) / 222 - pool.marginal[:, -1].numpy()).max() < 0.05
+    assert not page.complaints
+    page.context.close()
+
+
+def test_keys_make_rules_uneven_and_an_address_without_them_is_even(browser, lab):
+    page = opened(browser, f"{lab}?noise=EpsilonNoise&v=16&m=16&grammars=2&L=4", width=360, color_scheme="dark")
+    stage, said = page.locator(".laboratory"), page.locator(".lab-said")
+    slider, even = stage.locator("[name=a]"), json.loads(saved(page))
+    assert slider.get_attribute("aria-valuetext") == "0, even" and even["setting"]["a"] == 0
+    assert "ε* = 0" in said.text_content() and said.get_attribute("role") == "status"
+    tall = stage.bounding_box()["height"]
+    for _ in range(15):
+        slider.press("ArrowRight")
+    page.wait_for_function("location.search.includes('a=1.5&') && " + DONE)
+    assert slider.get_attribute("aria-valuetext") == "1.5" and "pool of beliefs" in said.text_content()
+    assert "weights=hl.zipf(16, 1.5)" in stage.locator(".lab-python code").text_content()
+    drawn = page.locator(".lab-picture").inner_html()
+    page.goto(page.url)
+    page.wait_for_function(DONE)
+    assert page.locator(".lab-picture").inner_html() == drawn, "one address is one experiment"
+    for _ in range(15):
+        slider.press("ArrowLeft")
+    page.wait_for_function("location.search.includes('a=0&') && " + DONE)
+    assert json.loads(saved(page)) == even, "what was there before there were weights"
+    assert stage.bounding_box()["height"] == tall and page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert not page.complaints
+    page.context.close()
+
+
+def test_uneven_rules_take_the_page_less_than_50_ms(browser, lab):
+    """The processor's time of all tasks of a step together, with a run begun and its first curves drawn."""
+    page = opened(browser, f"{lab}?noise=EpsilonNoise&grammars=2&L=6&m=16&a=0.1")
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        return 1000 * next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+    took = []
+    for _ in range(10):
+        before = spent()
+        page.locator(".laboratory [name=a]").press("ArrowRight")
+        page.wait_for_timeout(400)
+        took.append(spent() - before)
+    assert 0 < np.median(took) < 50, took
     page.context.close()
 
 
@@ -137,7 +220,18 @@ def test_a_phone_shows_the_sliders_with_the_plot_and_keys_move_them(browser, lab
 
 def test_a_bad_address_is_put_right_in_a_sentence():
     script = "return data.map((text) => { const { setting, said } = T.fromAddress(text); return [setting, said]; });"
-    addresses = ["", "v=99", "m=x&L=4", "noise=pink", "v=64&L=12", "v=4&s=3&m=16", "v=4&s=2&m=5&data=0.4", "seed=-1"]
+    addresses = [
+        "",
+        "v=99",
+        "m=x&L=4",
+        "noise=pink",
+        "v=64&L=12",
+        "v=4&s=3&m=16",
+        "v=4&s=2&m=5&data=0.4",
+        "seed=-1",
+        "a=1.26",
+        "a=-3",
+    ]
     got = node(script, addresses, SETTING)
     assert got[0][1] == [] and got[0][0]["m"] == 8 and got[5][1] == [] and got[5][0]["m"] == 16
     for setting, _ in got:
@@ -148,16 +242,20 @@ def test_a_bad_address_is_put_right_in_a_sentence():
     assert "v is from 2 to 64 here: 99 became 64." in told[1] and "m is from 1 to 32 here: x became 8." in told[2]
     assert "There is no noise" in told[3] and "L is from 1 to 11 here: 12 became 11." in told[4]
     assert "m is from 1 to 4" in told[6] and "data is from 1 to 32" in told[6] and "seed" in told[7]
+    assert [setting["a"] for setting, _ in got] == [0] * 8 + [1.3, 0]
+    assert "a is from 0 to 2 in steps of 0.1 here: 1.26 became 1.3." in told[8] and "-3 became 0." in told[9]
 
 
 def test_the_lines_of_python_compute_the_curves():
-    script = """return Object.keys(T.NOISES).map((noise) => {
-      const setting = { ...T.FIRST, noise, v: 4, m: 2, L: 2, grammars: 2 };
-      return [T.python(setting), T.grid(noise)];
-    });"""
-    for code, grid in node(script, None, SETTING):
+    script = """return Object.keys(T.NOISES).flatMap((noise) => [0, 1.5].map((a) => {
+      const setting = { ...T.FIRST, noise, v: 4, m: 2, L: 2, a, grammars: 2 };
+      return [T.python(setting), T.grid(noise), a];
+    }));"""
+    for code, grid, a in node(script, None, SETTING):
         names: dict = {}
         exec(code, names)
+        law = names["size"].get("weights")
+        assert (law is None) if a == 0 else torch.equal(law, hl.zipf(2, a))
         assert names["kept"].value.shape == (61, 3)
         assert names["found"].t.tolist() == pytest.approx(grid, rel=1e-5)
 

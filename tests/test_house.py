@@ -36,6 +36,7 @@ TOPICS = {
     *("chapters", "claims_file", "derivations", "derivations_down", "equations", "full", "imagenet_page", "palette"),
     *(
         "engine",
+        "engine_weights",
         "engine_worker",
         "live_images",
         "live_maps",

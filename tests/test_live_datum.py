@@ -34,7 +34,8 @@ def saved(page, name: str = "json") -> dict:
 def of_hierlib(facts: dict) -> tuple[hl.Grammar, torch.Tensor]:
     """The grammar and the evidence of what the page has saved."""
     g = facts["grammar"]
-    g = hl.Grammar(**g | {"rules": [torch.tensor(level) for level in g["rules"]]})
+    weights = [torch.tensor(level, dtype=torch.float64) for level in g["weights"]] if "weights" in g else None
+    g = hl.Grammar(**g | {"rules": [torch.tensor(level) for level in g["rules"]], "weights": weights})
     return g, torch.tensor([facts["evidence"]])
 
 
@@ -51,12 +52,14 @@ def slide(stage, name: str, value: int) -> None:
         "datum_v=12&datum_m=4&datum_s=3&datum_L=6&datum_noise=EpsilonNoise&datum_stop=20",
         "datum_v=5&datum_m=9&datum_s=4&datum_L=3&datum_noise=UniformNoise&datum_stop=25&datum_own=64.1",
         "datum_noise=MaskNoise&datum_stop=30&datum_own=7.x~8.15",
+        f"{LARGE}&datum_m=32&datum_noise=EpsilonNoise&datum_stop=20&datum_a=2",
     ],
 )
 def test_every_belief_of_the_tree_is_that_of_hierlib(browser, lab, address):  # noqa: F811
     page, _ = datum(browser, lab, address)
     facts = saved(page)
     g, evidence = of_hierlib(facts)
+    assert (g.weights is None) == ("datum_a" not in address)
     beliefs = hl.infer(g, evidence.double())
     for mine, theirs in zip(facts["marginals"], beliefs.marginals, strict=True):
         np.testing.assert_allclose(np.array(mine), theirs[0].numpy(), atol=1e-5)
@@ -70,8 +73,9 @@ def test_every_belief_of_the_tree_is_that_of_hierlib(browser, lab, address):  # 
     page.context.close()
 
 
-def test_the_lines_of_python_read_what_is_saved(browser, lab, tmp_path, monkeypatch):  # noqa: F811
-    page, stage = datum(browser, lab, "datum_L=3")
+@pytest.mark.parametrize("a", [0, 1.5])
+def test_the_lines_of_python_read_what_is_saved(browser, lab, tmp_path, monkeypatch, a):  # noqa: F811
+    page, stage = datum(browser, lab, f"datum_L=3&datum_a={a}")
     (tmp_path / "one-datum.json").write_text(json.dumps(saved(page)), "utf-8")
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -79,6 +83,7 @@ def test_the_lines_of_python_read_what_is_saved(browser, lab, tmp_path, monkeypa
     assert names["beliefs"].marginals[3].shape == (1, 1, 16) and names["way_back"][0].shape == (1, 1, 8)
     rules = [torch.tensor(level) for level in saved(page, "rules").pop("rules")]
     assert all(map(torch.equal, rules, names["g"].rules))
+    assert names["g"].weights is None if not a else torch.allclose(names["g"].weights[2][3], hl.zipf(4, a), rtol=1e-12)
     page.context.close()
 
 

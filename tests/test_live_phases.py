@@ -19,27 +19,29 @@ SIZE = "phase_v=16&phase_s=2&phase_L=5&phase_from=2&phase_to=10&phase_low=10&pha
 FILLED = "() => document.querySelector('.phase-said').textContent.startsWith('At ')"
 
 
-def test_points_are_those_of_hierlib_within_their_errors(browser, lab):  # noqa: F811
-    page = opened(browser, f"{lab}?grammars=2&L=2&{SIZE}&phase_grammars=40")
+@pytest.mark.parametrize("a, name", [(0, "mean field"), (1, "pool of beliefs")])
+def test_points_are_those_of_hierlib_within_their_errors(browser, lab, a, name):  # noqa: F811
+    page = opened(browser, f"{lab}?grammars=2&L=2&{SIZE}&phase_grammars=40&phase_a={a}")
     page.wait_for_function(FILLED)
     with page.expect_download() as download:
         page.locator(".phase-csv").evaluate("(button) => button.click()")
     lines = download.value.path().read_text("utf-8").splitlines()
     rows = [line.split(",") for line in lines if line[0] not in "#m"]
     m, eps, kept, error = np.array([row[:4] for row in rows], float).T
-    assert len(rows) == 9 * 13 == page.locator(".phase-points tbody tr").count() and "# L = 5" in lines
+    assert len(rows) == 9 * 13 == page.locator(".phase-points tbody tr").count()
+    assert {"# L = 5", f"# a = {a}"} <= {*lines}
     rng = torch.Generator().manual_seed(3)
     noises = np.unique(eps)
     for k in map(int, np.unique(m)):
-        size = dict(v=16, m=k, s=2, L=5, draws=60, data=1, generator=rng)
+        size = dict(v=16, m=k, s=2, L=5, draws=60, data=1, weights=hl.zipf(k, a), generator=rng)
         again = class_curves(hl.EpsilonNoise(16), noises, **size).numpy()
         at = m == k
         far = np.abs(kept[at] - again.mean(0)) / (np.hypot(error[at], again.std(0, ddof=1) / 60**0.5) + 5e-4)
         assert far.max() < 5, k
     fates = [row[4] for row in rows]
-    assert {*fates} == {"kept", "trace", "lost"}
+    assert {*fates} == {"kept", "trace", "lost"} - ({"lost"} if a else set())  # uneven rules leave a trace everywhere
     assert page.locator("circle[data-fate=kept]").count() == fates.count("kept")
-    assert re.search(r"mean field of 5 levels is 0\.0\d+ off", page.locator(".phase-said").text_content())
+    assert re.search(rf"{name} of 5 levels is 0\.0\d+ off", page.locator(".phase-said").text_content())
     assert not page.complaints
     page.context.close()
 
@@ -47,7 +49,11 @@ def test_points_are_those_of_hierlib_within_their_errors(browser, lab):  # noqa:
 def test_it_is_filled_in_at_a_press_stopped_and_kept_by_the_address(browser, lab):  # noqa: F811
     page = opened(browser, f"{lab}?grammars=2&L=2", width=360, color_scheme="dark", has_touch=True)
     stage, go, said = page.locator(".phase-points"), page.locator(".phase-go"), page.locator(".phase-said")
-    tall = stage.bounding_box()["height"]
+    tall, (plot, sliders) = (
+        stage.bounding_box()["height"],
+        (stage.locator(f".{name}").bounding_box() for name in ("phase-picture", "lab-sliders")),
+    )
+    assert sliders["y"] + sliders["height"] - plot["y"] < 570, "not on one screen"
     assert (
         stage.locator("circle").count() == 0
         and "0 of 156" in page.locator(".phase-progress").locator("..").text_content()
@@ -61,7 +67,9 @@ def test_it_is_filled_in_at_a_press_stopped_and_kept_by_the_address(browser, lab
     assert page.locator(".phase-points tbody tr").count() == stage.locator("circle").count()
     for name in ("grammars", "L"):
         stage.locator(f"[name={name}]").press("Home")
+    stage.locator("[name=a]").press("ArrowRight")
     page.wait_for_function(FILLED)  # what is changed after a first press is computed at once
+    assert stage.locator("[name=a]").get_attribute("aria-valuetext") == "0.1" and "phase_a=0.1&" in page.url
     assert "phase_L=1&" in page.url and "phase_grammars=2&" in page.url and "grammars=2&L=2" in page.url
     assert stage.bounding_box()["height"] == tall and page.evaluate("document.documentElement.scrollWidth") <= 360
     drawn = stage.locator("svg").inner_html()
@@ -111,9 +119,26 @@ def test_fate_and_half_height():
 
 
 def test_a_job_without_points_is_refused():
-    script = "try { [...Engine.jobs.classPoints({ ...data, points: [] })]; } catch (error) { return error.message; }"
-    said = node(script, {"v": 4, "s": 2, "L": 2, "grammars": 2})
-    assert said.startswith("points: expected one pair [m, eps] or more, got")
+    script = """
+    const all = { classPoints: { points: [] }, halfHeights: { rules: [] }, meanField: { eps: [] } };
+    return Object.entries(all).map(([job, none]) => {
+      try { [...Engine.jobs[job]({ ...data, ...none })]; } catch (error) { return error.message; }
+    });"""
+    points, rules, eps = node(script, {"v": 4, "s": 2, "L": 2, "a": 1, "grammars": 2})
+    assert points.startswith("points: expected one pair [m, eps] or more, got")
+    assert rules.startswith("rules: expected one number m or more, got") and eps.startswith("eps: expected one noise")
+
+
+def test_a_line_of_uneven_rules_needs_no_press(browser, lab):  # noqa: F811
+    page = opened(browser, f"{lab}?grammars=2&L=2")
+    page.locator(".phase-points [name=a]").press("End")
+    page.wait_for_function("document.querySelector('.phase-points polyline[stroke-dasharray]').points.length === 12")
+    assert page.locator(".phase-points circle").count() == 0
+    assert "any depth" not in page.locator(".phase-picture").text_content()
+    page.locator(".phase-points [name=a]").press("Home")
+    page.wait_for_function("document.querySelector('.phase-picture').textContent.includes('any depth')")
+    assert not page.complaints
+    page.context.close()
 
 
 def test_the_still_fills_what_survives():

@@ -112,11 +112,15 @@ def test_survivors_at_both_ends_of_the_noise():
 
 
 @pytest.mark.parametrize(
-    "noise, t",
-    [(hl.EpsilonNoise(v=6), [0.1, 0.5, 0.9]), (hl.MaskNoise(v=6), [0.2, 0.6]), (hl.GaussianNoise(v=6), [0.3])],
+    "noise, t, a",
+    [
+        (hl.EpsilonNoise(v=6), [0.1, 0.5, 0.9], 1.5),
+        (hl.MaskNoise(v=6), [0.2, 0.6], 0.0),
+        (hl.GaussianNoise(v=6), [0.3], 0.0),
+    ],
 )
-def test_class_curves_are_the_top_level(noise, t, monkeypatch):
-    size = {"v": 6, "m": 3, "s": 2, "L": 4, "draws": 3, "data": 5}
+def test_class_curves_are_the_top_level(noise, t, a, monkeypatch):
+    size = {"v": 6, "m": 3, "s": 2, "L": 4, "weights": hl.zipf(3, a), "draws": 3, "data": 5}
     every = level_curves(noise, t, **size, generator=torch.Generator().manual_seed(1)).truth[..., -1]
     monkeypatch.setattr(experiments, "CHUNK", 2 * 5 * 16 * 6)  # two noise levels at a time
     top = class_curves(noise, t, **size, generator=torch.Generator().manual_seed(1))

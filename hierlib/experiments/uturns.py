@@ -78,6 +78,7 @@ def level_curves(
     data: int,
     generator: torch.Generator,
     num_classes: int | None = None,
+    weights: GivenWeights = None,
     conditional: bool = False,
     backend: str = "auto",
 ) -> LevelCurves:
@@ -87,6 +88,7 @@ def level_curves(
         noise: a noise process; `EpsilonNoise` for the ε-process, whose t is ε.
         t: noise levels, (T,) or one number, in the range of the noise.
         v, m, s, L, num_classes: of the grammars, see `Grammar`.
+        weights: of the rules, as of `random_grammar`.
         draws: number of grammars, at least 1.
         data: number of data from each, at least 1.
         generator: source of randomness, on whose device all is done.
@@ -101,7 +103,8 @@ def level_curves(
             what `hierlib.Noise` says.
     """
     t, out = noise_levels(t), []
-    for g, x in drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, generator=generator):
+    drawn = drawn_data(draws, data, v=v, m=m, s=s, L=L, num_classes=num_classes, weights=weights, generator=generator)
+    for g, x in drawn:
         prior = torch.nn.functional.one_hot(x[-1][:, 0], g.num_classes).float() if conditional else None
         blank = torch.ones(data if conditional else 1, g.d, v, dtype=torch.float32, device=g.device)
         chance = [_squares(b) for b in infer(g, blank, class_prior=prior, messages=False, backend=backend).marginals]

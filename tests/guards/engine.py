@@ -8,6 +8,14 @@ AGAIN = f"{ENGINE}what_leaves_the_range_of_float32_is_done_again"
 
 ENGINES = [
     ("a page's grammar of two parses", f"{JS}model.js", "if (used[code] === l + 1)", "if (false)", BAD),
+    ("a page's weights that add up to two", f"{JS}weights.js", "if (Math.abs(total - 1) > SUM)", "if (false)", BAD),
+    (
+        "a page's weights that are negative",
+        f"{JS}weights.js",
+        "E.within(`weights[${l}]`, flat[k], 0, 1 + SUM)",
+        "flat[k]",
+        BAD,
+    ),
     ("a page's impossible evidence", f"{JS}float64.js", "if (!(headroom * total >= LEAST))", "if (false)", BAD),
     (
         "a page's evidence that is no number",
@@ -82,8 +90,8 @@ ENGINES = [
     (
         "an address that asks the laboratory for too much",
         f"{LABORATORY}setting.js",
-        "Math.min(most, Math.max(least, whole))",
-        "whole",
+        "Math.min(most, Math.max(least, near))",
+        "near",
         f"{OF_LABORATORY}a_bad_address_is_put_right_in_a_sentence",
     ),
     (

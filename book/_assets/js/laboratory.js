@@ -8,7 +8,7 @@ Live.figure(
     const inputs = Object.fromEntries([...stage.querySelectorAll("input[name], select[name]")].map((el) => [el.name, el]));
     const [picture, said, progress] = [".lab-picture", ".lab-said", ".lab-progress"].map($);
     let setting = lab.FIRST;
-    let state = null; // of the run: {setting, t, pieces, found, job, failed}
+    let state = null; // of the run: {setting, t, pieces, found, theory, jobs, failed}
     let waiting = 0; // for the reader's hand to rest
 
     const info = () => lab.NOISES[setting.noise];
@@ -25,8 +25,8 @@ Live.figure(
           const stops = lab.stops(most);
           const k = stops.findIndex((m) => m >= setting.m);
           Object.assign(input, { min: 0, max: stops.length - 1, value: k });
-        } else Object.assign(input, { min: least, max: most, value: setting[name] });
-        const words = name === "m" ? `${setting.m} of ${most}` : setting[name];
+        } else Object.assign(input, { min: least, max: most, step: lab.stepOf(name), value: setting[name] });
+        const words = name === "m" ? `${setting.m} of ${most}` : name === "a" ? lab.unevenness(setting.a) : setting[name];
         input.setAttribute("aria-valuetext", words);
         input.closest("label").querySelector("output").textContent = words;
       }
@@ -48,15 +48,31 @@ Live.figure(
 
     function stop() {
       clearTimeout(waiting);
-      state?.job?.stop();
+      state?.jobs?.forEach((job) => job.stop());
     }
 
+    // The mean field of even rules, at once; that of uneven ones comes from a worker.
     function theory() {
-      if (setting.noise !== "EpsilonNoise") return null;
+      if (setting.noise !== "EpsilonNoise" || setting.a) return null;
       const { v, m, s, L } = setting;
       const t = Array.from({ length: 101 }, (_, k) => k / 100);
       const all = t.map((eps) => Engine.meanfield.solve(eps, v, m, s, L).P);
-      return { t, top: all.map((P) => P[L]), leaves: all.map((P) => P[0]), star: Engine.meanfield.criticalNoise(v, m, s) };
+      return { t, top: all.map((P) => P[L]), leaves: all.map((P) => P[0]), star: Engine.meanfield.criticalNoise(v, m, s), words: "mean field" };
+    }
+
+    function pool(here) {
+      if (here.setting.noise !== "EpsilonNoise" || !here.setting.a) return [];
+      const { L, v } = here.setting;
+      const all = [];
+      const job = Engine.start("meanField", { ...here.setting, eps: here.t }, ({ point, marginal }) => (all[point] = marginal));
+      job.done = job.done.then((whole) => {
+        if (!whole) return false;
+        const top = all.map((P) => P[L]);
+        here.theory = { t: here.t, top, leaves: all.map((P) => P[0]), half: lab.falls(here.t, top, (1 + 1 / v) / 2, false), words: "pool" };
+        if (here === state) draw();
+        return true;
+      });
+      return [job];
     }
 
     function run(why) {
@@ -80,9 +96,9 @@ Live.figure(
           if (here === state && !here.ended) partly(here);
         }, 120);
       };
-      here.job = Engine.start("levelCurves", options, report, { workers });
-      here.job.done.then(
-        (whole) => end(here, whole),
+      here.jobs = [Engine.start("levelCurves", options, report, { workers }), ...pool(here)];
+      Promise.all(here.jobs.map((job) => job.done)).then(
+        ([whole]) => end(here, whole),
         (error) => {
           here.failed = error.message;
           end(here, false);
@@ -110,7 +126,7 @@ Live.figure(
     }
 
     // The result in words.
-    function words({ setting: { v, m, s, L, noise }, found, why }, whole) {
+    function words({ setting: { v, m, s, L, a, noise }, found, theory: line, why }, whole) {
       const { n, top, cross, best, mean, t } = found ?? {};
       if (!n) return "Stopped before the first grammar was done.";
       const all = [...why, whole ? "" : "Stopped early."];
@@ -127,8 +143,8 @@ Live.figure(
         const name = best.level ? (best.level === L ? "the class" : `level ${best.level}`) : "the leaves";
         all.push(`${cross.value === null ? "At half height" : "There"} the best-kept level is ${name}, with ${percent(best.kept)}.`);
       }
-      const star = noise === "EpsilonNoise" ? Engine.meanfield.criticalNoise(v, m, s) : null;
-      if (star !== null) all.push(`An infinite tree loses its class at ε* = ${near(star)}.`);
+      if (noise === "EpsilonNoise" && !a) all.push(`An infinite tree loses its class at ε* = ${near(Engine.meanfield.criticalNoise(v, m, s))}.`);
+      if (line?.half) all.push(`The pool of beliefs, the mean field of uneven rules, loses half of it at ε = ${near(line.half)}.`);
       return all.filter(Boolean).join(" ") + ` Means over ${n} grammars, at ${t.length} noises.`;
     }
 

@@ -10,7 +10,7 @@ Live.figure(
     const [LEFT, ROOM, SEEN] = [46, 242, 12]; // of the rows' names; height of all rows, and of what is seen
     const [CELL, LEAST] = [38, 24]; // of the stretch: the height of a row, and how narrow a leaf may be to be hit by a finger
     let setting = lab.datumFromAddress(location.search);
-    let datum = null; // of {v, m, s, L, seed}
+    let datum = null; // of {v, m, s, L, a, seed}
     let state = null; // all that follows from the setting
     let [waiting, due] = [0, 0];
 
@@ -18,7 +18,7 @@ Live.figure(
     const count = (l) => setting.s ** (setting.L - l);
 
     function take(wished) {
-      const before = datum && ["v", "m", "s", "L", "seed"].every((name) => wished[name] === undefined || wished[name] === setting[name]);
+      const before = datum && ["v", "m", "s", "L", "a", "seed"].every((name) => wished[name] === undefined || wished[name] === setting[name]);
       setting = lab.settleDatum({ ...setting, ...wished });
       if (!before) datum = lab.drawDatum(setting);
       state = lab.datumState(setting, datum);
@@ -27,6 +27,7 @@ Live.figure(
       clearTimeout(waiting);
       waiting = setTimeout(() => {
         said.textContent = lab.datumWords(state);
+        $(".lab-python code").textContent = lab.datumPython(datum);
         table();
       }, 120); // a hand that still moves is told nothing
     }
@@ -54,19 +55,20 @@ Live.figure(
         stop: `${noise === "GaussianNoise" ? "t" : noise === "EpsilonNoise" ? "ε" : "share"} = ${+state.t.toPrecision(2)}`,
         leaf: `${leaf} of ${count(0)}`,
         step: step === 2 * L + 1 ? "all" : `${step} of ${2 * L + 1}`,
+        a: lab.unevenness(setting.a),
       };
       for (const [name, input] of Object.entries(inputs)) {
         if (input.type !== "range") continue;
         const [least, most] = lab.datumLimits(name, setting);
         const stops = name === "m" ? lab.stops(most) : null;
         if (stops) Object.assign(input, { min: 0, max: stops.length - 1, value: stops.findIndex((m) => m >= setting.m) });
-        else Object.assign(input, { min: least, max: most, value: setting[name] });
+        else Object.assign(input, { min: least, max: most, step: lab.stepOf(name), value: setting[name] });
         const text = words[name] ?? String(setting[name]);
         input.setAttribute("aria-valuetext", name === "step" ? lab.stepWords(step, L) : name === "leaf" ? `${text}: shows ${says}` : text);
         input.closest("label").querySelector("output").textContent = text;
       }
       inputs.noise.value = noise;
-      const size = ({ v, m, s, L: levels }) => [v, m, s, levels].join();
+      const size = ({ v, m, s, L: levels, a }) => [v, m, s, levels, a].join();
       inputs.size.value = Object.keys(lab.SIZES).find((name) => size(lab.SIZES[name]) === size(setting)) ?? "";
       $(".datum-flip").textContent = says === "nothing" ? "Show this leaf" : "Erase this leaf";
       $(".datum-undo").disabled = !lab.ownLeaves(setting).has(leaf - 1);
@@ -247,14 +249,13 @@ Live.figure(
       else if (name === "size") value && change({ ...lab.SIZES[value], seed: setting.seed, draw: setting.draw });
       else if (name === "m") change({ m: lab.stops(lab.datumLimits("m", setting)[1])[+value], own: "" });
       else if (name === "noise") change({ noise: value });
-      else if (["v", "s", "L"].includes(name)) change({ [name]: +value, own: "", ...kept });
+      else if (["v", "s", "L", "a"].includes(name)) change({ [name]: +value, own: "", ...kept });
       else if (name) change({ [name]: +value });
     });
     const choose = (select, names, words = (name) => name) => select.replaceChildren(...names.map((name) => new Option(words(name), name)));
     choose(inputs.noise, Object.keys(lab.NOISES), (name) => lab.NOISES[name].words);
     choose(inputs.size, ["", ...Object.keys(lab.SIZES)], (name) => name || "your own");
     picture.innerHTML = '<canvas role="img" aria-label="The whole tree, level by level; the table has it in numbers"></canvas><svg font-size="12" fill="currentColor" aria-hidden="true"></svg>';
-    $(".lab-python code").textContent = lab.DATUM_PYTHON;
     take({});
     return draw;
   },

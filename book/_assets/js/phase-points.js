@@ -12,6 +12,7 @@ Live.figure(
     let found = []; // {at: [m, eps], kept, error}
     let job = null;
     let theory = null; // lines [m, eps]: that of any depth, and of L levels
+    let pool = null; // the job that computes the latter for uneven rules
     let [waiting, due] = [0, false];
     let begun = asked; // the reader wants points, also of what is changed next
 
@@ -20,8 +21,8 @@ Live.figure(
         const [least, most] = lab.limits(name, setting);
         const [stops, value] = [name === "from" || name === "to" ? lab.stops(lab.limits("from", setting)[1]) : null, setting[name]];
         if (stops) Object.assign(input, { min: 0, max: stops.length - 1, value: stops.findIndex((m) => m >= value) });
-        else Object.assign(input, { min: least, max: most, value });
-        const words = name === "low" || name === "high" ? (value / 100).toFixed(2) : String(value);
+        else Object.assign(input, { min: least, max: most, step: lab.stepOf(name), value });
+        const words = name === "low" || name === "high" ? (value / 100).toFixed(2) : name === "a" ? lab.unevenness(value) : String(value);
         input.setAttribute("aria-valuetext", words);
         input.closest("label").querySelector("output").textContent = words;
       }
@@ -31,12 +32,13 @@ Live.figure(
     function take(wished) {
       setting = lab.settlePhases({ ...setting, ...wished });
       end(false);
-      [found, theory, grid] = [[], null, lab.phaseGrid(setting)];
+      pool?.stop();
+      [found, theory, pool, grid] = [[], null, null, lab.phaseGrid(setting)];
       remember();
       show();
       say("");
       clearTimeout(waiting);
-      if (begun) waiting = setTimeout(fill, 250);
+      waiting = setTimeout(begun ? fill : measure, 250);
     }
 
     function remember() {
@@ -51,21 +53,17 @@ Live.figure(
       clearTimeout(waiting);
       begun = true;
       found = [];
+      measure();
       go.textContent = "Stop";
-      const { v, s, L, grammars } = setting;
+      const { v, s, L, a, grammars } = setting;
       const workers = Math.min(4, navigator.hardwareConcurrency || 2);
       const report = ({ point, kept, error }) => {
         found.push({ at: grid.points[point], kept, error });
-        if (due) return;
-        due = true;
-        setTimeout(() => {
-          due = false;
-          if (job) draw();
-        }, 60);
+        soon();
       };
-      const mine = (job = Engine.start("classPoints", { v, s, L, points: grid.points, grammars }, report, { workers }));
-      mine.done.then(
-        (whole) => whole && mine === job && end(true),
+      const mine = (job = Engine.start("classPoints", { v, s, L, a, points: grid.points, grammars }, report, { workers }));
+      Promise.all([mine.done, pool?.done]).then(
+        ([whole]) => whole && mine === job && end(true),
         (error) => {
           if (mine !== job) return;
           end(false);
@@ -73,6 +71,26 @@ Live.figure(
         },
       );
       say("");
+    }
+
+    function soon() {
+      if (due) return;
+      due = true;
+      setTimeout(() => {
+        due = false;
+        draw();
+      }, 60);
+    }
+
+    // The mean field of uneven rules, number by number; that of even ones is drawn at once.
+    function measure() {
+      if (!setting.a || pool) return;
+      const { v, s, L, a } = setting;
+      const half = (theory = { star: [], half: [] }).half;
+      pool = Engine.start("halfHeights", { v, s, L, a, rules: grid.rules }, ({ m, eps }) => {
+        half.push([m, eps]);
+        soon();
+      });
     }
 
     function end(whole) {
@@ -83,7 +101,7 @@ Live.figure(
       if (!whole) running.stop();
       go.textContent = "Fill in";
       found.sort((a, b) => a.at[0] - b.at[0] || a.at[1] - b.at[1]); // so that nothing depends on which worker was first
-      say(lab.phaseWords(setting, grid, found, whole));
+      say(lab.phaseWords(setting, grid, found, whole, new Map(setting.a ? theory.half : grid.rules.map((m) => [m, lab.halfHeight(m, setting)]))));
     }
 
     function say(words) {
@@ -108,8 +126,8 @@ Live.figure(
     function draw() {
       const width = picture.clientWidth;
       if (!width) return;
-      theory ??= lines();
-      const { v, from, to, low, high, L } = setting;
+      theory ??= setting.a ? { star: [], half: [] } : lines();
+      const { v, from, to, low, high, L, a } = setting;
       const inner = width - LEFT - RIGHT;
       const x = (m) => LEFT + 8 + (to > from ? ((m - from) / (to - from)) * (inner - 16) : (inner - 16) / 2);
       const y = (eps) => TOP + 8 + ((high / 100 - eps) / ((high - low) / 100)) * (TALL - 16);
@@ -130,7 +148,7 @@ Live.figure(
         `<svg width="${width}" height="${TOP + TALL + 40}" font-size="12" fill="currentColor" aria-hidden="true">` +
         `<clipPath id="phase-inside"><rect x="${LEFT}" y="${TOP}" width="${inner}" height="${TALL}"/></clipPath>` +
         `<text x="2" y="14">noise ε</text><text x="${width - 4}" y="14" text-anchor="end">● kept ◐ trace ○ lost</text>` +
-        Live.legend([["ε*, any depth", "var(--hier-class)"], [`half lost, L = ${L}`, "currentColor", "4 4"]], 34, { right: width - 4 }) +
+        Live.legend([...(a ? [] : [["ε*, any depth", "var(--hier-class)"]]), [`half lost, L = ${L}${a ? ", pool of beliefs" : ""}`, "currentColor", "4 4"]], 34, { right: width - 4 }) +
         `<path d="M${LEFT} ${TOP}v${TALL}h${inner}" fill="none" stroke="currentColor"/>` +
         `<g clip-path="url(#phase-inside)">${found.map(point).join("")}` +
         `<polyline points="${line(theory.star)}" fill="none" stroke="var(--hier-class)" stroke-width="2"/>` +
@@ -163,6 +181,7 @@ Live.figure(
     show();
     draw();
     if (asked) fill();
+    else measure();
     return draw;
   },
   [...Live.engine, "laboratory/setting", "laboratory/phases"],

@@ -26,6 +26,7 @@ _SLIDERS = {
     "m": "rules m",
     "s": "children s",
     "L": "levels L",
+    "a": "exponent a",
     "grammars": "grammars",
     "data": "data of each",
 }
@@ -48,7 +49,8 @@ def datum_html() -> str:
     """The live figure of one datum (js/one-datum.js): its noise, leaves and messages, the beliefs of its tree."""
     data = json.dumps({"palettes": [palette(L) for L in range(1, DEEPEST + 1)]}, separators=(",", ":"))
     first, size = (
-        "".join(_SLIDER.format(name=name, words=words) for name, words in each.items()) for each in (_DATUM, _SIZE)
+        "".join(_SLIDER.format(name=name, words=words) for name, words in each.items())
+        for each in (_DATUM, _SIZE | {"a": _SLIDERS["a"]})
     )
     return _DATUM_MARKUP.format(data=data, first=first, size=size)
 
@@ -130,6 +132,7 @@ _PHASES = {
     "v": "symbols v",
     "s": "children s",
     "L": "levels L",
+    "a": "exponent a",
     "grammars": "grammars a point",
     "from": "rules m from",
     "to": "rules m to",

@@ -101,7 +101,7 @@ def rules(ax: Axes, g: Grammar) -> None:
 
 def stage(figure: str, g: Grammar, **data: Any) -> str:
     """The markup of a live figure that knows a grammar: the element that book/_assets/js/live.js looks for."""
-    refuse_uneven(g, "a live figure", "draw it without, the page's engine has uniform rules")
+    refuse_uneven(g, "a live figure", "draw it without, its tree shows no weights")
     colours = palette(g.L)
     about = {name: getattr(g, name) for name in ("v", "m", "s", "L")}
     about |= {"rules": [rule.tolist() for rule in g.rules], "colours": colours, "inks": [ink_on(c) for c in colours]}

@@ -12,15 +12,16 @@ Engine.part((E) => {
   PASSES.forEach((pass) => (pass.bits = new Int32Array(new Float32Array([pass.floor]).buffer)[0]));
   const [SMALL, LARGE] = [2 ** -100, 2 ** 100]; // of the largest number of a leaf, where no other is lost
   const MOST = 2 ** 27; // bytes of tables and levels; beyond, float64.js does it
-  const loops = {}; // by s
+  const loops = {}; // by s, and whether rules have weights
 
   // Where everything is for n data of a grammar; `known` keeps the last.
   let known = null;
   function plan(g, n) {
     if (known?.g === g && known.n === n) return known;
     const { s, L, m } = g;
-    loops[s] ??= E.simd.compile(s);
-    if (!loops[s]) return null;
+    const uneven = g.weights ? 1 : 0;
+    const kernel = (loops[[s, uneven]] ??= E.simd.compile(s, uneven));
+    if (!kernel) return null;
     const columns = Array.from({ length: L + 1 }, (_, l) => n * g.numNodes(l));
     const rows = columns.map((N) => 64 * ((((N + 16 + 15) >> 4) | 1))); // an odd number of lines: no two rows collide
     let end = 0;
@@ -28,11 +29,10 @@ Engine.part((E) => {
     const kind = () => rows.map((row, l) => take(row * g.numSymbols(l)));
     const [up, down, marginals] = [kind(), kind(), kind()];
     const totals = [rows.map(take), rows.map(take)]; // of the way up and of the way down
-    const words = g.rules.map((rule) => rule.length);
+    const words = g.rules.map((rule) => (rule.length / s) * (s + uneven));
     const upTable = words.map((k) => take(4 * k));
     const downTable = words.map((k) => Array.from({ length: s }, () => [take(4 * k), take(4 * g.v)])); // prettier-ignore
     if (end > MOST) return null;
-    const kernel = loops[s];
     const missing = end - kernel.memory.buffer.byteLength;
     try {
       if (missing > 0) kernel.memory.grow(Math.ceil(missing / 65536));
@@ -40,7 +40,8 @@ Engine.part((E) => {
       return null; // there is no more
     }
     const memory = { f32: new Float32Array(kernel.memory.buffer), i32: new Int32Array(kernel.memory.buffer) };
-    const here = { g, n, kernel, columns, rows, up, down, marginals, totals, upTable, downTable, ...memory, end };
+    const tops = g.weights?.map((table) => table.reduce((top, w) => Math.max(top, w), 0));
+    const here = { g, n, kernel, tops, columns, rows, up, down, marginals, totals, upTable, downTable, ...memory, end };
     memory.f32.fill(0, 0, end / 4);
     for (let level = 0; level < L; level++) tables(here, level, m);
     here.place = places(g, n);
@@ -48,23 +49,30 @@ Engine.part((E) => {
   }
 
   // The addresses, in bytes, of what each rule of a level multiplies: upward its children; downward, for the children at
-  // one place, the parent and their siblings, the rules in the order of the symbol that they have there.
-  function tables({ g, columns, rows, upTable, downTable, i32 }, level, m) {
+  // one place, the parent and their siblings, the rules in the order of the symbol that they have there. Then, where rules
+  // have weights, that of the rule, the largest of a level one: as with uniform rules, no factor is larger.
+  function tables({ g, columns, rows, upTable, downTable, tops, i32, f32 }, level, m) {
     const { s, v } = g;
+    const weights = g.weights?.[level].map((w) => w / tops[level]);
+    const wide = weights ? s + 1 : s;
     const [rules, row, above] = [g.rules[level], rows[level], rows[level + 1]];
     const shift = 4 * columns[level + 1];
     const child = (k, i) => rules[k * s + i] * row + i * shift;
     const at = upTable[level] >> 2;
-    for (let k = 0; k < rules.length / s; k++) for (let i = 0; i < s; i++) i32[at + k * s + i] = child(k, i);
+    for (let k = 0; k < rules.length / s; k++) {
+      for (let i = 0; i < s; i++) i32[at + k * wide + i] = child(k, i);
+      if (weights) f32[at + k * wide + s] = weights[k];
+    }
     downTable[level].forEach(([table, counts], i) => {
       const next = new Int32Array(v + 1);
       for (let k = i; k < rules.length; k += s) next[rules[k] + 1]++;
       i32.set(next.subarray(1), counts >> 2);
       for (let a = 0; a < v; a++) next[a + 1] += next[a];
       for (let k = 0; k < rules.length / s; k++) {
-        let to = (table >> 2) + s * next[rules[k * s + i]]++;
+        let to = (table >> 2) + wide * next[rules[k * s + i]]++;
         i32[to++] = Math.floor(k / m) * above;
         for (let j = 0; j < s; j++) if (j !== i) i32[to++] = child(k, j);
+        if (weights) f32[to] = weights[k];
       }
     });
   }
@@ -104,7 +112,7 @@ Engine.part((E) => {
     kernel.leaves(up[0], totals[0][0], g.v, rows[0], 4 * columns[0], bits);
     for (let l = 1; l <= g.L; l++)
       kernel.upward(up[l - 1], up[l], here.upTable[l - 1], totals[0][l], g.numSymbols(l), g.m, rows[l], 4 * columns[l], bits);
-    const log = new Float64Array(n).fill((-(g.d - 1) / (g.s - 1)) * Math.log(g.m));
+    const log = new Float64Array(n).fill(ofRules(here));
     const headroom = reach(here, log);
     const root = new Float64Array(n * g.numClasses);
     for (let b = 0; b < n; b++) {
@@ -116,6 +124,12 @@ Engine.part((E) => {
       log[b] += Math.log(total);
     }
     return { here, root, logEvidence: log };
+  }
+
+  // The log of what the loops leave out at all nodes: 1/m of each rule, or the largest weight of its level.
+  function ofRules({ g, tops }) {
+    if (!tops) return (-(g.d - 1) / (g.s - 1)) * Math.log(g.m);
+    return tops.reduce((sum, top, level) => sum + g.numNodes(level + 1) * Math.log(top), 0);
   }
 
   // The headroom of each datum; the logs of all that was divided out are added to log.

@@ -30,7 +30,7 @@ Engine.part((E) => {
   // shape (nodes, symbols), is written. Returns the log of all that was divided out, and the headroom.
   function climb(g, up, datum) {
     const { v, m, s, L } = g;
-    let logZ = (-(g.d - 1) / (s - 1)) * Math.log(m);
+    let logZ = g.weights ? 0 : (-(g.d - 1) / (s - 1)) * Math.log(m);
     let above = new Float64Array(g.d);
     for (let i = 0; i < g.d; i++) {
       let top = 0;
@@ -44,6 +44,7 @@ Engine.part((E) => {
     }
     for (let level = 1; level <= L; level++) {
       const [rules, children, out, symbols] = [g.rules[level - 1], up[level - 1], up[level], g.numSymbols(level)];
+      const weights = g.weights?.[level - 1];
       const below = above;
       above = new Float64Array(g.numNodes(level));
       for (let node = 0; node < above.length; node++) {
@@ -53,7 +54,7 @@ Engine.part((E) => {
           for (let q = 0; q < m; q++) {
             let w = children[first + rules[k++]];
             for (let i = 1; i < s; i++) w *= children[first + i * v + rules[k++]];
-            sum += w;
+            sum += weights ? weights[y * m + q] * w : w;
           }
           out[at + y] = sum;
         }
@@ -70,18 +71,20 @@ Engine.part((E) => {
   // What the parents and siblings say of the nodes of a level, not yet normalised, eq. (8).
   function toChildren(g, level, above, children, out) {
     const { v, m, s } = g;
-    const [rules, symbols] = [g.rules[level], g.numSymbols(level + 1)];
+    const [rules, weights, symbols] = [g.rules[level], g.weights?.[level], g.numSymbols(level + 1)];
     out.fill(0);
     for (let node = 0; node < g.numNodes(level + 1); node++) {
       const first = node * s * v;
       for (let y = 0, k = 0; y < symbols; y++) {
-        const w = above[node * symbols + y];
-        for (let q = 0; q < m; q++, k += s)
+        const parent = above[node * symbols + y];
+        for (let q = 0; q < m; q++, k += s) {
+          const w = weights ? weights[y * m + q] * parent : parent;
           for (let i = 0; i < s; i++) {
             let p = w;
             for (let j = 0; j < s; j++) if (j !== i) p *= children[first + j * v + rules[k + j]];
             out[first + i * v + rules[k + i]] += p;
           }
+        }
       }
     }
   }

@@ -130,7 +130,7 @@ Engine.part((E) => {
       for (let k = 0; k < n; k++, b++)
         for (let draw = b * numSamples; draw < (b + 1) * numSamples; draw++) {
           const classes = root.subarray(k * g.numClasses, (k + 1) * g.numClasses);
-          y[g.L][draw] = choose(classes, g.numClasses, first ? first[g.L][b] : 0, generator.uniform());
+          y[g.L][draw] = E.choose(classes, g.numClasses, first ? first[g.L][b] : 0, generator.uniform());
           descend(g, up, k, y, draw, first, b, generator);
         }
     return y;
@@ -140,16 +140,17 @@ Engine.part((E) => {
   function descend(g, up, k, y, draw, first, b, generator) {
     const weights = new Float64Array(g.m);
     for (let level = g.L - 1; level >= 0; level--) {
-      const [nodes, rules, { data, step, place }] = [g.numNodes(level + 1), g.rules[level], up[level]];
+      const [nodes, rules, own, { data, step, place }] = [g.numNodes(level + 1), g.rules[level], g.weights?.[level], up[level]];
       for (let node = 0; node < nodes; node++) {
         const symbol = y[level + 1][draw * nodes + node];
-        weights.fill(1);
+        if (own) for (let q = 0; q < g.m; q++) weights[q] = own[symbol * g.m + q];
+        else weights.fill(1);
         for (let i = 0; i < g.s; i++) {
           const at = place((k * nodes + node) * g.s + i);
           for (let q = 0, r = symbol * g.m * g.s + i; q < g.m; q++, r += g.s) weights[q] *= data[at + rules[r] * step];
         }
         const start = first ? ruleOf(g, level, symbol, first[level], (b * nodes + node) * g.s) : 0;
-        E.write(g, level, symbol, choose(weights, g.m, start, generator.uniform()), y[level], (draw * nodes + node) * g.s);
+        E.write(g, level, symbol, E.choose(weights, g.m, start, generator.uniform()), y[level], (draw * nodes + node) * g.s);
       }
     }
   }
@@ -162,21 +163,6 @@ Engine.part((E) => {
       if (i === g.s) return q;
     }
     return 0;
-  }
-
-  // The choice at u in (0, 1) if the n choices, from the first one on and round again, are laid out by their weights.
-  function choose(weights, n, first, u) {
-    let total = 0;
-    for (let k = 0; k < n; k++) total += weights[k];
-    let [rest, last] = [u * total, first];
-    for (let i = 0; i < n; i++) {
-      const k = first + i < n ? first + i : first + i - n;
-      if (!(weights[k] > 0)) continue;
-      last = k;
-      rest -= weights[k];
-      if (rest < 0) break;
-    }
-    return last;
   }
 
   // Probability of the symbols x, data as of sample, at each level: the mean of the marginals at them, (L+1).

@@ -17,9 +17,9 @@ Engine.part((E) => {
   }
 
   // The rules of one draw: rules[l], of shape (symbols of level l+1, m, s), is a Uint8Array of level-l symbols. They may be
-  // given nested, as hierlib's rule.tolist(), or flat.
+  // given nested, as hierlib's rule.tolist(), or flat. weights are of the rules, see weights.js; null if all are equal.
   class Grammar {
-    constructor({ v, m, s, L, numClasses = null, rules }) {
+    constructor({ v, m, s, L, numClasses = null, rules, weights = null }) {
       const known = rules?.length === L && Array.isArray(rules[L - 1]?.[0]) ? rules[L - 1].length : v;
       Object.assign(this, { v, m, s, L, numClasses: numClasses ?? known });
       checkParameters(this);
@@ -38,6 +38,7 @@ Engine.part((E) => {
         }
         return Uint8Array.from(flat);
       });
+      this.weights = E.checkWeights(weights, this);
     }
 
     get d() {
@@ -52,17 +53,19 @@ Engine.part((E) => {
       return this.s ** (this.L - level);
     }
 
-    // What JSON.stringify writes: the arguments of hierlib's Grammar, rules nested, [level][symbol][rule][child].
+    // What JSON.stringify writes: the arguments of hierlib's Grammar, rules nested, [level][symbol][rule][child], and weights where
+    // they are not all equal.
     toJSON() {
       const { v, m, s, L, numClasses } = this;
       const inside = (table, size) => Array.from({ length: table.length / size }, (_, k) => table.slice(k * size, (k + 1) * size));
       const rules = this.rules.map((table) => inside(inside(Array.from(table), s), m));
-      return { v, m, s, L, num_classes: numClasses, rules };
+      const weights = this.weights?.map((table) => inside(Array.from(table), m));
+      return { v, m, s, L, num_classes: numClasses, rules, ...(weights && { weights }) };
     }
   }
 
-  // Draw a grammar: at each level the tuples are uniform among the v^s, without replacement.
-  function randomGrammar({ v, m, s, L, numClasses = v, generator }) {
+  // Draw a grammar: at each level the tuples are uniform among the v^s, without replacement; they do not depend on weights.
+  function randomGrammar({ v, m, s, L, numClasses = v, weights = null, generator }) {
     E.checkGenerator(generator);
     checkParameters({ v, m, s, L, numClasses });
     const codes = new Uint32Array(v ** s).map((_, i) => i);
@@ -81,10 +84,10 @@ Engine.part((E) => {
       }
       return table;
     });
-    return new Grammar({ v, m, s, L, numClasses, rules });
+    return new Grammar({ v, m, s, L, numClasses, rules, weights });
   }
 
-  // Draw n data: a class, then at each node one of the m rules of its symbol. One Int32Array a level, (n, s^(L-l)).
+  // Draw n data: a class, then at each node one of the m rules of its symbol, by their weights. One Int32Array a level, (n, s^(L-l)).
   function sample(g, n, { generator, classes = null }) {
     E.whole("n", n, 1, Infinity);
     E.checkGenerator(generator);
@@ -94,7 +97,9 @@ Engine.part((E) => {
     x[g.L] = Int32Array.from({ length: n }, (_, i) => (classes ? classes[i] : generator.below(g.numClasses)));
     for (let level = g.L - 1; level >= 0; level--) {
       x[level] = new Int32Array(n * g.numNodes(level));
-      x[level + 1].forEach((y, node) => write(g, level, y, generator.below(g.m), x[level], node * g.s));
+      const weights = g.weights?.[level];
+      const draw = (y) => (weights ? E.choose(weights, g.m, 0, generator.uniform(), y * g.m) : generator.below(g.m));
+      x[level + 1].forEach((y, node) => write(g, level, y, draw(y), x[level], node * g.s));
     }
     return x;
   }

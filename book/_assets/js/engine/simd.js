@@ -70,6 +70,19 @@ Engine.part((E) => {
   const addresses = (s, p, table, first, rest) =>
     p.slice(0, s).flatMap((x, i) => set(x, add(get(i ? rest : first), word(get(table), 4 * i))));
   const product = (s, k, p) => p.slice(0, s).map((x) => load(get(x), 16 * k)).reduce(times); // prettier-ignore
+  const everywhere = (address, offset) => [...address, 0xfd, 0x09, 2, ...unsigned(offset)]; // one float32, in all columns
+
+  // Add one rule to the sums, and go on to the next entry of the table; where rules have weights, that is its last word.
+  const rule = (x, s, uneven, p, first, rest) => {
+    const weight = x.weight(0);
+    const told = (k) => (uneven ? times(product(s, k, p), get(weight)) : product(s, k, p));
+    return [
+      ...addresses(s, p, x.t, first, rest),
+      ...(uneven ? set(weight, everywhere(get(x.t), 4 * s)) : []),
+      ...lanes((k) => set(x.sum(k), plus(get(x.sum(k)), told(k)))),
+      ...step(x.t, number(4 * (s + uneven))),
+    ];
+  };
 
   // All loops take `least`, the bits of a float32: what is below it counts as zero, for processors multiply numbers that
   // are too small to be normal more than ten times slower than others, and there are no instructions to be rid of them.
@@ -111,22 +124,17 @@ Engine.part((E) => {
   }
 
   // Eq. (7): for each symbol the sum over its `many` rules; totals gets what the messages are divided by.
-  const upward = (s) =>
+  const upward = (s, uneven) =>
     define(
       ["children", "rows", "table", "totals", "symbols", "many", "row", "width", "least"],
       ["n", "c", "o", "t", "y", "q", "p0", "p1", "p2", "p3"],
-      ["sum", "total"],
+      ["sum", "total", "weight"],
       (x) => {
         const p = [x.p0, x.p1, x.p2, x.p3];
-        const rule = [
-          ...addresses(s, p, x.t, x.c, x.c),
-          ...lanes((k) => set(x.sum(k), plus(get(x.sum(k)), product(s, k, p)))),
-          ...step(x.t, number(4 * s)),
-        ];
         const symbol = [
           ...zero(x.sum),
           ...set(x.q, get(x.many)),
-          ...again(rule, down(x.q)),
+          ...again(rule(x, s, uneven, p, x.c, x.c), down(x.q)),
           ...lanes((k, at) => store(get(x.o), at, get(x.sum(k)))),
           ...lanes((k) => set(x.total(k), plus(get(x.total(k)), get(x.sum(k))))),
           ...step(x.o, get(x.row)),
@@ -151,23 +159,18 @@ Engine.part((E) => {
 
   // Eq. (8), for the children at one place: for each symbol the sum over the rules that have it there, as many as the
   // table of counts says; then the marginals. totals gets the evidence in each node: the product of both sums.
-  const downward = (s) =>
+  const downward = (s, uneven) =>
     define(
       ["children", "parents", "rows", "own", "marginals", "table", "counts", "totals", "symbols", "row", "width", "least"],
       ["n", "c", "a", "o", "e", "w", "t", "u", "y", "q", "p0", "p1", "p2", "p3"],
-      ["sum", "total", "both"],
+      ["sum", "total", "both", "weight"],
       (x) => {
         const p = [x.p0, x.p1, x.p2, x.p3];
-        const rule = [
-          ...addresses(s, p, x.t, x.a, x.c),
-          ...lanes((k) => set(x.sum(k), plus(get(x.sum(k)), product(s, k, p)))),
-          ...step(x.t, number(4 * s)),
-        ];
         const symbol = [
           ...zero(x.sum),
           ...set(x.q, word(get(x.u))),
           ...step(x.u, number(4)),
-          ...if_(get(x.q), again(rule, down(x.q))),
+          ...if_(get(x.q), again(rule(x, s, uneven, p, x.a, x.c), down(x.q))),
           ...lanes((k, at) => store(get(x.o), at, get(x.sum(k)))),
           ...lanes((k) => set(x.total(k), plus(get(x.total(k)), get(x.sum(k))))),
           ...step(x.o, get(x.row)),
@@ -210,9 +213,10 @@ Engine.part((E) => {
       },
     );
 
-  // {memory, leaves, upward, downward} for s children; null in a browser that lacks the instructions.
-  function compile(s) {
-    const functions = { leaves, upward: upward(s), downward: downward(s) };
+  // {memory, leaves, upward, downward} for s children, of rules that have weights if uneven is 1, and none if it is 0; null
+  // in a browser that lacks the instructions.
+  function compile(s, uneven) {
+    const functions = { leaves, upward: upward(s, uneven), downward: downward(s, uneven) };
     const made = Object.values(functions);
     const name = (text) => sized([...text].map((c) => c.charCodeAt(0)));
     const bytes = new Uint8Array([

@@ -1,8 +1,8 @@
 // One datum at the reader's hands: what it can be set to, what is seen of it, what each node has heard, and that in words.
-// A setting is {v, m, s, L, noise, stop, seed, draw, leaf, step, own}: stop numbers a noise of Laboratory.grid; step how many
+// A setting is {v, m, s, L, a, noise, stop, seed, draw, leaf, step, own}: stop numbers a noise of Laboratory.grid; step how many
 // levels of messages are there; own are the leaves that the reader has set, "7.x~9.3": the seventh erased, the ninth shown as 3.
 (() => {
-  const FIRST = { v: 16, m: 4, s: 2, L: 5, noise: "MaskNoise", stop: 26, seed: 0, draw: 0, leaf: 7, step: 11, own: "" };
+  const FIRST = { v: 16, m: 4, s: 2, L: 5, a: 0, noise: "MaskNoise", stop: 26, seed: 0, draw: 0, leaf: 7, step: 11, own: "" };
   const SIZES = {
     "32 leaves": FIRST,
     "figure 5: 1024 leaves": { ...FIRST, v: 32, m: 8, L: 10, noise: "GaussianNoise", stop: 30, step: 21 },
@@ -18,6 +18,7 @@
     if (name === "s") return [2, 4];
     if (name === "m") return [1, Math.min(v ** (s - 1), Math.floor(MOST_RULES / v))];
     if (name === "L") return [1, Math.floor(Math.log(MOST_LEAVES) / Math.log(s) + 1e-9)];
+    if (name === "a") return globalThis.Laboratory.LIMITS.a();
     if (name === "leaf") return [1, s ** L];
     if (name === "step") return [0, 2 * L + 1];
     return [0, name === "stop" ? STOPS : 2 ** 32 - 1];
@@ -27,9 +28,9 @@
   function settleDatum(wished) {
     const setting = { ...FIRST };
     if (Object.hasOwn(globalThis.Laboratory.NOISES, wished.noise ?? "")) setting.noise = wished.noise;
-    for (const name of ["v", "s", "m", "L", "stop", "seed", "draw", "leaf", "step"]) {
+    for (const name of ["v", "s", "m", "L", "a", "stop", "seed", "draw", "leaf", "step"]) {
       const [least, most] = datumLimits(name, setting);
-      const wish = wished[name] === undefined || wished[name] === "" ? NaN : Math.round(Number(wished[name]));
+      const wish = wished[name] === undefined || wished[name] === "" ? NaN : globalThis.Laboratory.rounded(name, Number(wished[name]));
       const otherwise = name === "step" ? most : FIRST[name];
       setting[name] = Math.min(most, Math.max(least, Number.isFinite(wish) ? wish : otherwise));
     }
@@ -54,9 +55,9 @@
   }
 
   // {g, x, paths}: the grammar of a setting, one datum of it, and by noise what is seen of it as a function of t.
-  function drawDatum({ v, m, s, L, seed }) {
+  function drawDatum({ v, m, s, L, a, seed }) {
     const generator = new Engine.Generator(seed, 1);
-    const g = Engine.randomGrammar({ v, m, s, L, generator });
+    const g = Engine.randomGrammar({ v, m, s, L, weights: Engine.zipf(m, a), generator });
     return { g, x: Engine.sample(g, 1, { generator }), paths: {} };
   }
 
@@ -177,20 +178,24 @@
     });
 
   // Lines that infer the same from that file.
-  const DATUM_PYTHON = [
-    "import json, torch, hierlib as hl",
-    "from pathlib import Path",
-    'saved = json.loads(Path("one-datum.json").read_text("utf-8"))',
-    'rules = [torch.tensor(level) for level in saved["grammar"].pop("rules")]',
-    'g = hl.Grammar(**saved["grammar"], rules=rules)',
-    'evidence = torch.tensor([saved["evidence"]])',
-    "beliefs = hl.infer(g, evidence)  # marginals[level][datum, node, symbol]",
-    "way_back = hl.posterior_sample(g, evidence, generator=torch.Generator().manual_seed(0))",
-  ].join("\n");
+  function datumPython({ g }) {
+    const weights = 'weights = [torch.tensor(level, dtype=torch.float64) for level in saved["grammar"].pop("weights")]';
+    return [
+      "import json, torch, hierlib as hl",
+      "from pathlib import Path",
+      'saved = json.loads(Path("one-datum.json").read_text("utf-8"))',
+      'rules = [torch.tensor(level) for level in saved["grammar"].pop("rules")]',
+      ...(g.weights ? [weights] : []),
+      `g = hl.Grammar(**saved["grammar"], rules=rules${g.weights ? ", weights=weights" : ""})`,
+      'evidence = torch.tensor([saved["evidence"]])',
+      "beliefs = hl.infer(g, evidence)  # marginals[level][datum, node, symbol]",
+      "way_back = hl.posterior_sample(g, evidence, generator=torch.Generator().manual_seed(0))",
+    ].join("\n");
+  }
 
   Object.assign((globalThis.Laboratory ??= {}), {
     SIZES, datumLimits, settleDatum, ownLeaves, ownText, datumToAddress, datumFromAddress, drawDatum, datumState, levelName,
-    leafSays, stepWords, datumWords, datumTable, datumJson, DATUM_PYTHON,
+    leafSays, stepWords, datumWords, datumTable, datumJson, datumPython,
   }); // prettier-ignore
 })();
 if (typeof module !== "undefined") module.exports = globalThis.Laboratory;

@@ -1,7 +1,8 @@
 // The phase diagram of the reader's size: what it can be set to, in which order its points come, and what they say.
-// A setting is {v, s, L, grammars, from, to, low, high}: m from … to, and the noise low … high in hundredths.
+// A setting is {v, s, L, a, grammars, from, to, low, high}: m from … to, the k-th rule of a weight ∝ k^-a, and the noise low …
+// high in hundredths.
 (() => {
-  const FIRST = { v: 32, s: 2, L: 8, grammars: 6, from: 1, to: 23, low: 0, high: 100 };
+  const FIRST = { v: 32, s: 2, L: 8, a: 0, grammars: 6, from: 1, to: 23, low: 0, high: 100 };
   const [COLUMNS, ROWS] = [12, 13]; // of points, at most
   const CERTAIN = 3; // standard errors above chance that are no accident
 
@@ -18,8 +19,8 @@
   // The setting nearest to what is wished; what is no number is as at first. v and s come first: the others hang on them.
   function settlePhases(wished) {
     const setting = { ...FIRST };
-    for (const name of ["s", "v", "L", "grammars", "from", "to", "low", "high"]) {
-      const wish = wished[name] === undefined || wished[name] === "" ? NaN : Math.round(Number(wished[name]));
+    for (const name of ["s", "v", "L", "a", "grammars", "from", "to", "low", "high"]) {
+      const wish = wished[name] === undefined || wished[name] === "" ? NaN : globalThis.Laboratory.rounded(name, Number(wished[name]));
       const [least, most] = limits(name, setting);
       setting[name] = Math.min(most, Math.max(least, Number.isFinite(wish) ? wish : FIRST[name]));
     }
@@ -50,7 +51,7 @@
     return kept - 1 / v > CERTAIN * error && kept - 1 / v > 1e-3 ? "trace" : "lost";
   }
 
-  // The noise at which the mean field of L levels has lost half of the class: 0 if it has with none, 1 if never.
+  // The noise at which the mean field of L levels of even rules has lost half of the class: 0 if it has with none, 1 if never.
   function halfHeight(m, { v, s, L }) {
     const top = (eps) => Engine.meanfield.solve(eps, v, m, s, L).P[L] - (1 + 1 / v) / 2;
     if (top(1) >= 0) return 1;
@@ -63,22 +64,23 @@
     return low;
   }
 
-  // Of each m with both: the noise at which the points fall through half height, between two of them, and the mean field's.
-  function boundary(setting, { rules, noises }, found) {
+  // Of each m with both: the noise at which the points fall through half height, between two of them, and the mean field's,
+  // which `half` has by m.
+  function boundary(setting, { rules, noises }, found, half) {
     const middle = (1 + 1 / setting.v) / 2;
     return rules.flatMap((m) => {
       const kept = noises.map((eps) => found.find(({ at }) => at[0] === m && at[1] === eps)?.kept);
       const k = kept.findIndex((p, i) => i && kept[i - 1] >= middle && p < middle);
       if (k < 1) return [];
       const measured = noises[k - 1] + ((kept[k - 1] - middle) / (kept[k - 1] - kept[k])) * (noises[k] - noises[k - 1]);
-      return [{ m, measured, theory: halfHeight(m, setting) }];
+      return half.has(m) ? [{ m, measured, theory: half.get(m) }] : [];
     });
   }
 
-  function phaseWords(setting, grid, found, whole) {
+  function phaseWords(setting, grid, found, whole, half) {
     if (!found.length) return "Stopped before the first point was done.";
     const count = (name) => found.filter((each) => fate(each, setting.v) === name).length;
-    const edge = boundary(setting, grid, found);
+    const edge = boundary(setting, grid, found, half);
     const off = edge.reduce((sum, { measured, theory }) => sum + Math.abs(measured - theory), 0) / edge.length;
     const first = whole ? `At ${found.length} points` : `Stopped. At ${found.length} of ${grid.points.length} points`;
     return (
@@ -86,7 +88,7 @@
       `${count("lost")}. ` +
       (edge.length
         ? `It is half lost from ε = ${edge[0].measured.toFixed(2)} at m = ${edge[0].m} to ${edge.at(-1).measured.toFixed(2)} at m = ${edge.at(-1).m}; ` +
-          `the mean field of ${setting.L} levels is ${off.toFixed(3)} off, on average over ${edge.length} numbers of rules.`
+          `the ${setting.a ? "pool of beliefs" : "mean field"} of ${setting.L} levels is ${off.toFixed(3)} off, on average over ${edge.length} numbers of rules.`
         : "No number of rules has both kept and lost it within these noises.")
     );
   }

@@ -1,5 +1,5 @@
 // What the laboratory can be set to: limits, presets, the address of the page, and a setting as Python.
-// A setting is {noise, v, m, s, L, grammars, data, seed}.
+// A setting is {noise, v, m, s, L, a, grammars, data, seed}: the k-th of a symbol's rules has a weight ∝ k^-a.
 (() => {
   const NOISES = {
     GaussianNoise: { words: "Gaussian diffusion", axis: "noise: time t, log scale", log: true },
@@ -7,7 +7,7 @@
     MaskNoise: { words: "masks", axis: "noise: share t of masks" },
     UniformNoise: { words: "redrawn symbols", axis: "noise: probability t of a new draw" },
   };
-  const FIRST = { noise: "GaussianNoise", v: 32, m: 8, s: 2, L: 10, grammars: 24, data: 1, seed: 0 };
+  const FIRST = { noise: "GaussianNoise", v: 32, m: 8, s: 2, L: 10, a: 0, grammars: 24, data: 1, seed: 0 };
   const PRESETS = {
     "figure 5: diffusion": FIRST,
     "figure 5, a shallower tree": { ...FIRST, L: 6 },
@@ -17,6 +17,8 @@
     "figure 6, it is never kept": { ...FIRST, noise: "EpsilonNoise", m: 20 },
     "too shallow to invert": { ...FIRST, noise: "EpsilonNoise", L: 3 },
     "masks": { ...FIRST, noise: "MaskNoise" },
+    "uneven rules keep the class": { ...FIRST, noise: "EpsilonNoise", m: 32, a: 2 },
+    "the same with even rules": { ...FIRST, noise: "EpsilonNoise", m: 32 },
     "three children": { ...FIRST, v: 16, s: 3, L: 6 },
   };
   const MOST_EVIDENCE = 2 ** 17; // as engine/model.js has it
@@ -33,10 +35,18 @@
     v: () => [2, 64],
     m: (setting) => [1, mostRules(setting)],
     L: (setting) => [1, mostLevels(setting)],
+    a: () => [0, 2],
     grammars: () => [2, 400],
     data: () => [1, 32],
     seed: () => [0, 2 ** 32 - 1],
   };
+
+  const UNITS = { a: 10 }; // of what is no whole number, parts of one
+  const rounded = (name, x) => Math.round(x * (UNITS[name] ?? 1)) / (UNITS[name] ?? 1);
+  const stepOf = (name) => 1 / (UNITS[name] ?? 1);
+
+  // What stands at a slider of a.
+  const unevenness = (a) => (a ? String(a) : "0, even");
 
   // The setting nearest to what is wished, and a sentence for each wish that it does not fulfil.
   function settle(wished) {
@@ -47,10 +57,10 @@
     for (const [name, limits] of Object.entries(LIMITS)) {
       const wish = wished[name] === undefined || wished[name] === "" ? FIRST[name] : Number(wished[name]);
       const [least, most] = limits(setting);
-      const whole = Number.isFinite(wish) ? Math.round(wish) : FIRST[name];
-      setting[name] = Math.min(most, Math.max(least, whole));
+      const near = Number.isFinite(wish) ? rounded(name, wish) : FIRST[name];
+      setting[name] = Math.min(most, Math.max(least, near));
       if (wished[name] !== undefined && setting[name] !== wish)
-        said.push(`${name} is from ${least} to ${most} here: ${wished[name]} became ${setting[name]}.`);
+        said.push(`${name} is from ${least} to ${most}${UNITS[name] ? ` in steps of ${stepOf(name)}` : ""} here: ${wished[name]} became ${setting[name]}.`);
     }
     return { setting, said };
   }
@@ -80,18 +90,19 @@
 
   // Lines that give the same curves, but for other random numbers.
   function python(setting) {
-    const { noise, v, m, s, L, grammars, data, seed } = setting;
+    const { noise, v, m, s, L, a, grammars, data, seed } = setting;
+    const weights = a ? `weights=hl.zipf(${m}, ${a}), ` : "";
     const t = NOISES[noise].log ? "0.01 * 300 ** u" : "torch.sin(torch.pi / 2 * u) ** 2";
     return [
       "import torch, hierlib as hl",
       "from hierlib.experiments import curves, uturns",
-      `size = dict(v=${v}, m=${m}, s=${s}, L=${L}, draws=${grammars}, data=${data}, generator=torch.Generator().manual_seed(${seed}))`,
+      `size = dict(v=${v}, m=${m}, s=${s}, L=${L}, draws=${grammars}, data=${data}, ${weights}generator=torch.Generator().manual_seed(${seed}))`,
       "u = torch.linspace(0, 1, 61)",
       `found = uturns.level_curves(hl.${noise}(v=${v}), ${t}, **size)`,
       "kept = curves.mean_interval(found.truth)  # value, lo, hi: [noise, level], the class last",
     ].join("\n");
   }
 
-  Object.assign((globalThis.Laboratory ??= {}), { NOISES, PRESETS, FIRST, LIMITS, settle, toAddress, joined, fromAddress, stops, grid, python });
+  Object.assign((globalThis.Laboratory ??= {}), { NOISES, PRESETS, FIRST, LIMITS, rounded, stepOf, unevenness, settle, toAddress, joined, fromAddress, stops, grid, python });
 })();
 if (typeof module !== "undefined") module.exports = globalThis.Laboratory;
