@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TRITON = importlib.util.find_spec("triton") is not None
-# Of a thread. Four data are four numbers for each child, of twice the size in float64.
+# Of a thread. Four data are four numbers for each child, of twice the size in float64; a weight has an address.
 MOST_REGISTERS = {"fp32": 40, "fp64": 64}
 compiles = pytest.mark.skipif(
     not TRITON, reason="Not tested: the machine code of the GPU kernels; pip install triton, no GPU is needed"
@@ -32,7 +32,7 @@ def test_gpu_kernels_keep_to_registers(target, tmp_path):
     assert len(kernels) == 2 * (3 * 3 * 2 + 3), "types times kernels, three for three numbers of children and weights"
     for kernel in kernels:
         name = tuple(kernel[key] for key in ("target", "kernel", "real", "s", "weighted"))
-        assert kernel["registers"] <= MOST_REGISTERS[kernel["real"]], name
+        assert kernel["registers"] <= MOST_REGISTERS[kernel["real"]] + 8 * kernel["weighted"], name
         needs = {key: kernel[key] for key in ("stack_bytes", "local_bytes", "spills", "scalar_spills") if key in kernel}
         assert len(needs) >= 2 and not any(needs.values()), (name, needs)
         if target.startswith("sm") and kernel["kernel"] in ("up", "down"):
