@@ -225,6 +225,7 @@ def test_what_chapters_measure_comes_back_to_the_processor(name):
 CHAPTERS = {
     "hierlib-in-ten-minutes": dict(L="4"),
     "averaging-over-grammars": dict(draws="8", L="4", tables="2000"),
+    "uneven-rules": dict(v="8", m="2", L="5", draws="8"),
 }
 
 
