@@ -10,6 +10,7 @@ begun for which the time does not suffice. Without a GPU nothing is measured and
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -34,6 +35,7 @@ CASES = {
     "one datum": Case(32, 8, 2, 10, 1, 1),
 }
 COMPARED = (Case(32, 8, 2, 6, 70, 0), Case(16, 8, 3, 4, 33, 0), Case(5, 3, 4, 3, 9, 0))
+EXPONENTS = (0.0, 1.0)  # of Zipf's law, that of the rules: uniform, and with weights
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}  # of beliefs, and of log evidence relative to its size
 BATCHES = (1, 4, 16, 64, 100, 256, 1000, 4096)
 CHAPTERS = ("half-way-and-back", "going-down", "lost-all-at-once", "changes-come-in-blocks")
@@ -78,17 +80,17 @@ def steps(at: Setting) -> dict[str, Step]:
 def agreement(at: Setting) -> dict:
     """Largest differences between the device and the processor, function by function."""
     found = []
-    for case in COMPARED:
-        rng = torch.Generator().manual_seed(0)
-        g = hl.random_grammar(v=case.v, m=case.m, s=case.s, L=case.L, generator=rng)
+    for case, exponent in itertools.product(COMPARED, EXPONENTS):
+        rng, weights = torch.Generator().manual_seed(0), hl.zipf(case.m, exponent)
+        g = hl.random_grammar(v=case.v, m=case.m, s=case.s, L=case.L, weights=weights, generator=rng)
         x = hl.sample(g, case.batch, generator=rng)
         there, x_there = g.to(at.device), [level.to(at.device) for level in x]
         for dtype, tolerance in TOLERANCE.items():
             e = hl.epsilon_evidence(x[0], eps=0.5, v=case.v, dtype=dtype)
             both = (g, e, x), (there, e.to(at.device), x_there)
             differ = {name: max(map(_difference, *map(call, both))) for name, call in CALLS.items()}
-            facts = {"parameters": case._asdict(), "dtype": str(dtype).removeprefix("torch."), "tolerance": tolerance}
-            found.append(facts | {"largest_difference": differ})
+            facts = {"parameters": case._asdict(), "zipf": exponent, "dtype": str(dtype).removeprefix("torch.")}
+            found.append(facts | {"tolerance": tolerance, "largest_difference": differ})
     agree = all(max(each["largest_difference"].values()) <= each["tolerance"] for each in found)
     return {"agree": agree, "cases": found}
 

@@ -25,6 +25,7 @@ TARGETS = {
 REALS = ("fp32", "fp64")
 CHILDREN = (2, 3, 4)
 SUMS = ("up", "down")
+OF_RULES = (*SUMS, "sample")
 KERNELS = ("largest", *SUMS, "normalise", "marginals", "sample")
 WARPS = 4  # of a program, Triton's own choice
 FACTS = {  # of machine code, by what the tools call them; of a thread, but for the scalar registers, which are a wave's
@@ -38,21 +39,23 @@ FACTS = {  # of machine code, by what the tools call them; of a thread, but for 
 
 
 class Variant(NamedTuple):
-    """A kernel as it is compiled; s is 0 where the kernel does not ask for it."""
+    """A kernel as it is compiled; s is 0 where the kernel does not ask for it; weighted if its rules have weights."""
 
     target: str
     kernel: str
     real: str
     s: int
+    weighted: bool = False
 
 
 def variants() -> Iterator[Variant]:
-    """All that a user can meet: every device, kernel, type and number of children."""
+    """All that a user can meet: every device, kernel, type, number of children, with weights and without."""
     for target in TARGETS:
         for kernel in KERNELS:
             for real in REALS:
-                for s in CHILDREN if kernel in (*SUMS, "sample") else (0,):
-                    yield Variant(target, kernel, real, s)
+                for s in CHILDREN if kernel in OF_RULES else (0,):
+                    for weighted in (False, True) if kernel in OF_RULES else (False,):
+                        yield Variant(target, kernel, real, s, weighted)
 
 
 def compiled(variant: Variant) -> triton.compiler.CompiledKernel:
@@ -60,8 +63,9 @@ def compiled(variant: Variant) -> triton.compiler.CompiledKernel:
     kernel, real = getattr(gpu_loops, variant.kernel), f"*{variant.real}"
     columns = gpu.MANY if variant.kernel in SUMS else gpu.COLUMNS
     fixed = {"S": variant.s, "BLOCK": columns, "ROWS": gpu.ROWS, "LEAST": True}
+    fixed |= {} if variant.weighted else {"weights": None}
     symbols = "*i64" if variant.kernel == "sample" else real  # above and below: of messages, or of symbols
-    types = dict.fromkeys(("evidence", "largest", "up", "down", "message", "totals", "marginals"), real)
+    types = dict.fromkeys(("evidence", "largest", "up", "down", "message", "totals", "marginals", "weights"), real)
     types |= dict.fromkeys(("rules", "lists", "ends"), "*i32")
     types |= {"above": symbols, "below": symbols, "random": "*fp64"} | dict.fromkeys(fixed, "constexpr")
     signature = {name: types.get(name, "i32") for name in kernel.arg_names}
@@ -96,15 +100,16 @@ class Loop(NamedTuple):
     wavefronts: float  # what the loads take of L1, for a warp: 128 bytes each, or one number for all its threads
 
 
-def loops(code: list[str], s: int) -> list[Loop]:
-    """The loops over rules of `up` or `down`, the one of most rules a round first; s is that of the grammar."""
+def loops(code: list[str], factors: int) -> list[Loop]:
+    """The loops over rules of `up` or `down`, the one of most rules a round first; their products have s factors, and
+    one more where rules have weights."""
     jumps = ((i, re.search(r"BRA\S* (?:\S+, )?0x([0-9a-f]+)", line)) for i, line in enumerate(code))
     spans = [(int(m[1], 16) // 16, i) for i, m in jumps if m and int(m[1], 16) // 16 <= i and m[1] != f"{16 * i:x}"]
     found = []
     for a, b in spans:
         body = code[a : b + 1]
         multiply = [re.search(r"[FD](?:MUL|FMA)(2?) ", line) for line in body]  # a 2 does two
-        products = sum(1 + bool(m[1]) for m in multiply if m) // (s - 1)
+        products = sum(1 + bool(m[1]) for m in multiply if m) // (factors - 1)
         if products and not any((c, d) != (a, b) and a <= c and d <= b for c, d in spans):
             loads = [m for line in body if (m := re.search(r"LDG\S*?(?:\.(64|128))? ", line))]
             wavefronts = sum(int(m[1] or 32) // 32 for m in loads)

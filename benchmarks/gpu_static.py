@@ -36,7 +36,7 @@ def described(variant: Variant) -> dict:
     if code:
         out |= {"instructions": len(code), "loads": sum("LDG" in line for line in code)}
     if code and variant.kernel in SUMS:
-        out["loops"] = [loop._asdict() for loop in loops(code, variant.s)]
+        out["loops"] = [loop._asdict() for loop in loops(code, variant.s + variant.weighted)]
     return out
 
 
@@ -81,7 +81,8 @@ def main(
     for variant in variants():
         if target in (None, variant.target):
             kernels.append(found := described(variant))
-            text = " ".join(f"{x:>9}" for x in variant) + f" {found['registers']:4} {found['warps']:4}"
+            name = *variant[:-1], "weighted" if variant.weighted else ""
+            text = " ".join(f"{x:>9}" for x in name) + f" {found['registers']:4} {found['warps']:4}"
             print(text, *(f"{k['instructions']:6.2f} {k['loads']:5.2f}" for k in found.get("loops", [])[:1]))
     result = {"provenance": made, "kernels": kernels}
     if target in (None, H200["target"]):

@@ -217,7 +217,7 @@ def epsilon_overlap(
     check_type("dtype", dtype)
     kind, device = computed_in(dtype), x[0].device
     noise, prior = per_datum("eps", eps, x[0], kind, 0.0, 1.0), normalised_prior(g, n, kind, device, class_prior)
-    kernel = _backend(backend, device, _needs_gradient(eps, class_prior), g)
+    kernel = _backend(backend, device, _needs_gradient(eps, class_prior))
     if hasattr(kernel, "epsilon_overlap"):
 
         def run(kind: torch.dtype, rows: Rows) -> list[Tensor]:
@@ -277,7 +277,7 @@ def solve(
     seen = evidence.permute(1, 2, 0)
     kind = computed_in(evidence.dtype)
     gradient = _needs_gradient(evidence, class_prior)
-    kernel = _backend(backend, device, gradient, g)
+    kernel = _backend(backend, device, gradient)
 
     def typed(kind: torch.dtype, rows: Rows) -> list[Tensor]:
         prior = normalised_prior(g, batch, kind, device, class_prior)
@@ -337,20 +337,17 @@ def _needs_gradient(*inputs: object) -> bool:
     return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
 
 
-def _backend(name: str, device: torch.device, gradient: bool, g: Grammar) -> ModuleType:
-    """The kernels by name, or the fastest for a device and a grammar."""
+def _backend(name: str, device: torch.device, gradient: bool) -> ModuleType:
+    """The kernels by name, or the fastest for a device."""
     if name not in ("auto", "torch", *DEVICES):
         raise ValueError(f'backend: expected "auto", "torch", "cpu" or "gpu", got {name!r}')
     if name == "auto":
-        able = [one for one in DEVICES if g.weights is None or one != "gpu"]
-        fast = [one for one in able if DEVICES[one] == device.type and not gradient]
+        fast = [one for one in DEVICES if DEVICES[one] == device.type and not gradient]
         name = fast[0] if fast and (fast[0] != "gpu" or find_spec("triton")) else "torch"
     if name == "torch":
         return _reference
     if gradient:
         raise ValueError(f'backend "{name}": expected tensors that need no gradient: use backend="torch"')
-    if name == "gpu" and g.weights is not None:
-        raise ValueError(f'backend "gpu": expected rules without weights, got {g}: use backend="torch"')
     if device.type != DEVICES[name]:
         raise ValueError(f'backend "{name}": expected evidence on the {name.upper()}, got {device}')
     return import_module(f"hierlib._kernels.{name}")  # on demand: importing a compiler takes a second

@@ -45,6 +45,11 @@ def uneven_grammars(draw, max_data=500, zeros=True):
     return uneven(draw(grammars(max_data)), draw(st.integers(0, 2**31)), zeros and draw(st.booleans()))
 
 
+def any_grammars(max_data=3000):
+    """`grammars` and `uneven_grammars`."""
+    return st.one_of(grammars(max_data), uneven_grammars(max_data))
+
+
 def law_of(g):
     """Every derivation and its probability, by recursion over the rules as they are written: levels, leaves first."""
 

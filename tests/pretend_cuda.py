@@ -30,10 +30,10 @@ from torch.overrides import TorchFunctionMode
 
 from hierlib import inference
 from hierlib._kernels import cpu as compiled
+from hierlib._kernels.causal import cpu as causal
 from hierlib.book.page.stamp import stamp
 from hierlib.book.runs.checkout import chapter
 from hierlib.book.runs.params import placed, resolve
-from hierlib.grammar import Grammar
 from tests.browser import ROOT
 
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
@@ -169,28 +169,33 @@ def _refuse_mixed(name: str, args: tuple, tensors: list[Tensor]) -> None:
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, found {found}")
 
 
-def _kernels(backend: Callable[..., ModuleType]) -> Callable[..., Any]:
-    """`hierlib.inference._backend` with kernels of the device: the processor's, on tensors of the device alone."""
+def _kernels(backend: Callable[..., ModuleType]) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """`hierlib.inference._backend` with kernels of the device: the processor's, on tensors of the device alone.
+
+    And the modules that it names.
+    """
     grammars: dict[int, tuple[Any, Any]] = {}
 
-    def there(name: str) -> Callable[..., list]:
+    def there(name: str, here: ModuleType = compiled) -> Callable[..., list]:
         def run(g: Any, *args: Any) -> list:
-            if not all(isinstance(x, OnCuda) for x in _found(Tensor, g.rules, args)):
+            if not all(isinstance(x, OnCuda) for x in _found(Tensor, g.rules, g.weights, args)):
                 raise RuntimeError(f"{name}: a kernel of the device was given memory of the processor")
-            _, here = grammars.setdefault(id(g), (g, g.to("cpu")))
+            _, moved = grammars.setdefault(id(g), (g, g.to("cpu")))
             with torch._C.DisableTorchFunction():
                 plain = (x.as_subclass(Tensor) if isinstance(x, Tensor) else x for x in args)
-                return marked(getattr(compiled, name)(here, *plain))
+                return marked(getattr(here, name)(moved, *plain))
 
         return run
 
-    kernels = SimpleNamespace(**{name: there(name) for name in ("infer", "class_posterior", "posterior_sample")})
+    names = "infer", "class_posterior", "posterior_sample"
+    kernels = SimpleNamespace(__name__="pretended", **{name: there(name) for name in names})
+    modules = {"hierlib._kernels.causal.pretended": SimpleNamespace(next_leaf=there("next_leaf", causal))}
 
-    def chosen(name: str, device: torch.device, gradient: bool, g: Grammar) -> Any:
-        on = device.type == "cuda" and name != "torch" and not gradient and g.weights is None
-        return kernels if on else backend(name, device, gradient, g)
+    def chosen(name: str, device: torch.device, gradient: bool) -> Any:
+        on = device.type == "cuda" and name != "torch" and not gradient
+        return kernels if on else backend(name, device, gradient)
 
-    return chosen
+    return chosen, modules
 
 
 @contextlib.contextmanager
@@ -211,14 +216,17 @@ def pretend_cuda(*, kernels: bool = True) -> Iterator[None]:
         **dict.fromkeys(("memory_allocated", "memory_reserved", "max_memory_allocated"), 0),
         **dict.fromkeys(("synchronize", "empty_cache", "reset_peak_memory_stats")),
     }
-    backend = inference._backend
+    chosen, modules = _kernels(inference._backend) if kernels else (inference._backend, {})
     with contextlib.ExitStack() as stack:
         for name, value in answers.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, lambda *_, value=value, **__: value))
         stack.enter_context(mock.patch.object(torch, "Generator", Generator))
         kinds = {name: kind for name, kind in inference.DEVICES.items() if name != "gpu"}
         stack.enter_context(mock.patch.dict(inference.DEVICES, kinds, clear=True))
-        stack.enter_context(mock.patch.object(inference, "_backend", _kernels(backend) if kernels else backend))
+        stack.enter_context(mock.patch.object(inference, "_backend", chosen))
+        for name, module in modules.items():  # not by mock, which drops what is imported meanwhile
+            sys.modules[name] = module
+            stack.callback(sys.modules.pop, name)
         before = torch.__future__.get_overwrite_module_params_on_conversion()
         torch.__future__.set_overwrite_module_params_on_conversion(True)  # Module.to gives parameters of the device
         stack.callback(torch.__future__.set_overwrite_module_params_on_conversion, before)

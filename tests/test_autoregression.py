@@ -14,8 +14,8 @@ import hierlib as hl
 from hierlib._kernels import memory
 from hierlib.enumeration import all_data, derivation_weights
 from hierlib.probability import prior_marginals
-from tests.grammars import grammars
-from tests.test_kernels import BACKENDS, COMPILED, TOLERANCE, TRITON, bad_evidence, on, random_evidence
+from tests.grammars import any_grammars, grammars
+from tests.test_kernels import BACKENDS, COMPILED, TOLERANCE, TRITON, bad_evidence, on, random_evidence, small_grammar
 
 DOUBLE = dict(rtol=0, atol=1e-10)
 seeds = st.integers(0, 2**31 - 5)
@@ -39,7 +39,7 @@ def by_enumeration(g, evidence, class_prior=None):
     return torch.stack(out, 1)
 
 
-@given(grammars(max_data=600), st.integers(1, 3), seeds, st.booleans(), st.booleans())
+@given(any_grammars(max_data=600), st.integers(1, 3), seeds, st.booleans(), st.booleans())
 @settings(max_examples=60, deadline=None)
 def test_every_prefix_against_enumeration(g, batch, seed, zeros, with_prior):
     e = random_evidence(g, batch, seed, zeros=zeros)
@@ -88,7 +88,7 @@ wide = st.sampled_from([0, 20])
 batches = st.one_of(st.integers(1, 5), st.sampled_from([15, 16, 17, 31, 32, 33, 70, 128]))
 
 
-@given(grammars(max_data=10**9), batches, seeds, dtypes, st.booleans(), wide, st.booleans())
+@given(any_grammars(max_data=10**9), batches, seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=80, deadline=None)
 def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
     check_against_reference("cpu", g, batch, seed, dtype, zeros, decades, with_prior)
@@ -96,7 +96,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
-@given(grammars(max_data=200), st.integers(1, 3), seeds, dtypes, st.booleans(), wide, st.booleans())
+@given(any_grammars(max_data=200), st.integers(1, 3), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=12, deadline=None)
 def test_gpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
     check_against_reference("gpu", g, batch, seed, dtype, zeros, decades, with_prior)
@@ -127,8 +127,9 @@ def test_the_layout_of_evidence_does_not_matter(backend, batch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("copies", [1, 20])  # few data: cut trees; many: whole vectors
-def test_bad_evidence_is_named_and_makes_no_nan(backend, copies):
-    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bad_evidence_is_named_and_makes_no_nan(backend, copies, weighted):
+    g = small_grammar(weighted)
     h, e = on(backend, g, bad_evidence(g).repeat(copies, 1, 1))
     with pytest.raises(ValueError, match=f"datum 1 \\(and {2 * copies - 1} more\\) is impossible"):
         hl.next_leaf(h, e, backend=backend)
@@ -236,12 +237,14 @@ def test_what_cannot_be_drawn_is_refused():
 def test_the_gpu_kernel_compiles_to_machine_code():
     """Without a GPU at hand: for an H200, compute capability 9.0, by Triton's own assembler."""
     code = (
+        "import itertools\n"
         "import triton\n"
         "from triton.backends.compiler import GPUTarget\n"
         "from hierlib._kernels.causal.gpu import _told\n"
-        "for real in ('*fp32', '*fp64'):\n"
-        "    known = dict.fromkeys(('up', 'above', 'below'), real) | dict.fromkeys(('lists', 'ends'), '*i32')\n"
-        "    fixed = dict(S=3, BLOCK=128, ROWS=8)\n"
+        "for real, weighted in itertools.product(('*fp32', '*fp64'), (False, True)):\n"
+        "    known = dict.fromkeys(('up', 'above', 'below', 'weights'), real)\n"
+        "    known |= dict.fromkeys(('lists', 'ends'), '*i32')\n"
+        "    fixed = dict(S=3, BLOCK=128, ROWS=8) | ({} if weighted else {'weights': None})\n"
         "    types = {n: 'constexpr' if n in fixed else known.get(n, 'i32') for n in _told.arg_names}\n"
         "    values = {(_told.arg_names.index(n),): x for n, x in fixed.items()}\n"
         "    source = triton.compiler.ASTSource(fn=_told, signature=types, constexprs=values)\n"

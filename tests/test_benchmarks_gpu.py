@@ -57,6 +57,7 @@ def test_every_step_is_done_and_what_is_written_is_what_was_measured(gpu, tmp_pa
     assert json.loads(out.read_text()) == {"provenance": MADE, "steps": found}
     assert found["agreement"]["agree"] and not any("failed" in step for step in found.values())
     assert set(found["agreement"]["cases"][0]["largest_difference"]) == set(gpu.CALLS)
+    assert [case["zipf"] for case in found["agreement"]["cases"]] == [0, 0, 1, 1]
     for name in ("time: paper", "time: batches", "time: next leaf"):
         assert all(0 < t["min"] <= t["median"] <= t["max"] for t in found[name]["microseconds_per_datum"].values())
     assert found["time: paper"]["largest_difference_from_plain_torch"] < 1e-6
@@ -92,7 +93,7 @@ def test_what_fails_is_told_tried_again_and_does_not_end_the_rest(gpu, tmp_path,
 
 def test_a_device_that_differs_is_seen(gpu, tmp_path, monkeypatch):
     whole = gpu.CALLS["next_leaf"]
-    calls = iter((0, 1e-3) * 2)
+    calls = iter((0, 1e-3) * 4)
     monkeypatch.setitem(gpu.CALLS, "next_leaf", lambda of: [whole(of)[0] + next(calls)])
     found = run(gpu, setting(gpu, tmp_path, minutes=1.1), tmp_path / "gpu.json")["agreement"]
     assert not found["agree"] and found["cases"][0]["largest_difference"]["next_leaf"] > 5e-4

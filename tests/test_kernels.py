@@ -3,6 +3,7 @@
 Without a GPU the Triton kernels run in Triton's interpreter, on fewer grammars, for it is slow.
 """
 
+import dataclasses
 import importlib.util
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from scipy import stats
 import hierlib as hl
 from hierlib._kernels import memory
 from hierlib.enumeration import brute_force
-from tests.grammars import grammars
+from tests.grammars import any_grammars, uneven
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TRITON = importlib.util.find_spec("triton") is not None
@@ -93,7 +94,7 @@ wide = st.sampled_from([0, 20])
 batches = st.one_of(st.integers(1, 5), st.sampled_from([15, 16, 17, 31, 32, 33, 70, 128]))
 
 
-@given(grammars(max_data=10**9), batches, seeds, dtypes, st.booleans(), wide, st.booleans())
+@given(any_grammars(max_data=10**9), batches, seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=400, deadline=None)
 def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
     check_against_reference("cpu", g, batch, seed, dtype, zeros, decades, with_prior)
@@ -101,7 +102,7 @@ def test_cpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, wi
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TRITON, reason="Not tested: the GPU kernels; pip install triton, no GPU is needed")
-@given(grammars(max_data=200), st.integers(1, 6), seeds, dtypes, st.booleans(), wide, st.booleans())
+@given(any_grammars(max_data=200), st.integers(1, 6), seeds, dtypes, st.booleans(), wide, st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_gpu_agrees_with_the_reference(g, batch, seed, dtype, zeros, decades, with_prior):
     check_against_reference("gpu", g, batch, seed, dtype, zeros, decades, with_prior)
@@ -127,7 +128,7 @@ def test_cpu_agrees_with_the_reference_on_deep_trees(s, v, m, L, classes, batch,
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@given(g=grammars(max_data=200), batch=st.integers(1, 40), seed=seeds, eps=st.floats(0, 1))
+@given(g=any_grammars(max_data=200), batch=st.integers(1, 40), seed=seeds, eps=st.floats(0, 1))
 @settings(max_examples=15, deadline=None)
 def test_epsilon_overlap_is_the_overlap_of_the_marginals(backend, g, batch, seed, eps):
     batch = min(batch, 3) if backend == "gpu" else batch
@@ -165,11 +166,21 @@ def test_the_scale_of_evidence_only_moves_log_evidence(backend, dtype, scale):
     torch.testing.assert_close(moved, shift.expand(3), rtol=1e-6, atol=0)
 
 
+def small_grammar(weighted):
+    """That of `bad_evidence`; if weighted, some of its rules never occur."""
+    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+    return uneven(g, 0, zeros=True) if weighted else g
+
+
 def bad_evidence(g):
     """Data 0 … 3: fine, impossible, zero at a leaf, fine; and where it is one of these, what it is called."""
     x = hl.sample(g, 4, generator=rng())[0].clone()
-    allowed = {tuple(t) for t in g.rules[0].reshape(-1, g.s).tolist()}
-    x[1, :2] = torch.tensor(next((a, b) for a in range(g.v) for b in range(g.v) if (a, b) not in allowed))
+    if g.weights is None:
+        allowed = {tuple(t) for t in g.rules[0].reshape(-1, g.s).tolist()}
+        x[1, :2] = torch.tensor(next((a, b) for a in range(g.v) for b in range(g.v) if (a, b) not in allowed))
+    else:  # what the rules write, but not with these weights
+        written = hl.sample(dataclasses.replace(g, weights=None), 100, generator=rng())[0]
+        x[1] = written[hl.log_probability(g, written).isneginf()][0]
     e = torch.nn.functional.one_hot(x, g.v).float()
     e[2, 3] = 0
     return e
@@ -177,8 +188,9 @@ def bad_evidence(g):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("copies", [1, 20])  # few data: cut trees; many: whole vectors
-def test_impossible_evidence_is_named_and_makes_no_nan(backend, copies):
-    g = hl.random_grammar(v=4, m=2, s=2, L=3, generator=rng())
+@pytest.mark.parametrize("weighted", [False, True])
+def test_impossible_evidence_is_named_and_makes_no_nan(backend, copies, weighted):
+    g = small_grammar(weighted)
     h, e = on(backend, g, bad_evidence(g).repeat(copies, 1, 1))
     calls = [
         lambda e: hl.infer(h, e, backend=backend),
@@ -249,10 +261,12 @@ def test_results_do_not_depend_on_the_number_of_threads(batch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 40])
-def test_posterior_samples_follow_the_marginals(backend, batch):
+@pytest.mark.parametrize("weighted", [False, True])
+def test_posterior_samples_follow_the_marginals(backend, batch, weighted):
     """Every leaf pair's joint counts against exact ones, pooled over data; and latent symbols are the leaves' parse."""
     batch, n = (2, 600) if backend == "gpu" else (batch, 4000)
     g = hl.random_grammar(v=3, m=2, s=2, L=2, num_classes=4, generator=rng())
+    g = uneven(g, 1) if weighted else g
     e = random_evidence(g, batch, 5)
     h, there = on(backend, g, e)
     draw = torch.Generator(there.device).manual_seed(1)

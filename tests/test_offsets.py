@@ -65,7 +65,8 @@ def test_kernels_where_a_symbol_has_more_than_a_thousand_million_data(vast):
 
     n, v = FAR, 3
     g = hl.random_grammar(v=v, m=2, s=2, L=1, generator=rng())
-    rules, lists, ends = (table[0] for table in gpu._tables(g))
+    tables = gpu._tables(g)
+    rules, lists = (tables.rules[0], None), (tables.lists[0], None, tables.ends[0])
     x = torch.rand(2, v, 2, generator=rng()) + 0.1  # the messages of two children
     room = vast(2 * v * n)
     some(room, v, n, nodes=2).copy_(x)
@@ -75,7 +76,7 @@ def test_kernels_where_a_symbol_has_more_than_a_thousand_million_data(vast):
     assert torch.equal(largest, x[0].amax(0))
 
     above, room_above = torch.zeros(v, 2), vast(v * n)
-    gpu_loops.up[(1, 1)](room, room_above, rules, v * n, n, n, 1, v, g.m, 2, 128, 8)
+    gpu_loops.up[(1, 1)](room, room_above, *rules, v * n, n, n, 1, v, g.m, 2, 128, 8)
     for y, rule in enumerate(g.rules[0]):
         above[y] = sum(x[0, a] * x[1, b] for a, b in rule.tolist())
     torch.testing.assert_close(some(room_above, v, n)[0], above)
@@ -86,7 +87,7 @@ def test_kernels_where_a_symbol_has_more_than_a_thousand_million_data(vast):
     torch.testing.assert_close(some(room_above, v, n)[0], above / above.sum(0))
 
     below, parent = vast(2 * v * n), some(room_above, v, n)[0].clone()
-    gpu_loops.down[(1, 1, 2)](room, room_above, below, lists, ends, v * n, n, n, 1, v, v, g.m, 2, 128, 8)
+    gpu_loops.down[(1, 1, 2)](room, room_above, below, *lists, v * n, n, n, 1, v, v, g.m, 2, 128, 8)
     down = torch.zeros(2, v, 2)
     for y, rule in enumerate(g.rules[0]):
         for a, b in rule.tolist():
@@ -113,7 +114,7 @@ def test_sampling_of_more_than_a_thousand_million_draws(vast):
     )
     above[:128] = torch.arange(128) % 3
     up = torch.ones(2, 3, 1).expand(2, 3, n)
-    gpu_loops.sample[(1,)](up, above, below, random, gpu._tables(g)[0][0], 3, 1, n, samples, 128, 1, 2, 128)
+    gpu_loops.sample[(1,)](up, above, below, random, gpu._tables(g).rules[0], None, 3, 1, n, samples, 128, 1, 2, 128)
     for i in range(2):
         assert torch.equal(below[i * n * samples :][:128], g.rules[0][above[:128], 0, i])
 

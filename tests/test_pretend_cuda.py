@@ -30,6 +30,7 @@ from hierlib.theory import population
 from tests.pretend_cuda import OnCuda, pretend_cuda, run_chapter
 
 SIZE = dict(v=6, m=2, s=2, L=3)
+UNEVEN = dict(weights=[0.75, 0.25], class_prior=[0.3, 0.2, 0.2, 0.1, 0.1, 0.1])
 NOISES = ((hl.GaussianNoise(6), 0.3), (hl.MaskNoise(6), 0.4), (hl.UniformNoise(6), 0.3), (hl.EpsilonNoise(6), 0.5))
 
 
@@ -118,9 +119,9 @@ def test_nothing_is_left_of_it():
 # What runs on it.
 
 
-def public(device):
+def public(device, uneven):
     """Every public function of the torch path, with its reference as the backend."""
-    g = hl.random_grammar(**SIZE, generator=rng(device))
+    g = hl.random_grammar(**SIZE, **uneven, generator=rng(device))
     x = hl.sample(g, 5, generator=rng(device))
     yield g.rules, x, hl.parse(g, x[0]), g.to(device).rules
     tiles = torch.linspace(0, 255, 6 * 3 * 4).to(torch.uint8).reshape(6, 3, 2, 2)
@@ -136,17 +137,18 @@ def public(device):
         for seen in (e, e.half(), e.double()):
             b = hl.infer(g, seen, backend="torch")
             yield b, hl.overlap(b, x), hl.infer(g, seen, messages=False, class_prior=[1.0] * 6, backend="torch")
-            yield hl.class_posterior(g, seen, backend="torch")
+            yield hl.class_posterior(g, seen, backend="torch"), hl.next_leaf(g, seen, backend="torch")
             yield hl.posterior_sample(g, seen, num_samples=2, generator=rng(device), backend="torch")
     yield hl.epsilon_overlap(g, x, eps=0.4, backend="torch")
     yield hl.susceptibility(g, hl.epsilon_evidence(x[0], eps=0.4, v=6), x[0])
     yield brute_force(g, e)
 
 
-def test_the_public_functions_stay_on_the_device_and_give_the_same():
-    here = [x for part in public("cpu") for x in flat(part)]
+@pytest.mark.parametrize("uneven", [{}, UNEVEN], ids=["even", "uneven"])
+def test_the_public_functions_stay_on_the_device_and_give_the_same(uneven):
+    here = [x for part in public("cpu", uneven) for x in flat(part)]
     with pretend_cuda(kernels=False):
-        there = [x for part in public("cuda") for x in flat(part)]
+        there = [x for part in public("cuda", uneven) for x in flat(part)]
         assert len(here) == len(there) > 100
         assert all(y.device.type == "cuda" for y in there)
         for x, y in zip(here, there):
@@ -167,6 +169,7 @@ def measured(device):
     leaves = population.leaf_sampler(gauss, 0.3)
     pair = torch.full((6, 6), 1 / 36, dtype=torch.float64, device=device)
     net = TreeCNN(6, 2, 3, 8, 6).reset_parameters(rng("cpu"))
+    uneven = hl.random_grammar(**SIZE, **UNEVEN, generator=rng(device))
     seen_by = Classifier(g.to("cpu"), net, Training(width=8), [{}])
     return {
         "level_curves": lambda: uturns.level_curves(gauss, [0.1, 0.4], **run, generator=rng(device)),
@@ -199,6 +202,9 @@ def measured(device):
         "figure8": lambda: [
             y.values for y in figure8([seen_by], [0.3], n=8, seed=1, rows=9, probe_eps=[0.3], device=device).values()
         ],
+        "uneven": lambda: [
+            [_devices.array(y) for y in (*hl.infer(h, seen).marginals, hl.next_leaf(h, seen))] for h in (g, uneven)
+        ],
         "averaging": lambda: _devices.array(tables.messages(counts.double(), 0.3)),
     }
 
@@ -219,6 +225,7 @@ def test_what_chapters_measure_comes_back_to_the_processor(name):
 CHAPTERS = {
     "hierlib-in-ten-minutes": dict(L="4"),
     "averaging-over-grammars": dict(draws="8", L="4", tables="2000"),
+    "uneven-rules": dict(v="8", m="2", L="5", draws="8"),
 }
 
 

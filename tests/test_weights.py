@@ -16,6 +16,7 @@ from hierlib.grammar import block_grammar
 from hierlib.networks.classifier import Classifier, Training, TreeCNN
 from tests.grammars import law_of, uneven, uneven_grammars
 from tests.test_inference import random_evidence
+from tests.test_kernels import BACKENDS, COMPILED, DEVICE, on
 
 DOUBLE = dict(rtol=0, atol=1e-10)
 SIZES = [  # v, m, s, L, num_classes: other classes than symbols, three children, one rule, all tuples a rule's
@@ -114,12 +115,20 @@ def test_data_are_drawn_by_their_weights(size):
         assert chi_square(leaves, x[0], p) > 1e-3
     own = hl.sample(g, 50, classes=[0] * 50, generator=rng(2))
     assert (own[-1] == 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_trees_are_drawn_by_their_weights(backend, size):
+    g, n = grammar(size, 1, zeros=True), 1500 if backend == "gpu" else 6000
     e = random_evidence(g, 1, 4)
-    _, _, weight = likely(g, e)
-    for backend in ("cpu", "torch"):
-        y = hl.posterior_sample(g, e, num_samples=6000, generator=rng(5), backend=backend)
-        assert chi_square(y[0][0], x[0], weight[0] / weight[0].sum()) > 1e-3
-        assert all(torch.equal(a, b[0]) for a, b in zip(hl.parse(g, y[0][0]), y, strict=True))
+    x, _, weight = likely(g, e)
+    h, there = on(backend, g, e)
+    draws = torch.Generator(there.device).manual_seed(5)
+    y = [z.cpu() for z in hl.posterior_sample(h, there, num_samples=n, generator=draws, backend=backend)]
+    assert chi_square(y[0][0], x[0], weight[0] / weight[0].sum()) > 1e-3
+    assert all(torch.equal(a, b[0]) for a, b in zip(hl.parse(g, y[0][0]), y, strict=True))
 
 
 def test_a_rule_of_weight_zero_is_a_rule_less():
@@ -267,31 +276,34 @@ def test_a_prior_in_the_call_wins_over_that_of_the_grammar():
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(5, 3, 2, 5, 4), SIZES[2]])
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32])
-def test_compiled_kernels_agree_with_the_reference(size, kind):
+@pytest.mark.parametrize("backend", COMPILED)
+def test_compiled_kernels_agree_with_the_reference(backend, size, kind):
     """Whole tiles and what is left of the data; weights of zero; and a prior alone."""
     g, close = grammar(size, 2, zeros=True), dict(rtol=0, atol=1e-10 if kind == torch.float64 else 2e-6)
-    for model, n in itertools.product((g, dataclasses.replace(g, weights=None)), (1, 3, 37)):
-        e = random_evidence(g, n, n).to(kind)
-        a, b = hl.infer(model, e, backend="cpu"), hl.infer(model, e, backend="torch")
-        assert all(torch.equal(x, y) for x, y in zip(a.marginals, hl.infer(model, e).marginals, strict=True))
+    batches = (3,) if backend == "gpu" else (1, 3, 37)
+    for model, n in itertools.product((g, dataclasses.replace(g, weights=None)), batches):
+        e, x = random_evidence(g, n, n).to(kind), hl.sample(model, n, generator=rng())
+        h, seen, *y = on(backend, model, e, *x)
+        a, b = hl.infer(h, seen, backend=backend), hl.infer(model, e, backend="torch")
+        if backend == "cpu" or DEVICE == "cuda":  # else the way without a name is that of the processor
+            assert all(torch.equal(x, y) for x, y in zip(a.marginals, hl.infer(h, seen).marginals, strict=True))
         for mine, exact in zip(a.kinds, b.kinds, strict=True):
             for level in range(g.L + 1):
-                torch.testing.assert_close(mine[level], exact[level], **close)
-        torch.testing.assert_close(a.log_evidence, b.log_evidence, rtol=1e-6, atol=close["atol"])
-        for name in ("next_leaf", "class_posterior"):
-            mine, exact = (getattr(hl, name)(model, e, backend=backend) for backend in ("cpu", "torch"))
-            torch.testing.assert_close(mine[0], exact[0], **close)
-        x = hl.sample(model, n, generator=rng())
-        told = [hl.epsilon_overlap(model, x, eps=0.5, dtype=kind, backend=backend) for backend in ("cpu", "torch")]
+                torch.testing.assert_close(mine[level].cpu(), exact[level], **close)
+        torch.testing.assert_close(a.log_evidence.cpu(), b.log_evidence, rtol=1e-6, atol=close["atol"])
+        for call in (hl.next_leaf, lambda *of, **how: hl.class_posterior(*of, **how)[0]):
+            torch.testing.assert_close(call(h, seen, backend=backend).cpu(), call(model, e, backend="torch"), **close)
+        told = [hl.epsilon_overlap(model, x, eps=0.5, dtype=kind, backend="torch")]
+        told.append(hl.epsilon_overlap(h, y, eps=0.5, dtype=kind, backend=backend).cpu())
         torch.testing.assert_close(*told, **close)
 
 
-def test_weights_that_are_written_to_are_read_again():
-    g = grammar(SIZES[0])
-    e = random_evidence(g, 1, 0)
-    before = hl.infer(g, e, backend="cpu").log_evidence
+@pytest.mark.parametrize("backend", COMPILED)
+def test_weights_that_are_written_to_are_read_again(backend):
+    g, e = on(backend, grammar(SIZES[0]), random_evidence(grammar(SIZES[0]), 1, 0))
+    before = hl.infer(g, e, backend=backend).log_evidence
     g.weights[0].copy_(g.weights[0].flip(1))
-    after = [hl.infer(g, e, backend=backend).log_evidence for backend in ("cpu", "torch")]
+    after = [hl.infer(g, e, backend=name).log_evidence for name in (backend, "torch")]
     torch.testing.assert_close(*after, **DOUBLE)
     assert not torch.allclose(before, after[0])
 
@@ -305,18 +317,22 @@ def test_leaf_marginals_are_the_gradient_of_log_evidence(g, seed):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_narrow_types_and_tiny_weights(dtype):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_narrow_types_and_tiny_weights(backend, dtype):
     """Weights that float32 can't hold decide where nothing else does: then float64 is used."""
     g = grammar(SIZES[0])
     e = random_evidence(g, 2, 0).to(dtype)
-    exact = hl.infer(g, e.double())
-    found = hl.infer(g, e)
-    torch.testing.assert_close(found.marginals[3].double(), exact.marginals[3], rtol=0, atol=torch.finfo(dtype).eps)
+    exact = hl.infer(g, e.double(), backend="torch")
+    h, seen = on(backend, g, e)
+    found = hl.infer(h, seen, backend=backend)
+    at_root = found.marginals[3].cpu().double()
+    torch.testing.assert_close(at_root, exact.marginals[3], rtol=0, atol=torch.finfo(dtype).eps)
     assert found.log_evidence.dtype == torch.float32
     tiny = torch.tensor([[1.0, 1e-60]], dtype=torch.float64)
     rare = hl.Grammar(2, 2, 2, 1, 1, (torch.tensor([[[0, 0], [1, 1]]]),), (tiny,))
     only = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]], dtype=dtype)
-    assert hl.infer(rare, only).log_evidence.item() == pytest.approx(-60 * math.log(10), rel=1e-6)
+    rare, only = on(backend, rare, only)
+    assert hl.infer(rare, only, backend=backend).log_evidence.item() == pytest.approx(-60 * math.log(10), rel=1e-6)
 
 
 def test_kept_in_a_file(tmp_path):

@@ -185,8 +185,10 @@ def test_shown_against_the_list(show, g, law):
 
 
 DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weights.py, or with what it is a part of
+    "_kernels/causal/gpu": "next_leaf",
     "_kernels/causal/torch": "next_leaf",
     "_kernels/cpu": "__init__ _rule_tables",
+    "_kernels/gpu": "_downward _tables _upward posterior_sample",
     "_kernels/torch": "infer posterior_sample rule_shares upward",
     "_weights": "class_law mean_over_classes mean_over_rules refuse_excluded refuse_uneven shared",
     "autoregression": "_visit",
@@ -197,7 +199,7 @@ DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weig
     "experiments/spectrum": "census covariance_times",
     "filtered": "_told_by_class block_information",
     "grammar": "block_grammar sample",
-    "inference": "_backend normalised_prior",
+    "inference": "normalised_prior",
     "language": "leaf_covariance mean_place_entropies",
     "probability": "entropy log_probability rule_entropies symbol_probabilities",
 }
@@ -210,8 +212,6 @@ OF_RULES_ALONE = {  # what can be written: how often it is does not matter
     "networks/generation": "chance_validity",
 }
 REFUSED = {  # see below
-    "_kernels/causal/gpu": "next_leaf",
-    "_kernels/gpu": "_downward _tables _upward posterior_sample",
     "book/figures/trees": "stage",
     "experiments/transitions": "_strings",
     "networks/schedulers": "audit",
@@ -243,7 +243,6 @@ def test_nothing_else_reads_the_rules():
         (lambda g, x: haste.mixture_price(g, 2, 2, generator=rng()), "mixture_price expected rules and classes"),
         (lambda g, x: hl.audit(None, g, steps=1, n=1, generator=rng()), "audit expected rules and classes"),
         (lambda g, x: haste.law_from_runs(g, x[0]), "law_from_runs expected rules and classes"),
-        (lambda g, x: hl.next_leaf(g, torch.ones(1, g.d, g.v), backend="gpu"), 'backend "gpu": expected rules w'),
     ],
 )
 def test_refused(call, message, g, law):

@@ -9,6 +9,8 @@ With TRITON_INTERPRET=1 set before the import, the kernels run on the CPU, slowl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -68,14 +70,15 @@ def posterior_sample(
     log_evidence = or_impossible(log_evidence[:n], (headroom * total[0])[:n])
     if not torch.isfinite(log_evidence).all():
         return None, log_evidence
+    tables = _tables(g)
     y = [torch.multinomial(root[0, :, :n].T, num_samples, replacement=True, generator=generator)[None]]
     for level in reversed(range(g.L)):
-        above, rules = y[-1], _tables(g)[0][level]
+        above, rules, weights = y[-1], tables.rules[level], tables.weights[evidence.dtype][level]
         below = above.new_empty(g.num_nodes(level), *above.shape[1:])
         random = torch.rand(above.shape, generator=generator, dtype=torch.float64, device=above.device)
-        size = above.numel()
+        size, strides = above.numel(), up[level].stride()[:2]
         gpu_loops.sample[(triton.cdiv(size, COLUMNS),)](
-            up[level], above, below, random, rules, *up[level].stride()[:2], n, num_samples, size, g.m, g.s, COLUMNS
+            up[level], above, below, random, rules, weights, *strides, n, num_samples, size, g.m, g.s, COLUMNS
         )
         y.append(below)
     return [level.permute(1, 2, 0) for level in reversed(y)], log_evidence
@@ -109,19 +112,20 @@ def _upward(g: Grammar, evidence: Tensor, keep: bool = True) -> tuple[list[Tenso
     gpu_loops.largest[(triton.cdiv(nodes * n, COLUMNS),)](
         evidence, total, *evidence.stride()[:2], n, nodes * n, v, COLUMNS
     )
-    log_z = evidence.new_full((n,), -(g.d - 1) // (g.s - 1) * math.log(g.m), dtype=torch.float64)
+    constant = -(g.d - 1) // (g.s - 1) * math.log(g.m) if g.weights is None else 0.0
+    log_z, tables = evidence.new_full((n,), constant, dtype=torch.float64), _tables(g)
     near = 2.0 ** precision.spread(g.s)
     if not ((total > 1 / near) & (total < near)).all():  # products of evidence might leave the range of floats
         evidence = evidence / torch.where(total > 0, total, 1)[:, None]
         log_z += total.double().log().sum(0)
     up, headroom = [evidence], (total > 0).to(total.dtype)
-    for level, rules in enumerate(_tables(g)[0]):
+    for level, pair in enumerate(zip(tables.rules, tables.weights[evidence.dtype], strict=True)):
         nodes, parents = g.num_nodes(level + 1), g.num_symbols(level + 1)
         message, total = evidence.new_empty(nodes, parents, n), evidence.new_empty(nodes, n)
         columns, strides = nodes * n, up[-1].stride()[:2]
         rows = _rows(parents)
         gpu_loops.up[(triton.cdiv(columns, MANY), triton.cdiv(parents, rows))](
-            up[-1], message, rules, *strides, n, nodes, parents, g.m, g.s, MANY, rows
+            up[-1], message, *pair, *strides, n, nodes, parents, g.m, g.s, MANY, rows
         )
         gpu_loops.normalise[(triton.cdiv(columns, COLUMNS),)](message, total, n, columns, parents, COLUMNS)
         log_z += total.double().log().sum(0)
@@ -137,9 +141,10 @@ def _downward(g: Grammar, level: int, up: Tensor, down: Tensor) -> Tensor:
     n, parents = up.shape[-1], g.num_symbols(level + 1)
     nodes, strides = g.num_nodes(level + 1), up.stride()[:2]
     message = up.new_empty(g.num_nodes(level), g.v, n)
-    (_, lists, ends), rows = _tables(g), _rows(g.v)
+    tables, rows = _tables(g), _rows(g.v)
+    lists = tables.lists[level], tables.list_weights[up.dtype][level], tables.ends[level]
     gpu_loops.down[(triton.cdiv(nodes * n, MANY), triton.cdiv(g.v, rows), g.s)](
-        up, down, message, lists[level], ends[level], *strides, n, nodes, parents, g.v, g.m, g.s, MANY, rows
+        up, down, message, *lists, *strides, n, nodes, parents, g.v, g.m, g.s, MANY, rows
     )
     return message
 
@@ -162,27 +167,58 @@ def _rows(symbols: int) -> int:
     return max(ROWS, triton.cdiv(symbols, MOST))
 
 
-_cache: WeakKeyDictionary[Grammar, tuple[list[Tensor], list[Tensor], list[Tensor], object]] = WeakKeyDictionary()
+Weights = dict[torch.dtype, list[Tensor | None]]  # of either floating type, per level; None where rules are uniform
 
 
-def _tables(g: Grammar) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """Per level: the rules (parents, m, s); for each child the rules by its symbol, (s, parents·m, s), the parent's
-    symbol and the other children's; and where each symbol's list ends, (s, v + 1). int32."""
-    if g not in _cache or _cache[g][-1] != g.written:
+class _Tables(NamedTuple):
+    """What the kernels read of a grammar, per level; whole numbers are int32.
+
+    Attributes:
+        rules: (parents, m, s).
+        weights: theirs, (parents, m).
+        lists: for each child the rules by its symbol, (s, parents·m, s), the parent's symbol and the other children's.
+        list_weights: theirs, (s, parents·m).
+        ends: where each symbol's list ends, (s, v + 1).
+        written: `Grammar.written` when they were made.
+    """
+
+    rules: list[Tensor]
+    weights: Weights
+    lists: list[Tensor]
+    list_weights: Weights
+    ends: list[Tensor]
+    written: tuple[int, ...]
+
+
+_cache: WeakKeyDictionary[Grammar, _Tables] = WeakKeyDictionary()
+
+
+def _tables(g: Grammar) -> _Tables:
+    """Made once a grammar, and again when it was written to."""
+    if g not in _cache or _cache[g].written != g.written:
         g.to(g.device)  # checks the rules again: offsets are made of them
         if max(g.v, g.num_classes) * g.m >= 2**31:
             raise ValueError(f'backend "gpu": expected fewer than 2^31 rules a level, got {g}: use backend="torch"')
-        rules, lists, ends = [], [], []
-        for rule in g.rules:
+        weights, rules, lists, ends, list_weights = g.weights or [None] * g.L, [], [], [], []
+        for rule, weight in zip(g.rules, weights, strict=True):
             tuples = rule.flatten(0, 1)
             parent = torch.arange(len(rule), device=g.device).repeat_interleave(g.m)[:, None]
-            by_child, until = [], []
+            by_child, until, orders = [], [], []
             for i in range(g.s):
                 others = torch.cat([parent, tuples[:, :i], tuples[:, i + 1 :]], 1)
-                by_child.append(others[tuples[:, i].argsort(stable=True)])
+                orders.append(tuples[:, i].argsort(stable=True))
+                by_child.append(others[orders[i]])
                 until.append(torch.nn.functional.pad(tuples[:, i].bincount(minlength=g.v).cumsum(0), (1, 0)))
             rules.append(rule.int().contiguous())
             lists.append(torch.stack(by_child).int())
             ends.append(torch.stack(until).int())
-        _cache[g] = rules, lists, ends, g.written
-    return _cache[g][:3]
+            list_weights.append(None if weight is None else weight.flatten()[torch.stack(orders)])
+        _cache[g] = _Tables(rules, _typed(weights), lists, _typed(list_weights), ends, g.written)
+    return _cache[g]
+
+
+def _typed(weights: Sequence[Tensor | None]) -> Weights:
+    return {
+        kind: [None if weight is None else weight.to(kind).contiguous() for weight in weights]
+        for kind in (torch.float32, torch.float64)
+    }

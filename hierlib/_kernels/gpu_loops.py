@@ -2,8 +2,9 @@
 
 Neighbouring threads hold neighbouring data, so that every load is coalesced. In the sums over rules, `up` and `down`, a
 thread holds GROUP data side by side, loads them at once, and looks once at a rule for all of them. The rules are an
-input, looped over inside: a new grammar needs no new compilation. Triton takes integers below 2^31 for 32 bits wide,
-and their products too: all that is a distance in memory is made `_wide` before it is multiplied, or a `_distance`.
+input, looped over inside: a new grammar needs no new compilation. Where their weights are None, Triton compiles code
+that knows of none. Triton takes integers below 2^31 for 32 bits wide, and their products too: all that is a distance
+in memory is made `_wide` before it is multiplied, or a `_distance`.
 """
 
 import triton
@@ -70,6 +71,7 @@ def up(
     below: tl.tensor,
     above: tl.tensor,
     rules: tl.tensor,
+    weights: tl.tensor | None,
     per_node: tl.tensor,
     per_symbol: tl.tensor,
     n: tl.tensor,
@@ -92,6 +94,8 @@ def up(
             product = tl.load(children + _distance(tl.load(rule), 1) * per_symbol)
             for i in tl.static_range(1, S):
                 product *= tl.load(children + i * per_node + _distance(tl.load(rule + i), 1) * per_symbol)
+            if weights is not None:
+                product *= tl.load(weights + _wide(y) * m + r)
             total += product
         tl.store(message + y * n, total, mask=exists)
 
@@ -102,6 +106,7 @@ def down(
     above: tl.tensor,
     below: tl.tensor,
     lists: tl.tensor,
+    weights: tl.tensor | None,
     ends: tl.tensor,
     per_node: tl.tensor,
     per_symbol: tl.tensor,
@@ -130,6 +135,8 @@ def down(
             for k in tl.static_range(1, S):
                 j = tl.where(k <= i, k - 1, k)  # the k-th of the other children
                 product *= tl.load(children + j * per_node + _distance(tl.load(rule + k), 1) * per_symbol)
+            if weights is not None:
+                product *= tl.load(weights + _wide(i) * parents * m + q)
             total += product
         tl.store(message + a * n, total, mask=exists)
 
@@ -192,6 +199,7 @@ def sample(
     below: tl.tensor,
     random: tl.tensor,
     rules: tl.tensor,
+    weights: tl.tensor | None,
     per_node: tl.tensor,
     per_symbol: tl.tensor,
     n: tl.tensor,
@@ -205,15 +213,18 @@ def sample(
     n, per_node, per_symbol = _wide(n), _wide(per_node), _wide(per_symbol)
     place, exists, node, draw = _place(n * samples, size, BLOCK)
     children = up + node * S * per_node + draw // samples
-    rule = rules + tl.load(above + place, mask=exists, other=0) * m * S
+    first = tl.load(above + place, mask=exists, other=0) * m
+    rule = rules + first * S
+    if weights is not None:
+        weights += first
     total = tl.zeros([BLOCK], dtype=tl.float64)
     for r in range(m):
-        total += _weight(children, rule + _wide(r) * S, per_node, per_symbol, exists, S)
+        total += _weight(children, rule + _wide(r) * S, weights, r, per_node, per_symbol, exists, S)
     level = tl.load(random + place, mask=exists, other=0) * total
     running = tl.zeros([BLOCK], dtype=tl.float64)
     chosen = tl.zeros([BLOCK], dtype=tl.int64)
     for r in range(m - 1):
-        running += _weight(children, rule + _wide(r) * S, per_node, per_symbol, exists, S)
+        running += _weight(children, rule + _wide(r) * S, weights, r, per_node, per_symbol, exists, S)
         chosen += (running <= level).to(tl.int64)
     for i in tl.static_range(S):
         symbol = tl.load(rule + chosen * S + i, mask=exists, other=0)
@@ -222,11 +233,20 @@ def sample(
 
 @triton.jit
 def _weight(
-    children: tl.tensor, rule: tl.tensor, per_node: tl.tensor, per_symbol: tl.tensor, exists: tl.tensor, S: tl.constexpr
+    children: tl.tensor,
+    rule: tl.tensor,
+    weights: tl.tensor | None,
+    r: tl.tensor,
+    per_node: tl.tensor,
+    per_symbol: tl.tensor,
+    exists: tl.tensor,
+    S: tl.constexpr,
 ) -> tl.tensor:
-    """What the children believe in a rule."""
+    """What the children believe in a rule, the r-th of its symbol, times the weight of that."""
     weight = tl.load(children + tl.load(rule, mask=exists, other=0) * per_symbol, mask=exists, other=0).to(tl.float64)
     for i in tl.static_range(1, S):
         symbol = tl.load(rule + i, mask=exists, other=0)
         weight *= tl.load(children + i * per_node + symbol * per_symbol, mask=exists, other=0)
+    if weights is not None:
+        weight *= tl.load(weights + r, mask=exists, other=0)
     return weight

@@ -3,7 +3,9 @@
 WEIGHTS, ALL = "hierlib/_weights.py", "tests/test_weights.py::test_"
 EVERYWHERE = "tests/test_weights_everywhere.py::test_"
 THEORY = "tests/test_weights_theory.py::test_"
-TORCH, COMPILED = "hierlib/_kernels/torch.py", "hierlib/_kernels/compiled/"
+TORCH = "hierlib/_kernels/torch.py"
+GPU, GPU_LOOPS, GPU_CAUSAL = (f"hierlib/_kernels/{name}.py" for name in ("gpu", "gpu_loops", "causal/gpu"))
+ON_GPU = f"{ALL}compiled_kernels_agree_with_the_reference[gpu-kind0-size1]"  # in Triton's interpreter
 
 UNEVEN = [
     (
@@ -68,6 +70,55 @@ UNEVEN = [
         "weight[order].ravel()",
         "weight.ravel()",
         f"{ALL}compiled_kernels_agree_with_the_reference",
+    ),
+    (
+        "weights on a GPU's way up",
+        GPU_LOOPS,
+        "                product *= tl.load(weights + _wide(y) * m + r)",
+        "                pass",
+        ON_GPU,
+    ),
+    (
+        "weights on a GPU's way down",
+        GPU_LOOPS,
+        "                product *= tl.load(weights + _wide(i) * parents * m + q)",
+        "                pass",
+        ON_GPU,
+    ),
+    (
+        "weights in what a GPU draws",
+        GPU_LOOPS,
+        "        weight *= tl.load(weights + r, mask=exists, other=0)",
+        "        pass",
+        f"{ALL}trees_are_drawn_by_their_weights[gpu-size4]",
+    ),
+    (
+        "weights of the symbol from which a GPU draws",
+        GPU_LOOPS,
+        "        weights += first",
+        "        pass",
+        f"{ALL}trees_are_drawn_by_their_weights[gpu-size4]",
+    ),
+    (
+        "weights of the next leaf on a GPU",
+        GPU_CAUSAL,
+        "                product *= tl.load(weights + _wide(i) * parents * m + q)",
+        "                pass",
+        ON_GPU,
+    ),
+    (
+        "no 1/m beside weights on a GPU",
+        GPU,
+        " if g.weights is None else 0.0",
+        "",
+        ON_GPU,
+    ),
+    (
+        "weights in the order of a GPU's lists",
+        GPU,
+        "weight.flatten()[torch.stack(orders)]",
+        "weight.flatten().expand(g.s, -1)",
+        ON_GPU,
     ),
     (
         "weights that were written to",

@@ -22,14 +22,15 @@ def next_leaf(g: Grammar, evidence: Tensor, class_prior: Tensor) -> tuple[Tensor
     told = _root(class_prior)
     _, total = _settle(up[-1], told)
     log_evidence, headroom = log_z + total[0].double().log(), headroom * total[0]
-    _, lists, ends = _tables(g)
+    tables = _tables(g)
+    lists, weights, ends = tables.lists, tables.list_weights[evidence.dtype], tables.ends
     for level in reversed(range(g.L)):
         n, parents, rows = up[level].shape[-1], g.num_symbols(level + 1), _rows(g.v)
         columns, strides = g.num_nodes(level + 1) * n, up[level].stride()[:2]
         below = up[level].new_empty(g.num_nodes(level), g.v, n)
         grid = (triton.cdiv(columns, COLUMNS), triton.cdiv(g.v, rows), g.s)
         sizes = (n, columns, parents, g.v, g.m, g.s, COLUMNS, rows)
-        _told[grid](up[level], told, below, lists[level], ends[level], *strides, *sizes)
+        _told[grid](up[level], told, below, lists[level], weights[level], ends[level], *strides, *sizes)
         _, total = _settle(up[level], below, least=True)
         headroom, told = torch.minimum(headroom, total.amin(0)), below
         del up[level:]
@@ -43,6 +44,7 @@ def _told(
     above: tl.tensor,
     below: tl.tensor,
     lists: tl.tensor,
+    weights: tl.tensor | None,
     ends: tl.tensor,
     per_node: tl.tensor,
     per_symbol: tl.tensor,
@@ -69,5 +71,7 @@ def _told(
             product = tl.load(parent + tl.load(rule) * n, mask=exists, other=0)
             for k in range(1, i + 1):  # the others are listed from left to right: the first i are left ones
                 product *= tl.load(children + (k - 1) * per_node + tl.load(rule + k) * per_symbol, mask=exists, other=0)
+            if weights is not None:
+                product *= tl.load(weights + _wide(i) * parents * m + q)
             total += product
         tl.store(below + ((node * S + i) * v + a) * n + datum, total, mask=exists)
