@@ -6,7 +6,13 @@ import torch
 
 from hierlib.grammar import random_grammar, sample
 from hierlib.language import block_reader, last_leaf_entropies, place_entropies, window_entropies
-from hierlib.networks.exact_floor import last_leaf_losses, means_of_beginnings, place_losses, share_of_openings, standing
+from hierlib.networks.exact_floor import (
+    last_leaf_losses,
+    means_of_beginnings,
+    place_losses,
+    share_of_openings,
+    standing,
+)
 from hierlib.networks.language_model import CausalTransformer
 from tests.pretend_cuda import pretend_cuda
 

@@ -116,11 +116,12 @@ class LanguageTraining:
         windows: share of the strings whose first leaves, a random number of them, are not shown, so that it learns to
             read from any leaf on.
         batch, learning_rate: of AdamW; the rate rises over `WARM` steps and falls to zero as a half cosine.
-        checkpoints: of how many weights are kept: the last ones, and those after a quarter of the strings, a sixteenth …
+        checkpoints: of how many weights are kept: the last ones, those after a quarter of the strings, a sixteenth …
         seed: draws the grammar, the strings and the weights; 0 to 2**32 - 1.
 
     Raises:
-        ValueError: the seed is none, the windows are no share, there is no checkpoint, or a checkpoint does not come after whole batches.
+        ValueError: the seed is none, the windows are no share, there is no checkpoint, or one does not come after
+            whole batches.
     """
 
     v: int = 8
@@ -214,7 +215,8 @@ class LanguageModel:
                 begin = f"net.{strings}."
                 mine = {k.removeprefix(begin): x for k, x in tensors.items() if k.startswith(begin)}
                 net.load_state_dict({k: float32(x, f"{path}: weight {begin}{k}") for k, x in mine.items()})
-                all_finite({f"{path}: weight {begin}{k}": x for k, x in net.state_dict().items()}, "train it again")
+                named = {f"{path}: weight {begin}{k}": x for k, x in net.state_dict().items()}
+                all_finite(named, "train it again")
             model = cls(t, {k: net.eval() for k, net in networks.items()}, about["history"], about["exact"])
         except (KeyError, TypeError, RuntimeError) as error:
             raise ValueError(f"{path}: expected a model written by LanguageModel.save, got {error}") from error

@@ -160,7 +160,9 @@ def floor(
     data(missed, place, missing, kind="network", color=end, markersize=3.5)
     for levels, dashes in ((2, ":"), (3, "--")):
         if levels < len(exact) - 1:
-            missed.plot(place, exact[levels] - exact[-1], color=CHANCE, ls=dashes, lw=1, label=f"exact, {levels} levels")
+            missed.plot(
+                place, exact[levels] - exact[-1], color=CHANCE, ls=dashes, lw=1, label=f"exact, {levels} levels"
+            )
     missed.set(xlabel="place of the leaf", ylabel="above the floor", xlim=(0.2, len(place) + 0.8), ylim=(0, None))
     missed.legend(fontsize=9, loc="upper left", ncols=2)
     length = float(s) ** np.arange(len(exact))
@@ -180,9 +182,9 @@ def floor(
         ax.legend(fontsize=9, loc="lower left")
     return Drawing(
         fig,
-        "Four panels. On top the loss at each place as grey sticks, the exact one, and lines above it that come down on "
-        "them as more strings are seen; they touch first where the sticks are highest and come down last at the lowest. "
-        "Below, what is still missing, about as exact readers of two or three levels miss. Bottom left, the exact mean "
-        "falls along a straight line and that of the network bends away to the right. Bottom right, the network's "
-        "points fall below the exact ones from some block on.",
+        "Four panels. On top the loss at each place: grey sticks, the exact one, and lines above them that come down "
+        "as more strings are seen, on the highest sticks first and on the lowest last. Below, what is still missing, "
+        "about as exact readers of two or three levels miss. Bottom left, the exact mean falls along a straight line "
+        "and that of the network bends away to the right. Bottom right, the network's points fall below the exact ones "
+        "from some block on.",
     )
