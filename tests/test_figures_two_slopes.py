@@ -47,15 +47,15 @@ def test_places_and_windows_show_every_value():
 
 def test_networks_stand_on_the_floor_and_bars_end_on_a_logarithmic_axis():
     readers = np.linspace(2, 1, 5)[:, None] - np.arange(16) / 100
-    learnt = {64: around(readers[1]), 256: around(readers[3])}
+    learnt, missing = {64: readers[1], 256: readers[3]}, around(readers[3] - readers[4])
     beginnings = {"exact": 2.0 ** -np.arange(5), "network": np.full(5, 0.5), "1 level": np.array([1, 1, 1, 1, -1.0])}
     drops = Interval(np.array([1, 0.2, -0.1, 0.01]), np.array([0.9, 0.1, -0.2, -0.01]), np.array([1.1, 0.3, 0.0, 0.03]))
-    drawing = figures.floor(learnt, readers, beginnings, (drops, around(3.0 ** -np.arange(4))), 1.5, 2)
+    drawing = figures.floor(learnt, readers, missing, beginnings, (drops, around(3.0 ** -np.arange(4))), 1.5, 2)
     top, missed, left, right = drawing.fig.axes
     ends = [segment[1, 1] for segment in top.collections[0].get_segments()]
     np.testing.assert_allclose(ends, readers[-1])
     for line, each in zip(top.get_lines(), learnt.values(), strict=True):
-        np.testing.assert_allclose(line.get_ydata(), each.value)
+        np.testing.assert_allclose(line.get_ydata(), each)
     assert [text.get_text() for text in top.get_legend().get_texts()] == ["64", "256"]
     np.testing.assert_allclose(missed.containers[0].lines[0].get_ydata(), readers[3] - readers[4])
     np.testing.assert_allclose(missed.get_lines()[-1].get_ydata(), readers[3] - readers[4])

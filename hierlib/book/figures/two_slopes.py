@@ -126,8 +126,9 @@ def staircase(windows: Sequence[int], legal: Interval, s: int) -> Drawing:
 
 
 def floor(
-    learnt: Mapping[int, Interval],
+    learnt: Mapping[int, ArrayLike],
     readers: ArrayLike,
+    missing: Interval,
     beginnings: Mapping[str, ArrayLike],
     last_leaf: tuple[Interval, Interval],
     gamma: float,
@@ -138,6 +139,7 @@ def floor(
     Args:
         learnt: strings seen → (s^L,) loss at each place, in nats. readers: (L+1, s^L) that of exact readers of the
             lowest 0 … L levels' rules; the last one is the floor.
+        missing: (s^L,) what the networks have above the floor at the end.
         beginnings: name → (L+1,) mean loss over the first s^l places above its limit, of "exact" inference, of the
             "network" at the end, and of any other reader, drawn as dashes.
         last_leaf: (L,) how much less the loss of the last leaf is than in the block's last part, blocks of s, s², …
@@ -151,12 +153,11 @@ def floor(
     top.vlines(place, 0, exact[-1], color=CHANCE, lw=4, alpha=0.45)
     colours = palette(max(1, len(learnt) - 1))
     for (strings, loss), colour in zip(learnt.items(), colours, strict=False):
-        top.plot(place, loss.value, color=colour, marker="s", ms=3, lw=0.9, label=f"{strings:,}".replace(",", "\u202f"))
+        top.plot(place, loss, color=colour, marker="s", ms=3, lw=0.9, label=f"{strings:,}".replace(",", "\u202f"))
     top.set(ylabel="loss, nats", ylim=(0, None), xlim=(0.2, len(place) + 0.8))
     top.legend(title="strings seen", ncols=len(learnt), fontsize=9, title_fontsize=9, loc="lower right",
                bbox_to_anchor=(1.0, 1.0))  # fmt: skip
-    last, end = [*learnt.values()][-1], colours[len(learnt) - 1]
-    missing = Interval(*(np.asarray(each) - exact[-1] for each in last))
+    end = colours[len(learnt) - 1]
     data(missed, place, missing, kind="network", color=end, markersize=3.5)
     for levels, dashes in ((2, ":"), (3, "--")):
         if levels < len(exact) - 1:
