@@ -141,7 +141,7 @@ def floor(
             lowest 0 … L levels' rules; the last one is the floor.
         missing: (s^L,) what the networks have above the floor at the end.
         beginnings: name → (L+1,) mean loss over the first s^l places above its limit, of "exact" inference, of the
-            "network" at the end, and of any other reader, drawn as dashes.
+            "network" at the end, and of other readers, dotted "2 levels" and any other as dashes.
         last_leaf: (L,) how much less the loss of the last leaf is than in the block's last part, blocks of s, s², …
             leaves, of the networks at the end and of exact inference.
         gamma: of the law that the latter falls by. s: children of a node.
@@ -167,9 +167,13 @@ def floor(
     missed.set(xlabel="place of the leaf", ylabel="above the floor", xlim=(0.2, len(place) + 0.8), ylim=(0, None))
     missed.legend(fontsize=9, loc="upper left", ncols=2)
     length = float(s) ** np.arange(len(exact))
+    looks: dict[str, Options] = {
+        "exact": {"marker": "o", "ls": "-"},
+        "network": {"marker": "s", "ls": "-", "color": end},
+    }
+    looks["2 levels"] = {"ls": ":"}
     for name, y in beginnings.items():
-        looks: dict[str, Options] = {"exact": {"marker": "o"}, "network": {"marker": "s", "color": end}}
-        look = {"color": CHANCE, "ms": 4.5, "lw": 1, "ls": "-" if name in looks else "--", **looks.get(name, {})}
+        look = {"color": CHANCE, "ms": 4.5, "lw": 1, "ls": "--", **looks.get(name, {})}
         left.plot(length, np.where(np.asarray(y, float) > 0, y, np.nan), label=name, **look)
     left.set(xlabel="leaves in the beginning", ylabel="mean loss above the limit")
     of_network, of_exact = last_leaf
