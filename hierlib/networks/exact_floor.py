@@ -28,7 +28,7 @@ def place_losses(nets: list[CausalTransformer], g: Grammar, leaves: Tensor) -> t
         leaves: (n, s^L) data.
 
     Returns:
-        (networks, n, s^L) and (L+1, n, s^L) float64, in nats. The last reader knows all: its loss is the floor.
+        (networks, n, s^L) and (L+1, n, s^L) float64, in nats. The last reader knows all, and its loss is the floor.
 
     Raises:
         ValueError: leaves are no data of the grammar, or a network is of another size.
@@ -46,7 +46,7 @@ def last_leaf_losses(net: CausalTransformer, g: Grammar, leaves: Tensor) -> tupl
         net, g, leaves: as for `place_losses`; the network has been trained on windows as well.
 
     Returns:
-        (n, L+1) float64 twice, in nats: of the network, and of exact inference.
+        (n, L+1) float64 twice, in nats, of the network and of exact inference.
 
     Raises:
         ValueError: as for `place_losses`.

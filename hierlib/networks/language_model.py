@@ -48,7 +48,7 @@ class CausalTransformer(nn.Module):
             raise ValueError(f"width: expected a multiple of {heads} heads, got {width}")
         self.v, self.d, self.width = v, d, width
         self.symbols = nn.Embedding(v + 1, width, device="cpu")  # the last one: nothing seen
-        self.places = nn.Parameter(torch.empty(d, width, device="cpu"))
+        self.places = nn.Parameter(torch.empty(d, width, dtype=torch.float32, device="cpu"))
         layer = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True, device="cpu"
         )
@@ -263,7 +263,7 @@ def train_language_model(
 
     def loss(step: int) -> Tensor:
         x = sample(g, training.batch, generator=rng)[0]
-        hidden = torch.rand(len(x), generator=rng, device="cpu") < training.windows
+        hidden = torch.rand(len(x), generator=rng, dtype=torch.float32, device="cpu") < training.windows
         first = hidden * torch.randint(1, g.d, (len(x),), generator=rng, device="cpu")
         x = x.to(device)
         return nn.functional.cross_entropy(net(x, first.to(device)).flatten(0, 1), x.flatten())
