@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hierlib.networks.language_model import LanguageModel, LanguageTraining, train_language_model
+from hierlib.language import block_reader
+from hierlib.networks.language_model import TESTED, LanguageModel, LanguageTraining, train_language_model
+from tests.browser import ROOT
 from tests.pretend_cuda import pretend_cuda
 
 SMALL = LanguageTraining(
@@ -155,3 +157,17 @@ def test_it_trains_on_the_pretended_gpu():
     for a, b in zip(here.history, there.history, strict=True):
         assert a == pytest.approx(b, rel=1e-4)
     assert {w.device.type for net in there.networks.values() for w in net.parameters()} == {"cpu"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_models_of_the_book_are_those_of_the_command(seed):
+    model, g = LanguageModel.load(ROOT / "book" / "_models" / "language-models" / f"lm-{seed}.safetensors")
+    assert model.training == LanguageTraining(seed=seed)
+    assert all(torch.equal(a, b) for a, b in zip(g.rules, model.training.grammar().rules, strict=True))
+    x = model.training.test_data(TESTED)
+    exact = -block_reader(g, x, g.L).gather(2, x[..., None]).log().mean()
+    assert model.exact == pytest.approx(float(exact), abs=1e-12)
+    strings, net = list(model.networks.items())[-1]
+    loss = -float(net.log_probabilities(x[:200]).gather(2, x[:200, :, None]).mean())
+    assert strings == model.history[-1]["strings"] == 131_072
+    assert loss == pytest.approx(model.history[-1]["test"], abs=0.05), "half precision and fewer strings"
