@@ -43,6 +43,34 @@ def place_entropies(g: Grammar, leaves: Tensor) -> Tensor:
     return torch.special.entr(next_leaf(g, _certain(x, g.v))).sum(2)
 
 
+def block_reader(g: Grammar, leaves: Tensor, levels: int) -> Tensor:
+    """The probability of each leaf given all before it, for a reader that knows the rules of the lowest levels only.
+
+    It knows the law of each block of s^levels leaves, exactly, and takes the blocks for independent: the world of
+    `hierlib.filtered.infer_filtered` without a tie, read from left to right.
+
+    Args:
+        g: the grammar.
+        leaves: (n, s^L) data.
+        levels: how many levels of rules are known, 0 … L. With L it is exact: no reader has a smaller mean loss.
+
+    Returns:
+        (n, s^L, v) float64, rows sum to one.
+
+    Raises:
+        ValueError: leaves are no data of the grammar, or levels is out of range or no whole number.
+    """
+    x, levels = checked_leaves(g, leaves), whole("levels", levels, 0)
+    if levels > g.L:
+        raise ValueError(f"levels: expected at most L = {g.L}, got {levels}")
+    blocks = blocks_of(g)
+    block, prior = blocks.grammars[levels], blocks.priors[levels]
+    if block is None:
+        return prior.expand(len(x), g.d, g.v)
+    seen = _certain(x.reshape(-1, block.d), g.v)
+    return next_leaf(block, seen, class_prior=prior.repeat(len(x), 1)).reshape(len(x), g.d, g.v)
+
+
 def window_entropies(g: Grammar, leaves: Tensor, places: Sequence[int], windows: Sequence[int]) -> Tensor:
     """Entropy of leaves given a few leaves before each, their places known: H_n(i) of windows of n leaves.
 
@@ -58,12 +86,27 @@ def window_entropies(g: Grammar, leaves: Tensor, places: Sequence[int], windows:
     Raises:
         ValueError: leaves are no data of the grammar, or places or windows are out of range or no whole numbers.
     """
+    return torch.special.entr(window_probabilities(g, leaves, places, windows)).sum(3)
+
+
+def window_probabilities(g: Grammar, leaves: Tensor, places: Sequence[int], windows: Sequence[int]) -> Tensor:
+    """The probability of leaves given a few leaves before each, their places known.
+
+    Args:
+        g, leaves, places, windows: as for `window_entropies`, which is the entropy of this.
+
+    Returns:
+        (n, places, windows, v) float64, rows sum to one.
+
+    Raises:
+        ValueError: as for `window_entropies`.
+    """
     x, blocks = checked_leaves(g, leaves), blocks_of(g)
     where, sizes = [whole("places", place, 0) for place in places], [whole("windows", size, 0) for size in windows]
     if not where or not sizes or max(where) >= g.d:
         raise ValueError(f"places, windows: expected one or more of each, places below {g.d}, got {places}, {windows}")
     found = [torch.stack([given_window(blocks, x, place, size) for size in sizes], 1) for place in where]
-    return torch.special.entr(torch.stack(found, 1)).sum(3)
+    return torch.stack(found, 1)
 
 
 def last_leaf_entropies(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:

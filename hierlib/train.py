@@ -25,6 +25,7 @@ from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.fit import Report
 from hierlib.networks.generation import process as process_of
+from hierlib.networks.language_model import LanguageModel, LanguageTraining, train_language_model
 from hierlib.networks.layers import figure8
 from hierlib.networks.learning import study
 from hierlib.networks.progress import Progress
@@ -217,6 +218,47 @@ def denoisers(
             raise typer.Exit(3)
         if new:
             say(label)
+
+
+@app.command("language-models")
+def language_models(
+    out: Annotated[Path, _paths.option(help="Folder of the weights; they are named lm-SEED.safetensors.")],
+    v: Annotated[int, typer.Option(min=2, help="Alphabet size.")] = LanguageTraining.v,
+    m: Annotated[int, typer.Option(min=1, help="Rules per symbol.")] = LanguageTraining.m,
+    s: Annotated[int, typer.Option(min=2, help="Children per node.")] = LanguageTraining.s,
+    levels: Annotated[int, typer.Option(min=1, help="Depth L of the tree.")] = LanguageTraining.L,
+    width: Annotated[int, typer.Option(min=1, help="Channels of every layer.")] = LanguageTraining.width,
+    heads: Annotated[int, typer.Option(min=1, help="Of the attention.")] = LanguageTraining.heads,
+    depth: Annotated[int, typer.Option(min=1, help="Layers.")] = LanguageTraining.depth,
+    strings: Annotated[int, typer.Option(min=1, help="Seen in all, each once.")] = LanguageTraining.strings,
+    checkpoints: Annotated[int, typer.Option(min=1, help="Of which weights are kept.")] = LanguageTraining.checkpoints,
+    batch: Annotated[int, typer.Option(min=1, help="Strings a step.")] = LanguageTraining.batch,
+    rate: Annotated[float, typer.Option(min=1e-6, help="Learning rate.")] = LanguageTraining.learning_rate,
+    seeds: Annotated[str, typer.Option(help="Of the grammars, each with its strings and weights.")] = "0,1,2",
+    minutes: Minutes = math.inf,
+    every: Every = 120.0,
+    threads: Threads = 1,
+) -> None:
+    """Train causal transformers to say the next leaf, on strings that are each seen once (two slopes)."""
+    torch.set_num_threads(threads)
+    size = dict(v=v, m=m, s=s, L=levels, width=width, heads=heads, depth=depth)
+    course = dict(strings=strings, checkpoints=checkpoints, batch=batch)
+    for seed in numbers([seeds], name="--seeds"):
+        training = LanguageTraining(**size, **course, learning_rate=rate, seed=seed)
+        path = out / f"lm-{seed}.safetensors"
+        if path.exists():
+            same_inputs(path, plain(vars(LanguageModel.load(path)[0].training)), vars(training))
+            say(f"{path.name}  is there")
+            continue
+        checkpoint = path.with_suffix(".part")
+        report = Progress(path.stem, strings, unit="strings").follow
+        done = train_language_model(training, checkpoint=checkpoint, minutes=minutes, every=every, report=report)
+        if done is None:
+            say(f"{path.name}  is not finished; the same command goes on")
+            raise typer.Exit(3)
+        done.save(path)
+        checkpoint.unlink(missing_ok=True)
+        say(f"{path.name}  loss {done.history[-1]['test']:.4f} nats a leaf, exact {done.exact:.4f}")
 
 
 def _bar(bar: Progress, training: DenoiserTraining) -> Report:

@@ -15,6 +15,7 @@ from hierlib.enumeration import data_per_class
 from hierlib.networks import classifier as networks
 from hierlib.networks.classifier import Classifier
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser
+from hierlib.networks.language_model import LanguageModel
 from hierlib.networks.learning import training_of, whole_seeds
 
 SMALL = dict(v=4, m=2, s=2, L=2)
@@ -160,6 +161,25 @@ def test_the_command_trains_measures_keeps_weights_and_then_has_nothing_to_do(tm
     (tmp_path / "v8-m3-s2-L2.nc").unlink()
     code, said = call(*words, "--num-data", "16,8", "--steps", "4")
     assert code == 2 and "mask-8.safetensors: expected a result of steps 4, got one of steps 3" in said, said
+
+
+def test_language_models_are_trained_kept_and_left_alone(tmp_path, call):
+    words = ["train", "language-models", "--out", str(tmp_path), "--levels", "2", "--width", "8", "--heads", "2"]
+    words += ["--depth", "1", "--strings", "256", "--seeds", "3,4"]
+    code, said = call(*words, "--checkpoints", "2")
+    assert code == 0 and said.count("nats a leaf, exact") == 2, said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lm-3.safetensors", "lm-4.safetensors"]
+    model, g = LanguageModel.load(tmp_path / "lm-4.safetensors")
+    assert (model.training.seed, g.L, g.m, [*model.networks]) == (4, 2, 3, [64, 256])
+    before = (tmp_path / "lm-3.safetensors").read_bytes()
+    code, said = call(*words, "--checkpoints", "2")
+    assert code == 0 and said.count("is there") == 2 and (tmp_path / "lm-3.safetensors").read_bytes() == before
+    code, said = call(*words)
+    assert code == 2 and "expected a multiple of 2048" in said, said
+    code, said = call(*words, "--checkpoints", "2", "--rate", "0.1")
+    assert code == 2 and "expected a result of learning_rate 0.1, got one of learning_rate 0.002" in said, said
+    code, said = call(*words, "--checkpoints", "2", "--seeds", "5", "--minutes", "0")
+    assert code == 3 and "lm-5.safetensors  is not finished" in said, said
 
 
 def test_the_full_profile_is_larger_and_can_be_drawn():

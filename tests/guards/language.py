@@ -8,7 +8,66 @@ AUDIT, AUDITED = "hierlib/networks/schedulers.py", "tests/test_networks_schedule
 SPECIATION, TIMES = "hierlib/experiments/speciation.py", "tests/test_speciation.py::test_"
 LANGUAGE, ENTROPIES = "hierlib/language.py", "tests/test_language.py::test_"
 
+MODEL, LEARNT = "hierlib/networks/language_model.py", "tests/test_networks_language_model.py::test_"
+FLOOR, STANDING = "hierlib/networks/exact_floor.py", "tests/test_networks_exact_floor.py::test_"
+
 LANGUAGES = [
+    (
+        "nothing ahead is attended to",
+        MODEL,
+        ".triu(1)",
+        ".triu(2)",
+        f"{LEARNT}a_leaf_changes_no_answer_before_it_and_not_its_own",
+    ),
+    (
+        "a leaf does not see itself",
+        MODEL,
+        "before = torch.cat([torch.full_like(leaves[:, :1], self.v), leaves[:, :-1]], 1)",
+        "before = leaves",
+        f"{LEARNT}a_leaf_changes_no_answer_before_it_and_not_its_own",
+    ),
+    (
+        "leaves that are not shown",
+        MODEL,
+        "        before = before.masked_fill(unseen, self.v)\n",
+        "",
+        f"{LEARNT}leaves_before_the_first_that_is_seen_change_nothing",
+    ),
+    (
+        "checkpoints between batches",
+        MODEL,
+        "if self.strings < 1 or self.strings % least:",
+        "if False:",
+        f"{LEARNT}bad_trainings_are_refused",
+    ),
+    (
+        "weights of a language model that are not finite",
+        MODEL,
+        '                all_finite(named, "train it again")\n',
+        "",
+        f"{LEARNT}weights_that_are_not_finite_or_not_there_are_refused",
+    ),
+    (
+        "the law of a leaf weighs a network's answer",
+        FLOOR,
+        "p * log_q,",
+        "p * p.log(),",
+        f"{STANDING}no_network_is_below_the_floor",
+    ),
+    (
+        "as many leaves are shown as exact inference sees",
+        FLOOR,
+        "net.log_probabilities(leaves, g.d - 1 - n)",
+        "net.log_probabilities(leaves, 0)",
+        f"{STANDING}the_last_leaf_with_more_and_more_seen",
+    ),
+    (
+        "a reader's blocks have the priors of their places",
+        LANGUAGE,
+        "class_prior=prior.repeat(len(x), 1)).reshape(len(x), g.d, g.v)",
+        ").reshape(len(x), g.d, g.v)",
+        f"{STANDING}the_last_leaf_with_more_and_more_seen",
+    ),
     (
         "drops at the same leaves",
         LANGUAGE,
@@ -222,8 +281,8 @@ LANGUAGES = [
     (
         "priors of last leaves",
         LANGUAGE,
-        "class_prior=prior.repeat(len(x), 1))",
-        "class_prior=None)",
+        "class_prior=prior.repeat(len(x), 1))[:, -1]",
+        "class_prior=None)[:, -1]",
         f"{ENTROPIES}last_leaves_are_told_by_the_rest_of_their_block",
     ),
 ]

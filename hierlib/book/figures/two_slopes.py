@@ -1,4 +1,4 @@
-"""The figures of the exponents of language: two laws that fall, entropies at random places, and short windows."""
+"""The figures of the exponents of language: two laws that fall, random places, short windows, networks beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 from numpy.typing import ArrayLike
 
 from hierlib.book.page.glue import Drawing
@@ -59,12 +60,18 @@ def power_law(ax: Axes, length: ArrayLike, found: Interval, exponent: float, at:
         look: of the points; the line has their colour.
     """
     x, value = np.asarray(length, float), np.asarray(found.value, float)
+    data(ax, x, _positive(found), **look)
+    at = min(at, len(value) - 1)
+    if value[at] > 0:
+        theory(ax, x, value[at] * (x / x[at]) ** -exponent, color=look["color"])
+
+
+def _positive(found: Interval) -> Interval:
+    """What a logarithmic axis can show: the positive values, their bars cut at a thirtieth."""
+    value = np.asarray(found.value, float)
     there = value > 0
     low = np.where(there, np.maximum(found.lo, value / 30), np.nan)
-    data(ax, x, Interval(np.where(there, value, np.nan), low, np.where(there, found.hi, np.nan)), **look)
-    at = min(at, len(value) - 1)
-    if there[at]:
-        theory(ax, x, value[at] * (x / x[at]) ** -exponent, color=look["color"])
+    return Interval(np.where(there, value, np.nan), low, np.where(there, found.hi, np.nan))
 
 
 def places(inferred: ArrayLike, excess: Mapping[int, ArrayLike], s: int) -> Drawing:
@@ -115,4 +122,74 @@ def staircase(windows: Sequence[int], legal: Interval, s: int) -> Drawing:
         fig,
         "Five rising lines, one a level, that reach one after the other, the low levels first; a dotted line marks the "
         "window from which on each is exactly one.",
+    )
+
+
+def floor(
+    learnt: Mapping[int, ArrayLike],
+    readers: ArrayLike,
+    missing: Interval,
+    beginnings: Mapping[str, ArrayLike],
+    last_leaf: tuple[Interval, Interval],
+    gamma: float,
+    s: int,
+) -> Drawing:
+    """Networks beside exact inference, place by place, and the two exponents that one would read off them.
+
+    Args:
+        learnt: strings seen → (s^L,) loss at each place, in nats. readers: (L+1, s^L) that of exact readers of the
+            lowest 0 … L levels' rules; the last one is the floor.
+        missing: (s^L,) what the networks have above the floor at the end.
+        beginnings: name → (L+1,) mean loss over the first s^l places above its limit, of "exact" inference, of the
+            "network" at the end, and of other readers, dotted "2 levels" and any other as dashes.
+        last_leaf: (L,) how much less the loss of the last leaf is than in the block's last part, blocks of s, s², …
+            leaves, of the networks at the end and of exact inference.
+        gamma: of the law that the latter falls by. s: children of a node.
+    """
+    exact = np.asarray(readers, float)
+    fig = plt.figure(figsize=(6, 6.2))
+    top, missed, left, right = fig.subplot_mosaic("AA;BB;CD", height_ratios=(1.15, 0.95, 1.25)).values()
+    place = np.arange(1, exact.shape[1] + 1)
+    top.vlines(place, 0, exact[-1], color=CHANCE, lw=4, alpha=0.45)
+    colours = palette(max(1, len(learnt) - 1))
+    for (strings, loss), colour in zip(learnt.items(), colours, strict=False):
+        top.plot(place, loss, color=colour, marker="s", ms=3, lw=0.9, label=f"{strings:,}".replace(",", "\u202f"))
+    top.set(ylabel="loss, nats", ylim=(0, None), xlim=(0.2, len(place) + 0.8))
+    top.legend(title="strings seen", ncols=len(learnt), fontsize=9, title_fontsize=9, loc="lower right",
+               bbox_to_anchor=(1.0, 1.0))  # fmt: skip
+    end = colours[len(learnt) - 1]
+    data(missed, place, missing, kind="network", color=end, markersize=3.5)
+    for levels, dashes in ((2, ":"), (3, "--")):
+        if levels < len(exact) - 1:
+            missed.plot(
+                place, exact[levels] - exact[-1], color=CHANCE, ls=dashes, lw=1, label=f"exact, {levels} levels"
+            )
+    missed.set(xlabel="place of the leaf", ylabel="above the floor", xlim=(0.2, len(place) + 0.8), ylim=(0, None))
+    missed.legend(fontsize=9, loc="upper left", ncols=2)
+    length = float(s) ** np.arange(len(exact))
+    looks: dict[str, Options] = {
+        "exact": {"marker": "o", "ls": "-"},
+        "network": {"marker": "s", "ls": "-", "color": end},
+    }
+    looks["2 levels"] = {"ls": ":"}
+    for name, y in beginnings.items():
+        look = {"color": CHANCE, "ms": 4.5, "lw": 1, "ls": "--", **looks.get(name, {})}
+        left.plot(length, np.where(np.asarray(y, float) > 0, y, np.nan), label=name, **look)
+    left.set(xlabel="leaves in the beginning", ylabel="mean loss above the limit")
+    of_network, of_exact = last_leaf
+    power_law(right, length[1:], of_exact, gamma, 1, color=CHANCE, marker="o", markersize=4.5, label="exact")
+    data(right, length[1:], _positive(of_network), kind="network", color=end, markersize=4.5, label="network")
+    right.set(xlabel="leaves in the block", ylabel="what its first part takes")
+    for ax in (left, right):
+        ax.set_xscale("log", base=s)
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.legend(fontsize=9, loc="lower left")
+    return Drawing(
+        fig,
+        "Four panels. On top the loss at each place: grey sticks, the exact one, and lines above them that come down "
+        "as more strings are seen, on the highest sticks first and on the lowest last. Below, what is still missing, "
+        "about as exact readers of two or three levels miss. Bottom left, the exact mean falls along a straight line "
+        "and that of the network bends away to the right. Bottom right, the network's points fall below the exact ones "
+        "from some block on.",
     )
