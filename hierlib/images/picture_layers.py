@@ -70,22 +70,22 @@ def see(probe: Probe, data: PictureData, r: Sequence[float], *, n: int, generato
     x = sample(g, whole("n", n, 2), generator=generator)
     start = draw(alphabet, x[0])
 
-    def turned(levels: int | None) -> tuple[list[UTurns], Tensor]:
-        made, shares = [], []
-        for k, t in enumerate(times):
+    made: list[UTurns] = []
+    shares = []
+    for levels in (*range(g.L), None):
+        for t in times:
             turn = uturn(g, alphabet, start, t, levels=levels, generator=generator)
-            made.append(UTurns(k, 0, start, turn.end))
-            shares.append([float((a == b).double().mean()) for a, b in zip(x, turn.symbols)])
-        return made, torch.tensor(shares, dtype=torch.float64, device="cpu")
-
-    exact, kept = turned(None)
-    known = [look(probe, turned(levels)[0], start, generator=generator) for levels in range(g.L)]
-    known.append(look(probe, exact, start, generator=generator))
+            made.append(UTurns(len(made), 0, start, turn.end))
+            if levels is None:
+                shares.append([float((a == b).double().mean()) for a, b in zip(x, turn.symbols)])
+    every = look(probe, made, start, generator=generator)  # all at once: each start is looked at once
+    known = [Look(every.alike[k : k + len(r)], every.unrelated) for k in range(0, len(made), len(r))]
+    exact = made[-len(r) :]
     order = torch.rand(n, g.d, generator=generator, device=generator.device).argsort(1)
     mixed = [UTurns(u.k, 0, shuffled(u.start, order, data), shuffled(u.end, order, data)) for u in exact]
     at_random = untrained(probe, data, generator=generator)
     return Seen(
-        kept,
+        torch.tensor(shares, dtype=torch.float64, device="cpu"),
         known,
         look(at_random, exact, start, generator=generator),
         look(probe, mixed, mixed[0].start, generator=generator),

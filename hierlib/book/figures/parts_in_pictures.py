@@ -1,6 +1,7 @@
 """Figures of pictures made of parts: a sheet of U-turns, levels beside layers, layers by what the denoiser knows."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,7 +81,13 @@ def kept(r: ArrayLike, levels: Interval, layers: Interval, names: Sequence[str])
     called = ["leaves", *(f"level {i}" for i in range(1, top)), "class"]
     for ax, found, labels in zip(axes, (levels, layers), (called, names), strict=True):
         for i, (label, colour) in enumerate(zip(labels, palette(len(labels) - 1), strict=True)):
-            look: Options = {"color": colour, "marker": _MARKS[i % 6], "markersize": 4, "linestyle": "-", "linewidth": 1.2}
+            look: Options = {
+                "color": colour,
+                "marker": _MARKS[i % 6],
+                "markersize": 4,
+                "linestyle": "-",
+                "linewidth": 1.2,
+            }
             data(ax, r, found.at((slice(None), i)), label=label, **look)
         _noise(ax, r)
         ax.legend(loc="upper right")
@@ -103,17 +110,23 @@ def known(r: ArrayLike, by_levels: Mapping[str, Interval], controls: Mapping[str
     """
     fig, ax = plt.subplots(figsize=(WIDTH, 3.8))
     ax.axhline(0, color=INK, lw=0.8)
-    for i, ((name, found), colour) in enumerate(
-        zip(by_levels.items(), palette(max(1, len(by_levels) - 1))[::-1], strict=True)
-    ):
-        look: Options = {"color": colour, "marker": _MARKS[i % 6], "markersize": 4.5, "linestyle": "-", "linewidth": 1.4}
-        data(ax, r, found, label=name, **look)
+    colours = palette(max(1, len(by_levels) - 1))
+    handles: list[Any] = []
+    for i, ((name, found), colour) in enumerate(zip(by_levels.items(), reversed(colours), strict=True)):
+        look: Options = {
+            "color": colour,
+            "marker": _MARKS[i % 6],
+            "markersize": 4.5,
+            "linestyle": "-",
+            "linewidth": 1.4,
+        }
+        handles.append(data(ax, r, found, label=name, **look))
     for (name, found), style in zip(controls.items(), ("--", ":"), strict=True):
-        ax.plot(r, found.value, color=CHANCE, ls=style, lw=1.6, label=name)
+        handles += ax.plot(r, found.value, color=CHANCE, ls=style, lw=1.6, label=name)
     _noise(ax, r)
     ax.set_ylabel("likeness, block 1 minus logits")
-    ax.text(0.012, 0.02, "below 0: the logits are more alike", transform=ax.transAxes, fontsize=9)
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    ax.text(0.985, 0.03, "below 0: the logits are more alike", transform=ax.transAxes, fontsize=9, ha="right")
+    fig.legend(handles=handles, loc="outside upper center", ncols=3)
     return Drawing(
         fig,
         "Curves against noise. Only the one of a denoiser that knows all levels begins below zero, and crosses it; "
