@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hierlib._finite import finite
 from hierlib._provenance import sha256_of_tensors
 from hierlib.grammar import Grammar, random_grammar, sample
-from hierlib.images.models import load_weights
+from hierlib.images.models import load_weights, placed
 from hierlib.images.pictures import Alphabet, draw, shapes
 from hierlib.images.probe import Probe
 from hierlib.images.unet import check_weights
@@ -183,4 +183,4 @@ def probe_of(network: PictureCNN, name: str, *, trained: bool = True, digest: st
     """
     half = (0.5,) * network.config["channels"]
     network.requires_grad_(False)
-    return Probe(network, network.nodes, mean=half, std=half, name=name, trained=trained, digest=digest)
+    return Probe(placed(network), network.nodes, mean=half, std=half, name=name, trained=trained, digest=digest)
