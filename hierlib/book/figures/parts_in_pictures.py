@@ -130,5 +130,5 @@ def known(r: ArrayLike, by_levels: Mapping[str, Interval], controls: Mapping[str
     return Drawing(
         fig,
         "Curves against noise. Only the one of a denoiser that knows all levels begins below zero, and crosses it; "
-        "those of denoisers that know fewer levels, of an untrained network and of shuffled tiles are at zero or above.",
+        "those of denoisers that know fewer levels, of an untrained network and of shuffled tiles are not below it.",
     )
