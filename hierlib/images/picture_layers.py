@@ -81,7 +81,7 @@ def see(probe: Probe, data: PictureData, r: Sequence[float], *, n: int, generato
     every = look(probe, made, start, generator=generator)  # all at once: each start is looked at once
     known = [Look(every.alike[k : k + len(r)], every.unrelated) for k in range(0, len(made), len(r))]
     exact = made[-len(r) :]
-    order = torch.rand(n, g.d, generator=generator, device=generator.device).argsort(1)
+    order = torch.rand(n, g.d, dtype=torch.float32, generator=generator, device=generator.device).argsort(1)
     mixed = [UTurns(u.k, 0, shuffled(u.start, order, data), shuffled(u.end, order, data)) for u in exact]
     at_random = untrained(probe, data, generator=generator)
     return Seen(
