@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hierlib.experiments.curves import Interval
 from hierlib.grammar import sample, whole
+from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.layer_statistics import ENDS, Look, look, stack
 from hierlib.images.picture_classifier import PictureCNN, PictureData, probe_of
 from hierlib.images.pictures import as_picture, assemble, cut, draw, uturn
@@ -174,6 +175,20 @@ def first_minus_last(looks: Sequence[Look]) -> np.ndarray:
     """(networks, R) `likeness` of the first layer minus that of the logits."""
     ends = likeness(looks)[..., ENDS]
     return ends[..., 0] - ends[..., 1]
+
+
+def order(looks: Sequence[Look]) -> Inversion:
+    """The rule of `hierlib.images.inversion` on the scale of `likeness`.
+
+    Without it two equal pictures would differ by the likeness of unrelated ones, which block 1 and the logits do not
+    share: next to no noise would count as a lead of the logits.
+
+    Args:
+        looks: of two or more networks, each at its own pictures.
+    """
+    cosines, unrelated = stack(looks, ENDS)
+    base = unrelated.mean(1, keepdim=True)
+    return inversion((cosines - base[:, None]) / (1 - base[:, None]), (unrelated - base) / (1 - base))
 
 
 def over_grammars(values: np.ndarray) -> Interval:
