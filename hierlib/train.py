@@ -20,7 +20,7 @@ from hierlib import _paths
 from hierlib._commands import Every, Minutes, Seed, Threads, group, numbers, spelled
 from hierlib._provenance import commit, plain, same_inputs, sha256_of, versions
 from hierlib._storage import recorded_inputs, write_dataset
-from hierlib.images.train import classifier, diffusion
+from hierlib.images.train import classifier, diffusion, pictures
 from hierlib.networks.classifier import Classifier, Training, train_classifier
 from hierlib.networks.denoiser import DenoiserTraining
 from hierlib.networks.fit import Report
@@ -35,6 +35,7 @@ app = group("Train the networks of the book, and measure what its chapters load.
 app.add_typer(text_app, name="text")
 app.command()(diffusion)
 app.command()(classifier)
+app.command()(pictures)
 
 
 class Size(TypedDict):

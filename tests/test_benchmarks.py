@@ -175,7 +175,7 @@ def test_gpu_benchmark_refuses_without_a_gpu(tmp_path):
 
 def test_no_number_of_a_gpu_stands_where_none_was_measured():
     if not (ROOT / "benchmarks" / "results" / "gpu.json").exists():
-        page = " ".join((ROOT / "book" / "20_how-fast.md").read_text(encoding="utf-8").split())
+        page = " ".join((ROOT / "book" / "21_how-fast.md").read_text(encoding="utf-8").split())
         assert "**GPU: not measured here.**" in page and not re.search(r"GPU[^.]*\d", page)
 
 

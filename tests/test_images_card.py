@@ -13,10 +13,12 @@ from tests import images as small
 SHIPPED = Path(__file__).parents[1] / "book" / "_models" / "fashion"
 
 
-@pytest.mark.parametrize("folder", [SHIPPED, SHIPPED / "more"], ids=["shown", "more"])
+@pytest.mark.parametrize(
+    "folder", [SHIPPED, SHIPPED / "more", SHIPPED.parent / "pictures"], ids=["shown", "more", "pictures"]
+)
 def test_every_file_that_is_shipped_is_on_its_card(folder):
     text = (folder / "README.md").read_text("utf-8")
-    assert text == card.model_card(folder), "hierlib images card book/_models/fashion, and …/more"
+    assert text == card.model_card(folder), "hierlib images card book/_models/fashion, …/more and …/pictures"
     for path in folder.iterdir():
         if path.suffix in (".safetensors", ".nc", ".png"):
             assert path.name in text
@@ -24,7 +26,7 @@ def test_every_file_that_is_shipped_is_on_its_card(folder):
         kind = json.loads(path.with_suffix(".json").read_text("utf-8"))["kind"]
         models.load_weights(path, kind)  # its digest is that of the json
     rows = text.count("| Test accuracy |") + text.count("| Samples | FID")
-    assert ("which is not kept" in text) == (folder != SHIPPED)
+    assert ("which is not kept" in text) == (folder.name == "more")
     assert rows == len(list(folder.glob("*.safetensors"))) == text.count(" core minutes |") == text.count("| Command |")
 
 

@@ -87,7 +87,7 @@ def test_the_texts_are_small_and_a_script():
 
 # What readers look for, and where it is: one of these begins the address of one of the first two finds.
 SOUGHT = {
-    "gpu": ["book/recipes.html#choose-device", "book/20_how-fast.html"],
+    "gpu": ["book/recipes.html#choose-device", "book/21_how-fast.html"],
     "own noise": ["book/recipes.html#take-a-noise-of-your-own"],
     "next symbol": ["book/recipes.html#predict-the-next-symbol"],
     "masked": ["book/recipes.html#fill-in-a-masked-string"],
@@ -101,15 +101,15 @@ SOUGHT = {
     "temperature": ["book/03_half-way-and-back.html#what-one-leaf-knows"],
     "cite": ["book/index.html#how-to-cite-it"],
     "resume": ["book/recipes.html#resume-what-was-interrupted"],
-    "cluster": ["book/21_run-at-scale.html#on-a-cluster"],
+    "cluster": ["book/22_run-at-scale.html#on-a-cluster"],
     "belief propagation": ["book/02_belief-propagation.html"],
     "provenance": ["book/index.html#how-to-read-it"],
     "run chapter with other m": ["book/index.html#how-to-run-it"],
     "make run": ["book/index.html#how-to-run-it"],
     "change m": ["book/index.html#how-to-run-it"],
-    "speed": ["book/20_how-fast.html"],
-    "performance": ["book/20_how-fast.html"],
-    "timing": ["book/20_how-fast.html"],
+    "speed": ["book/21_how-fast.html"],
+    "performance": ["book/21_how-fast.html"],
+    "timing": ["book/21_how-fast.html"],
     "save": ["book/recipes.html#keep-a-grammar"],
     "save load grammar": ["book/recipes.html#keep-a-grammar"],
     "pickle": ["book/recipes.html#keep-a-grammar"],

@@ -15,8 +15,9 @@ from hierlib.images.classifier import ImageCNN
 from hierlib.images.data import KNOWN
 from hierlib.images.experiment import inputs_of, open_images
 from hierlib.images.models import load_small, load_weights
+from hierlib.images.picture_classifier import KIND, PictureCNN, PictureData
 from hierlib.images.storage import load_uturns
-from hierlib.images.train import CLASSIFIER, DIFFUSION
+from hierlib.images.train import CLASSIFIER, DIFFUSION, PICTURES
 from hierlib.images.unet import small_config
 from hierlib.text.commands import _trained_on
 from hierlib.text.model import TextModel
@@ -68,6 +69,15 @@ def test_an_image_model_says_what_it_was_trained_on(path):
     assert {k for k, v in asdict(schedule).items() if found["schedule"][k] != v} <= own
     assert {k for k, v in plain(usual).items() if found["network"][k] != v} <= ({"depth"} if "more/" in path else set())
     assert found["schedule"]["examples"] // schedule.batch * schedule.batch == about["trained_on"]["examples"]
+
+
+@pytest.mark.parametrize("path", sorted((MODELS / "pictures").glob("*.safetensors")), ids=lambda path: path.stem)
+def test_a_classifier_of_pictures_says_what_it_was_trained_on(path):
+    about = load_weights(path, KIND)[1]
+    data = PictureData(grammar=int(path.stem.removeprefix("classifier-")))
+    network = PictureCNN(data.side, data.v).config
+    assert about["pictures"] == asdict(data) and about["test_accuracy"] > 0.99
+    assert about["inputs"] == plain(dict(network=network, data=data.digest(), schedule=asdict(PICTURES)))
 
 
 @pytest.mark.parametrize("path", sorted(p.relative_to(FASHION).as_posix() for p in FASHION.rglob("*.nc")))

@@ -15,7 +15,7 @@ from hierlib.images.storage import load_uturns
 
 HEAD = """# Small image models
 
-Made by `hierlib train diffusion` and `hierlib train classifier`; this page is written from the json beside each file.
+Made by `hierlib train diffusion`, `classifier` and `pictures`; this page is written from the json beside each file.
 They are for the experiment of this book and for nothing else: the denoiser knows only images of its data set, and the
 classifiers only its classes. Weights are float16 safetensors; nothing in them is executed when they are loaded. Core
 minutes are the processor's time for one image times the number of images.

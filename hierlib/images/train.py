@@ -1,4 +1,4 @@
-"""`hierlib train diffusion` and `hierlib train classifier`: the models of the experiment on images."""
+"""`hierlib train diffusion`, `classifier` and `pictures`: the models of the experiment on images."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ import typer
 from torch import Tensor, nn
 
 from hierlib import _paths
-from hierlib._commands import Every, Minutes, Seed, group, spelled
+from hierlib._commands import Every, Minutes, Seed, Threads, group, spelled
 from hierlib._devices import chosen
 from hierlib._provenance import plain, same_inputs, versions
 from hierlib.images import data as datasets
 from hierlib.images.classifier import ImageCNN, classify
 from hierlib.images.models import load_weights, placed, save
+from hierlib.images.picture_classifier import KIND, PictureCNN, PictureData, accuracy, fresh_loss
 from hierlib.images.schedule import LINEAR, exact_scheduler
 from hierlib.images.unet import small_config, unet
 from hierlib.networks.fit import Schedule, fit
@@ -49,6 +50,7 @@ CLASSIFIER: dict[str, tuple[dict[str, Any], Schedule]] = {
         Schedule(2_000_000, batch=128, learning_rate=4e-3, decay=0.8, weight_decay=0.02),
     ),
 }
+PICTURES = Schedule(192_000, batch=128, learning_rate=2e-3, warmup=100, decay=0.25)
 
 
 def denoising_loss(network: nn.Module, images: Tensor, scheduler: DDPMScheduler, fold: int, flip: bool) -> Loss:
@@ -179,10 +181,43 @@ def classifier(
     _train(build_network, loss, images, schedule, out, checkpoint, minutes, every, about, inputs, spelled(ctx), measure)
 
 
+@app.command()
+def pictures(
+    ctx: typer.Context,
+    out: Out,
+    grammar: Annotated[int, typer.Option(min=0, help="Seed of the grammar's rules.")] = 0,
+    width: Annotated[int, typer.Option(min=1, help="Channels of the first block.")] = 16,
+    examples: Examples = None,
+    batch: Batch = None,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    checkpoint: Checkpoint = None,
+    minutes: Minutes = math.inf,
+    every: Every = 120.0,
+) -> None:
+    """Train a classifier on pictures of the grammar v=12 m=12 s=4 L=3, each seen once."""
+    torch.set_num_threads(threads)
+    data, schedule = PictureData(grammar=grammar), _schedule(PICTURES, examples, batch, seed)
+    config = PictureCNN(data.side, data.v, width).config
+    about: dict[str, Any] = dict(kind=KIND, name=f"CNN of {data.name}", network=config, pictures=asdict(data))
+
+    def loss(network: nn.Module) -> Loss:
+        return fresh_loss(network, data, schedule.batch)
+
+    def measure(network: nn.Module) -> dict[str, float]:
+        rng = torch.Generator(chosen()).manual_seed(2**31 + schedule.seed)
+        return dict(test_accuracy=round(accuracy(network, data, 2000, generator=rng), 4))
+
+    def build_network() -> nn.Module:
+        return PictureCNN(**config)
+
+    _train(build_network, loss, data, schedule, out, checkpoint, minutes, every, about, {}, spelled(ctx), measure)
+
+
 def _train(
     build: Callable[[], nn.Module],
     loss: Callable[[nn.Module], Loss],
-    images: datasets.LabelledImages,
+    images: datasets.LabelledImages | PictureData,
     schedule: Schedule,
     out: Path,
     checkpoint: Path | None,
@@ -212,7 +247,7 @@ def _train(
     weights = fit(
         network,
         loss(network),
-        len(images),
+        schedule.steps * schedule.batch if isinstance(images, PictureData) else len(images),
         schedule,
         checkpoint=checkpoint,
         identity={"kind": about["kind"], **wanted},

@@ -1,6 +1,8 @@
 """Guards of leaves that are points and of pictures made of them, for mutations.py; each row as in results.py."""
 
 EMBEDDING, DRAWN = "hierlib/embedding.py", "hierlib/images/pictures.py"
+CLASSIFIER, LOOKED = "hierlib/images/picture_classifier.py", "hierlib/images/picture_layers.py"
+TRAINED, LAYERS = "tests/test_images_picture_classifier.py::test_", "tests/test_images_picture_layers.py::test_"
 POINTS, PICTURE = "tests/test_embedding.py::test_", "tests/test_images_pictures.py::test_"
 
 PICTURES = [
@@ -101,5 +103,47 @@ PICTURES = [
         "return x.argmax(-1) if points is None else nearest(points, x)",
         "return x.argmax(-1)",
         f"{PICTURE}pixel_by_pixel_step_by_step_it_is_the_same_draw",
+    ),
+    (
+        "a classifier of other rules",
+        CLASSIFIER,
+        '        if data.digest() != about["inputs"]["data"]:',
+        "        if False:",
+        f"{TRAINED}weights_of_other_rules_are_refused",
+    ),
+    (
+        "pictures that do not fall to one place",
+        CLASSIFIER,
+        "        if side < 4 or side & (side - 1):",
+        "        if False:",
+        f"{TRAINED}other_sides_are_refused",
+    ),
+    (
+        "signals that do not fall",
+        LOOKED,
+        "    if len(r) < 1 or any(b >= a for a, b in pairwise(r)):",
+        "    if False:",
+        f"{LAYERS}refusals",
+    ),
+    (
+        "a network of larger pictures",
+        LOOKED,
+        'or probe.network.config["side"] != data.side',
+        "",
+        f"{LAYERS}refusals",
+    ),
+    (
+        "a signal that is none",
+        LOOKED,
+        "    if not 0 < r < math.inf:",
+        "    if False:",
+        f"{LAYERS}refusals",
+    ),
+    (
+        "untrained logits that are biases",
+        LOOKED,
+        "            module.momentum = None",
+        "            module.momentum = 0.0",
+        f"{LAYERS}an_untrained_network_has_seen_pictures",
     ),
 ]
