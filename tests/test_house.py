@@ -163,3 +163,13 @@ def test_no_file_is_long():
     assert len(files) > 250
     long = {path.name: count for path in files if (count := len(path.read_text("utf-8").splitlines())) > LINES}
     assert long == {}
+
+
+def test_heads_of_tables_have_words():
+    """A head of symbols only is empty to a screen reader, which is told of a formula by its picture."""
+    for page in sorted((ROOT / "book").glob("*.md")):
+        lines = page.read_text("utf-8").splitlines()
+        for head, rule in itertools.pairwise(lines):
+            if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", rule.strip()):
+                cells = [re.sub(r"\$[^$]*\$", "", cell) for cell in head.strip().strip("|").split("|")[1:]]
+                assert all(re.search(r"\w", cell) for cell in cells), f"{page.name}: {head}"
