@@ -2,6 +2,7 @@
 
 import ast
 import fnmatch
+import itertools
 import re
 import subprocess
 import tomllib
