@@ -43,6 +43,18 @@ def test_baseline_is_subtracted():
     torch.testing.assert_close(a, b)
 
 
+def test_equal_images_are_no_lead_on_the_scale_above_chance():
+    """Unrelated images are alike by 0.3 to the first layer and by 0 to the logits; the ends are the starts."""
+    cosine = 1 - 1e-4 * torch.randn(2, 2, 40, 2, generator=rng(), dtype=torch.float64).abs()
+    baseline = 1e-3 * torch.randn(2, 200, 2, generator=rng(1), dtype=torch.float64)
+    baseline[..., 0] += 0.3
+    assert inversion(cosine, baseline).deep_is_kept.all()
+    assert not inversion(cosine, baseline, above_chance=True).deep_is_kept.any()
+    halved = torch.stack([0.3 + 0.7 * cosine[..., 0] / 2, cosine[..., 1] / 2], -1)  # half-way to chance in both
+    found = inversion(halved, baseline, above_chance=True).difference
+    assert found.abs().max() < 1e-3 < 0.1 < inversion(halved, baseline).difference.abs().min()
+
+
 def test_all_intervals_hold_at_once_as_often_as_promised():
     for options in (dict(of_networks=0.0), dict(of_images=0.02, of_networks=0.05)):
         trials = 300

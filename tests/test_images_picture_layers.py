@@ -7,11 +7,8 @@ import pytest
 import torch
 
 from hierlib.images import picture_layers as layers
-from hierlib.images.inversion import inversion
-from hierlib.images.layer_statistics import Look, stack
 from hierlib.images.picture_classifier import PictureCNN, PictureData, probe_of
 from hierlib.images.pictures import draw
-from hierlib.images.probe import LayerSimilarity
 from tests.images import rng
 
 DATA = PictureData(v=4, m=2, L=2, p=4)
@@ -97,24 +94,7 @@ def test_a_sheet_marks_the_tiles_that_changed():
     assert same[~found.changed].all() and not same[found.changed].all()
 
 
-def test_a_rising_curve_gets_to_zero_once():
-    assert layers.zero((0.4, 0.2, 0.1), np.array([-1.0, -0.5, 0.5])) == pytest.approx(0.2 / 2**0.5)
-    assert math.isnan(layers.zero((0.4, 0.2), np.array([0.1, 0.2])))
-
-
 def test_the_share_that_is_needed_makes_the_mean_vanish():
     without, whole = np.array([0.2, 0.1]), np.array([-0.1, -0.3])
     q = layers.share_needed(without, whole)
     np.testing.assert_allclose(q * whole + (1 - q) * without, 0, atol=1e-12)
-
-
-def test_equal_pictures_are_no_lead_of_the_logits():
-    """Unrelated pictures are alike by 0.3 to the first layer and by 0 to the logits; the ends are the starts."""
-    noise = torch.randn(2, 2, 40, 2, generator=rng(0), dtype=torch.float64) * 1e-4
-    looks = []
-    for i in range(2):
-        alike = [LayerSimilarity(["block 1", "logits"], 1 - each.abs(), torch.ones(40) > 0) for each in noise[i]]
-        spread = torch.randn(200, 2, generator=rng(i), dtype=torch.float64) * 1e-3
-        looks.append(Look(alike, spread + torch.tensor([0.3, 0.0], dtype=torch.float64)))
-    assert not layers.order(looks).deep_is_kept.any()
-    assert inversion(*stack(looks)).deep_is_kept.all()

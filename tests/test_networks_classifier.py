@@ -7,6 +7,7 @@ import torch
 
 import hierlib as hl
 from hierlib.networks.classifier import Classifier, Training, TreeCNN, train_classifier
+from tests.killed import Killed, killed_at
 
 SMALL = dict(v=4, m=2, s=2, L=3)
 TRAINING = Training(num_data=500, width=32, learning_rate=3e-3, batch=50, max_epochs=40, interpolation=1.0)
@@ -55,19 +56,12 @@ def test_it_interpolates_and_generalises(trained):
 def test_training_resumed_after_a_kill_is_the_same_training(tmp_path, at):
     """Killed within a pass, after any step."""
 
-    class Killed(Exception):
-        pass
-
-    def kill(shown, note):
-        if shown == at:
-            raise Killed
-
     checkpoint = tmp_path / "run.part"
     slow = replace(TRAINING, batch=30, learning_rate=3e-4, max_epochs=5)  # whose last batch of a pass is smaller
     whole = train_classifier(**SMALL, training=slow)
     assert len(whole.history) >= 3
     with pytest.raises(Killed):
-        train_classifier(**SMALL, training=slow, checkpoint=checkpoint, every=0, report=kill)
+        train_classifier(**SMALL, training=slow, checkpoint=checkpoint, every=0, report=killed_at(at))
     shown = []
     again = train_classifier(**SMALL, training=slow, checkpoint=checkpoint, report=lambda n, _: shown.append(n))
     assert shown[0] == at, "one step is lost"

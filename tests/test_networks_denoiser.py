@@ -7,6 +7,7 @@ import torch
 
 from hierlib.networks.denoiser import DenoiserTraining, TrainedDenoiser, TreeUNet, train_denoiser
 from hierlib.networks.generation import Masking, found_in, generate
+from tests.killed import Killed, killed_at
 
 SMALL = DenoiserTraining(v=4, m=2, s=2, L=2, num_data=64, width=24, batch=64, steps=150, checks=5)
 
@@ -49,16 +50,9 @@ def test_it_learns_and_never_beats_the_exact_denoiser(trained, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, at", [("mask", 3), ("mask", 87), ("gaussian", 150)])
 def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path, name, at):
-    class Killed(Exception):
-        pass
-
-    def kill(step, note):
-        if step == at:
-            raise Killed
-
     training, checkpoint = replace(SMALL, process=name), tmp_path / "x.part"
     with pytest.raises(Killed):
-        train_denoiser(training, checkpoint=checkpoint, every=0, report=kill)
+        train_denoiser(training, checkpoint=checkpoint, every=0, report=killed_at(at))
     shown = []
     again = train_denoiser(training, checkpoint=checkpoint, report=lambda n, _: shown.append(n))
     assert shown[0] == at and again.history == trained[name].history and again.exact == trained[name].exact

@@ -8,6 +8,7 @@ import torch
 
 from hierlib.networks import fit
 from tests.images import rng
+from tests.killed import Killed, killed_at
 
 
 def test_schedule():
@@ -32,20 +33,12 @@ def quadratic(seed=0, **change):
     return network, loss, len(x), schedule
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("at", [1, 7, 40, 74])
 def test_training_that_is_killed_and_goes_on_is_the_same_training(tmp_path, at):
     whole = fit.fit(*quadratic(), checkpoint=tmp_path / "a", identity={})
 
-    def kill(shown, running):
-        if shown == at * 8:
-            raise Killed
-
     with pytest.raises(Killed):
-        fit.fit(*quadratic(), checkpoint=tmp_path / "b", identity={}, every=0, report=kill)
+        fit.fit(*quadratic(), checkpoint=tmp_path / "b", identity={}, every=0, report=killed_at(at * 8))
     seen = []
     again = fit.fit(*quadratic(), checkpoint=tmp_path / "b", identity={}, report=lambda n, _: seen.append(n))
     assert seen[0] == at * 8 and seen[-1] == 600, "one step is lost, with a checkpoint at every step"
@@ -154,12 +147,8 @@ def walk(folder, every=math.inf, stop=None, report=None, steps=60):
 
 @pytest.mark.parametrize("at", [1, 5, 13, 33, 59])
 def test_what_a_training_carries_along_outlives_a_kill(tmp_path, at):
-    def kill(step, note):
-        if step == at:
-            raise Killed
-
     with pytest.raises(Killed):
-        walk(tmp_path, every=0, report=kill)
+        walk(tmp_path, every=0, report=killed_at(at))
     seen = []
     (ended, again, state), (_, whole, expected) = walk(tmp_path, report=lambda n, _: seen.append(n)), walk(None)
     assert ended and seen == [*range(at, 61)] and torch.equal(again, whole)

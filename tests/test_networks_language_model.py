@@ -8,6 +8,7 @@ import torch
 from hierlib.language import block_reader
 from hierlib.networks.language_model import TESTED, LanguageModel, LanguageTraining, train_language_model
 from tests.browser import ROOT
+from tests.killed import Killed, killed_at
 from tests.pretend_cuda import pretend_cuda
 
 SMALL = LanguageTraining(
@@ -97,16 +98,9 @@ def test_it_learns_and_never_beats_exact_inference(trained):
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [96, 1024])
 def test_training_resumed_after_a_kill_is_the_same_training(trained, tmp_path, at):
-    class Killed(Exception):
-        pass
-
-    def kill(strings, note):
-        if strings == at:
-            raise Killed
-
     checkpoint = tmp_path / "x.part"
     with pytest.raises(Killed):
-        train_language_model(SMALL, checkpoint=checkpoint, every=0, report=kill)
+        train_language_model(SMALL, checkpoint=checkpoint, every=0, report=killed_at(at))
     shown = []
     again = train_language_model(SMALL, checkpoint=checkpoint, report=lambda n, _: shown.append(n))
     assert shown[0] == at and again.history == trained.history

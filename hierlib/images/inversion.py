@@ -33,7 +33,7 @@ class Inversion(NamedTuple):
         return bool((earlier[:-1] & self.shallow_is_kept[1:]).any())
 
 
-def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95) -> Inversion:
+def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95, *, above_chance: bool = False) -> Inversion:
     """Compare the first layer and the logits of several networks in the same U-turns.
 
     The similarity of unrelated images is subtracted from each, as it is what remains when everything is lost. With
@@ -41,11 +41,15 @@ def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95) -> Inv
     networks share, a part of the baseline, and a part of the few networks, which gets the quantile of Student's t.
     The confidence is shared among the K times (Bonferroni).
 
+    D of two equal images is B_logits - B_first, and not 0: so much of a lead at little noise is the layers' own. With
+    `above_chance` each layer is put on the scale (C - B)/(1 - B) first, B its mean over pairs, where it is 0.
+
     Args:
         cosine: (networks, K, images, 2) cosine similarity of start and sample in the first layer and in the logits,
             at increasing inversion times; networks ≥ 2, images ≥ 2.
         baseline: (networks, pairs, 2) the same of unrelated images; of many pairs, as their noise is in all intervals.
         confidence: that all K intervals hold.
+        above_chance: on the scale where unrelated images have 0 and equal ones 1.
 
     Raises:
         ValueError: the shapes differ from these, or a similarity is not finite, of which no rule decides.
@@ -62,6 +66,9 @@ def inversion(cosine: Tensor, baseline: Tensor, confidence: float = 0.95) -> Inv
         )
     for name, x in dict(cosine=cosine, baseline=baseline).items():
         finite(x, name, "measure it again; of what is not there nothing can be decided")
+    if above_chance:
+        base = baseline.mean(1, keepdim=True)
+        cosine, baseline = (cosine - base[:, None]) / (1 - base[:, None]), (baseline - base) / (1 - base)
     d = (cosine[..., 0] - cosine[..., 1]).double()
     b = (baseline[..., 0] - baseline[..., 1]).double()
     of_images = d.mean(0).var(-1) / images + b.mean(0).var() / b.shape[1]

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from hierlib.experiments.curves import Interval
 from hierlib.grammar import sample, whole
-from hierlib.images.inversion import Inversion, inversion
 from hierlib.images.layer_statistics import ENDS, Look, look, stack
 from hierlib.images.picture_classifier import PictureCNN, PictureData, probe_of
 from hierlib.images.pictures import as_picture, assemble, cut, draw, uturn
@@ -177,20 +176,6 @@ def first_minus_last(looks: Sequence[Look]) -> np.ndarray:
     return ends[..., 0] - ends[..., 1]
 
 
-def order(looks: Sequence[Look]) -> Inversion:
-    """The rule of `hierlib.images.inversion` on the scale of `likeness`.
-
-    Without it two equal pictures would differ by the likeness of unrelated ones, which block 1 and the logits do not
-    share: next to no noise would count as a lead of the logits.
-
-    Args:
-        looks: of two or more networks, each at its own pictures.
-    """
-    cosines, unrelated = stack(looks, ENDS)
-    base = unrelated.mean(1, keepdim=True)
-    return inversion((cosines - base[:, None]) / (1 - base[:, None]), (unrelated - base) / (1 - base))
-
-
 def over_grammars(values: np.ndarray) -> Interval:
     """Mean over grammars with Student's 95 % interval.
 
@@ -198,18 +183,6 @@ def over_grammars(values: np.ndarray) -> Interval:
         values: (grammars, …), at least two.
     """
     return student_interval(np.asarray(values, float)[:, None])
-
-
-def zero(r: Sequence[float], y: np.ndarray) -> float:
-    """The largest r at which a curve, negative at larger ones, gets to zero, linear in ln r; nan if it does not.
-
-    >>> round(zero([0.4, 0.2, 0.1], np.array([-1.0, -1.0, 1.0])), 4)
-    0.1414
-    """
-    y, x = np.asarray(y, float), np.log(np.asarray(r, float))
-    for i in np.flatnonzero((y[:-1] < 0) & (y[1:] >= 0)):
-        return float(np.exp(x[i] + (x[i + 1] - x[i]) * y[i] / (y[i] - y[i + 1])))
-    return math.nan
 
 
 def share_needed(without: np.ndarray, whole: np.ndarray) -> np.ndarray:

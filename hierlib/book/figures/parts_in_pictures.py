@@ -68,6 +68,11 @@ def _noise(ax: Axes, r: ArrayLike) -> None:
     ax.set_xlabel(r"signal over noise $r$; more noise $\rightarrow$")
 
 
+def _look(i: int, colour: str) -> Options:
+    """The i-th curve of a panel: points with bars, joined."""
+    return {"color": colour, "marker": _MARKS[i % 6], "markersize": 4.5, "linestyle": "-", "linewidth": 1.3}
+
+
 def kept(r: ArrayLike, levels: Interval, layers: Interval, names: Sequence[str]) -> Drawing:
     """Symbols that exact inference keeps, a colour a level; beside it what the layers keep.
 
@@ -81,14 +86,7 @@ def kept(r: ArrayLike, levels: Interval, layers: Interval, names: Sequence[str])
     called = ["leaves", *(f"level {i}" for i in range(1, top)), "class"]
     for ax, found, labels in zip(axes, (levels, layers), (called, names), strict=True):
         for i, (label, colour) in enumerate(zip(labels, palette(len(labels) - 1), strict=True)):
-            look: Options = {
-                "color": colour,
-                "marker": _MARKS[i % 6],
-                "markersize": 4,
-                "linestyle": "-",
-                "linewidth": 1.2,
-            }
-            data(ax, r, found.at((slice(None), i)), label=label, **look)
+            data(ax, r, found.at((slice(None), i)), label=label, **_look(i, colour))
         _noise(ax, r)
         ax.legend(loc="upper right")
     axes[0].set(title="symbols kept, by level", ylim=(-0.05, 1.05), ylabel="share kept, or likeness")
@@ -113,14 +111,7 @@ def known(r: ArrayLike, by_levels: Mapping[str, Interval], controls: Mapping[str
     colours = palette(max(1, len(by_levels) - 1))
     handles: list[Any] = []
     for i, ((name, found), colour) in enumerate(zip(by_levels.items(), reversed(colours), strict=True)):
-        look: Options = {
-            "color": colour,
-            "marker": _MARKS[i % 6],
-            "markersize": 4.5,
-            "linestyle": "-",
-            "linewidth": 1.4,
-        }
-        handles.append(data(ax, r, found, label=name, **look))
+        handles.append(data(ax, r, found, label=name, **_look(i, colour)))
     for (name, found), style in zip(controls.items(), ("--", ":"), strict=True):
         handles += ax.plot(r, found.value, color=CHANCE, ls=style, lw=1.6, label=name)
     _noise(ax, r)
