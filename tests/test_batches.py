@@ -34,6 +34,7 @@ def all_of(beliefs):
     return [*beliefs.up, *beliefs.down, *beliefs.marginals, beliefs.log_evidence]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("s", GRAMMARS)
 @pytest.mark.parametrize("kind", ["mild", "sharp", "of all scales"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

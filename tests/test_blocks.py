@@ -71,6 +71,7 @@ def test_measured_peak_is_near_the_expected_one():
     assert found.height.lo < found.height.value < found.height.hi and abs(found.height.value - expected.height) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("samples", [0, 6])
 def test_around_the_loss_of_the_class(samples):
     how = dict(v=8, m=3, s=2, draws=4, data=3, scan_draws=8, scan_data=4, limit=0.7, generator=rng())

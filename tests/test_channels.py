@@ -146,6 +146,7 @@ def test_a_climb_has_a_threshold_between_what_is_kept_and_lost():
     assert np.isnan(channels.climb(CHANNELS["mask"], (0.9,), **how).threshold).all()
 
 
+@pytest.mark.slow
 def test_a_bracket_is_halved_while_its_pools_agree():
     how = dict(m=3, s=2, levels=40, size=300, pools=2)
     found = channels.climb(CHANNELS["mask"], (0.3, 0.8), **how, generator=rng())

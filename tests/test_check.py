@@ -8,6 +8,7 @@ import pytest
 from .conftest import imported, of_the_book
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("_kernels", "theory", "experiments", "networks", "images")
 
 
 @pytest.mark.parametrize(
@@ -29,11 +30,11 @@ def test_a_file_is_of_the_book_if_it_imports_it(code, there, tmp_path):
     assert of_the_book(tmp_path / "test_it.py") == there
 
 
-@pytest.mark.parametrize("room", ["_kernels", "theory", "experiments", "networks", "images"])
-def test_every_room_of_the_library_is_tested_without_the_book(room):
+def test_every_room_of_the_library_is_tested_without_the_book():
     files = [path for path in (ROOT / "tests").glob("test_*.py") if not of_the_book(path)]
     names = set().union(*(imported(path.read_text("utf-8")) for path in files))
-    assert any(name.startswith(f"hierlib.{room}") for name in names)
+    rooms = {room for room in ROOMS if any(name.startswith(f"hierlib.{room}") for name in names)}
+    assert rooms == set(ROOMS)
 
 
 def test_make_check_leaves_out_what_is_marked_and_no_more():

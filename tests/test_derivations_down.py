@@ -40,6 +40,7 @@ def random_parameters(number: int):
         yield rng.uniform(0.001, 0.999), rng.uniform(0.001, 0.999), v, m, s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, library", [
     ("F_up", lambda q, p, v, m, s: meanfield.upward_map(p, v, m, s)),
     ("F_down", meanfield.downward_map),
@@ -66,6 +67,7 @@ def test_library_at_the_corners(down):
     assert float(down["chance"].subs(values)) == pytest.approx(flat, abs=1e-12) and flat > 0.001
 
 
+@pytest.mark.slow
 def test_effective_noise_inverts_the_belief_of_a_leaf():
     noise = derivation("07_from-time-to-noise.md")
     eps_of = sp.lambdify([noise["mean"], noise["V"]], noise["eps_of"])

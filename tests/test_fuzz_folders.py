@@ -82,6 +82,7 @@ PAIR = st.tuples(idx(), idx()).map(
 )
 
 
+@pytest.mark.slow
 @many("idx")
 @given(IDX | PAIR, st.sampled_from(["test", "train"]), st.integers(0, 3))
 def test_files_of_mnist(content, split_, per_class):
@@ -131,6 +132,7 @@ def plant(folder, tree, odd):
         (folder / odd).write_bytes(WHOLE[0])
 
 
+@pytest.mark.slow
 @many("folders")
 @given(TREE, ODD, st.integers(0, 3), st.booleans())
 def test_folders_of_classes(tree, odd, per_class, convert):

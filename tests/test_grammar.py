@@ -52,6 +52,7 @@ def test_tuples_are_distinct_for_huge_and_for_full_alphabets(v, s, m):
         assert len(rule.reshape(-1, s).unique(dim=0)) == rule.shape[0] * m
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("v", "m", "s"), [(3, 1, 2), (3, 2, 2), (2, 3, 3)])  # dense and sparse draws
 def test_tuples_and_pairs_of_tuples_are_uniform(v, m, s):
     """χ² over 10 fixed seeds: every tuple, and every ordered pair of tuples, is equally likely."""

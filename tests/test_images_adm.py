@@ -54,6 +54,7 @@ def test_network_is_openais(golden, source, config):
     assert source["middle_block.1.qkv.weight"].shape[0] // (3 * config["attention_head_dim"]) == 4, "several heads"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake",
     [

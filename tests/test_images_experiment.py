@@ -110,6 +110,7 @@ def given(folder, **change):
     return words | dict(stored=str(folder / "none.nc")) | change
 
 
+@pytest.mark.slow
 def test_what_images_are_is_not_read_off_their_folder(tmp_path, capsys):
     small.folder_of_classes(tmp_path / "val", n=3)
     small.denoiser(tmp_path / "model.safetensors")

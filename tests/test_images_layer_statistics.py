@@ -143,6 +143,7 @@ def test_an_untrained_twin_has_the_same_layers_and_other_weights():
     assert found.class_kept([look])[0, 0].all() and cosines[0, 1].mean() < 0.9
 
 
+@pytest.mark.slow
 def test_an_untrained_twin_of_a_network_of_torchvision():
     given = probe.torchvision_probe("resnet50", random_seed=3)
     twin = found.untrained(given, 3)

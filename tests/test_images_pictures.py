@@ -160,6 +160,7 @@ def test_without_noise_it_is_the_start_and_with_all_of_it_another():
     assert torch.equal(twice.end, far.end)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [0, 1, 2])
 def test_who_knows_some_levels_draws_by_them_alone(levels):
     g = hl.random_grammar(v=4, m=3, s=4, L=2, num_classes=3, generator=rng())

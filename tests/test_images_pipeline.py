@@ -113,6 +113,7 @@ def test_other_kinds_are_refused_by_their_names(tmp_path, kind):
         models.load_pipeline(make(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file, change, why",
     [
@@ -175,6 +176,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_it_runs_with_its_own_schedule(tmp_path, name):
     """The way back of the model is that of diffusers' own DDPMScheduler with all options of the file."""

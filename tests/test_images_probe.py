@@ -153,6 +153,7 @@ def test_architectures_of_the_paper_end_to_end(name, number, shapes):
     assert (alike.cosine[1:, 0] < 0.9).all() and alike.cosine.abs().max() < 1 + 1e-9 and alike.kept[0]
 
 
+@pytest.mark.slow
 def test_jpeg_is_for_the_samples_only():
     p = probe.torchvision_probe("resnet50", random_seed=0, resize=34, crop=32)
     x = pictures(2, 3, 40)
@@ -162,6 +163,7 @@ def test_jpeg_is_for_the_samples_only():
     assert torch.equal(plain.cosine, saved.cosine) and (saved.cosine[:, 0] < 0.999).all()
 
 
+@pytest.mark.slow
 def test_preprocessing_is_torchvisions():
     from torchvision.models import ResNet50_Weights
 
@@ -258,6 +260,7 @@ def test_images_of_unknown_weights_are_prepared_as_is_said(weights):
     assert (p.resize, p.crop) == (236, 224)
 
 
+@pytest.mark.slow
 def test_no_image_is_framed_in_black():
     with pytest.raises(ValueError, match=r"expected a crop of at most the 32 pixels .* got 33"):
         probe.torchvision_probe("resnet50", random_seed=0, resize=32, crop=33)

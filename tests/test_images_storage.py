@@ -32,6 +32,7 @@ def test_batches_are_gathered_by_time_and_in_order():
         assert got.k == expected.k and torch.equal(got.start, expected.start) and torch.equal(got.end, expected.end)
 
 
+@pytest.mark.slow
 def test_uturns_are_served_for_their_own_inputs_only(model, tmp_path):
     path, made, digest = tmp_path / "u.nc", turns(), "of the images"
     inputs = storage.inputs_of(model, digest, [1, 3], **INPUTS)

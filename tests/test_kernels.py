@@ -259,6 +259,7 @@ def test_results_do_not_depend_on_the_number_of_threads(batch):
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 40])
 @pytest.mark.parametrize("weighted", [False, True])

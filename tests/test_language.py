@@ -112,6 +112,7 @@ def test_exponents_are_slopes_and_name_the_phase():
         assert all(np.isfinite(language.exponents(*size)))
 
 
+@pytest.mark.slow
 def test_covariances_fall_with_the_exponent_beta():
     """The root mean square over grammars, from level 2 on."""
     size, L = dict(v=16, m=4, s=2), 6

@@ -1,6 +1,7 @@
 """The lead of the class over the leaves: the depth that it takes, and a lead that is not just the largest of many."""
 
 import numpy as np
+import pytest
 import torch
 
 import hierlib as hl
@@ -36,6 +37,7 @@ def test_a_lead_is_not_the_largest_of_noisy_means():
     assert abs(lead_elsewhere(nothing).value - 2) < 0.4
 
 
+@pytest.mark.slow
 def test_leads_of_exact_inference():
     rng = torch.Generator().manual_seed(0)
     found = leads(hl.GaussianNoise(8), [2, 3], [2, 3], v=8, s=3, draws=16, data=32, generator=rng)

@@ -37,6 +37,7 @@ def test_a_rough_scan_finds_the_half_height():
     assert guess == pytest.approx(half_height(T, found[:, -1], chance=1 / 6).t, rel=0.3)
 
 
+@pytest.mark.slow
 def test_the_transition_of_curves_that_cross():
     found = levels.transition(T, curves(), chance=0.0)
     assert found.at.value == pytest.approx(0.1, rel=0.01) and found.at.lo < found.at.value < found.at.hi
@@ -67,6 +68,7 @@ def test_the_slope_of_the_leaves_grows_by_a_factor_a_level():
     assert np.isnan(levels.leaf_slope_growth(T, slow, fast, 0.1, levels=0)).all()
 
 
+@pytest.mark.slow
 def test_widths_of_levels_of_known_steepness():
     found = levels.widths(T, curves(), np.zeros(4))  # ln t from .9 to .1 is 2 ln 9 / steepness
     assert found.sudden.value == pytest.approx(1 / 4, rel=0.05) and found.gentle.value == pytest.approx(4 / 3, rel=0.05)

@@ -66,6 +66,7 @@ def without(monkeypatch, how):
         monkeypatch.setattr(_locks.fcntl, "flock", flock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [None, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_one_at_a_time_where_there_are_no_locks(tmp_path, monkeypatch, how):
     without(monkeypatch, how)

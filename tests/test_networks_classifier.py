@@ -45,6 +45,7 @@ def test_layers_are_strided_convolutions():
     torch.testing.assert_close(net.activations(leaves)["layer 1"], expected)
 
 
+@pytest.mark.slow
 def test_it_interpolates_and_generalises(trained):
     last = trained.history[-1]
     assert last["train"] == 1 and last["test"] > 0.95

@@ -36,6 +36,7 @@ def test_the_network_starts_as_the_single_leaf_and_mirrors_the_tree():
         net(evidence[:, :8])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mask", "gaussian"])
 def test_it_learns_and_never_beats_the_exact_denoiser(trained, name):
     done = trained[name]

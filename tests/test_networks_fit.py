@@ -33,6 +33,7 @@ def quadratic(seed=0, **change):
     return network, loss, len(x), schedule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 7, 40, 74])
 def test_training_that_is_killed_and_goes_on_is_the_same_training(tmp_path, at):
     whole = fit.fit(*quadratic(), checkpoint=tmp_path / "a", identity={})
@@ -46,6 +47,7 @@ def test_training_that_is_killed_and_goes_on_is_the_same_training(tmp_path, at):
     assert whole["1.num_batches_tracked"] == 75
 
 
+@pytest.mark.slow
 def test_minutes_end_a_call_and_the_next_one_goes_on(tmp_path):
     whole = fit.fit(*quadratic(), checkpoint=tmp_path / "a", identity={})
     calls = 0

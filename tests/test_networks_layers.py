@@ -38,6 +38,7 @@ def committed():
         return data.load()
 
 
+@pytest.mark.slow
 def test_uturns_without_noise_change_nothing_and_with_all_noise_everything(trained, turns):
     u = layer_uturns(trained.net, turns, generator=rng())
     assert u.layers == ["layer 1", "layer 2", "layer 3", "logits"]

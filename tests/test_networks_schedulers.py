@@ -57,6 +57,7 @@ def test_a_sampler_that_is_broken_on_purpose_is_noticed():
     assert (checked(exact, 1).law.least, checked(exact, 1).levels[-1]) != (0, 1) and checked(exact, 1).nats.lo > 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scheduler", "few", "many", "settings"),
     [

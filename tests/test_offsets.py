@@ -38,6 +38,7 @@ def spread_out(vast, e, per_leaf, per_symbol):
     return view.copy_(e)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["torch", "cpu", pytest.param("gpu", marks=interpreted)])
 @pytest.mark.parametrize(("per_leaf", "per_symbol"), [(4, FAR), (FAR, 4)])
 def test_evidence_whose_symbols_or_leaves_are_far_apart(vast, backend, per_leaf, per_symbol):

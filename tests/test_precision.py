@@ -73,6 +73,7 @@ SIZES = [(64, 8, 4, 2), (256, 3, 3, 3), (128, 1, 2, 6), (4, 3, 10, 2), (32, 3, 3
 EXTREMES = [(size, kind) for size in SIZES for kind in ("broad", "against", "peaked", "scaled")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("backend", BACKENDS[:2])
 def test_beliefs_are_right_to_the_digits_of_their_type(backend, dtype):
@@ -191,6 +192,7 @@ def test_overlap_of_many_data_in_half_precision(backend):
         torch.testing.assert_close(mine.double(), exact, rtol=0, atol=DIGITS[dtype])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 @pytest.mark.parametrize("n", [3, 40])
 def test_evidence_of_every_noise_in_every_type(dtype, n):

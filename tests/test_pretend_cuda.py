@@ -209,6 +209,7 @@ def measured(device):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", measured("cpu"))
 def test_what_chapters_measure_comes_back_to_the_processor(name):
     expected = flat(measured("cpu")[name]())

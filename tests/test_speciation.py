@@ -69,6 +69,7 @@ def test_another_symbol_is_one_that_the_node_can_have():
     assert abs(counts[0] - 2000) < 200 and lead[:, 1].isnan().all()
 
 
+@pytest.mark.slow
 def test_leads_fall_with_noise_and_the_finer_are_lost_later():
     size = dict(v=8, m=2, s=2, L=4, draws=6, data=8)
     t = np.geomspace(0.02, 2, 18)

@@ -45,6 +45,7 @@ def law(chain, d):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [[0, 1, 1, 0, 1, 0], [1, 1, 0, 0, 1, 1], [1] * 6])
 def test_ways_back_are_draws_from_the_posterior(gone):
     chain, n = Trigrams(TEXT), 6000

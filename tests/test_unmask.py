@@ -136,6 +136,7 @@ def test_orders_reveal_what_their_names_say():
     assert (rank.sort(1).values == torch.arange(8)).all() and abs(rank.double().mean(0) - 3.5).max() < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [1, 2, 8])
 def test_runs_of_the_sampler_follow_its_law(rounds):
     g, data, exact = small(4, 2, 2, 3, 4)

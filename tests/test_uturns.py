@@ -57,6 +57,7 @@ def test_the_two_limits_of_the_noise():
         assert found.truth[:, 1, -1] == pytest.approx(1.0 if conditional else 1 / 6, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize(("noise", "t"), [(hl.GaussianNoise(6), [0.1, 0.3]), (hl.MaskNoise(6), [0.3, 0.6])])
 def test_belief_in_the_truth_is_the_sum_of_squared_beliefs(noise, t, conditional):
