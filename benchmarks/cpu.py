@@ -108,23 +108,28 @@ class Contest:
         return worst
 
     def times(self, rounds: int) -> dict[str, list[float]]:
-        """Microseconds of processor time a datum, one number a round; the contenders take turns.
+        """Microseconds of processor time a datum, one number a round; the contenders take turns."""
+        return take_turns(self.contenders, rounds)
 
-        A turn is as many calls as fill TURN seconds, so that a short call does not pay for the caches that the one
-        before it has emptied.
-        """
-        found, calls = {name: [] for name in self.contenders}, dict.fromkeys(self.contenders, 1)
-        for turn in range(-2, rounds):  # the first turn compiles and warms up, the second finds the number of calls
-            for name, (run, n) in self.contenders.items():
-                start = time.process_time()
-                for _ in range(calls[name]):
-                    run()
-                spent = (time.process_time() - start) / calls[name]
-                if turn >= 0:
-                    found[name].append(spent / n * 1e6)
-                elif turn == -1:
-                    calls[name] = max(1, round(TURN / max(spent, 1e-9)))
-        return found
+
+def take_turns(contenders: dict[str, tuple[Callable[[], object], float]], rounds: int) -> dict[str, list[float]]:
+    """Microseconds of processor time a datum, one number a round, of functions that do so many data each.
+
+    A turn is as many calls as fill TURN seconds, so that a short call does not pay for the caches that the one
+    before it has emptied.
+    """
+    found, calls = {name: [] for name in contenders}, dict.fromkeys(contenders, 1)
+    for turn in range(-2, rounds):  # the first turn compiles and warms up, the second finds the number of calls
+        for name, (run, n) in contenders.items():
+            start = time.process_time()
+            for _ in range(calls[name]):
+                run()
+            spent = (time.process_time() - start) / calls[name]
+            if turn >= 0:
+                found[name].append(spent / n * 1e6)
+            elif turn == -1:
+                calls[name] = max(1, round(TURN / max(spent, 1e-9)))
+    return found
 
 
 def measure(case: Case, peer: Path | None, rounds: int) -> dict:

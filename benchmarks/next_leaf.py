@@ -13,14 +13,13 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import time
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 import typer
-from cpu import FOLDER, TURN, provenance, write_json
+from cpu import FOLDER, provenance, take_turns, write_json
 
 import hierlib as hl
 from hierlib import _paths, unmask
@@ -45,14 +44,6 @@ CASES = {
     "one datum": Case(32, 8, 2, 10, 1, 32),
 }
 TINY = {"tiny": Case(4, 2, 2, 3, 8)}
-
-
-def seconds(work, calls: int) -> float:
-    """Processor time of one of some calls."""
-    start = time.process_time()
-    for _ in range(calls):
-        work()
-    return (time.process_time() - start) / calls
 
 
 def measure(case: Case, rounds: int) -> dict:
@@ -86,15 +77,7 @@ def measure(case: Case, rounds: int) -> dict:
             1 / case.masks,
         ),
     }
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    calls = dict.fromkeys(runs, 1)
-    for turn in range(-2, rounds):  # the first turn compiles, the second finds how many calls fill a turn
-        for name, (work, factor) in runs.items():
-            spent = seconds(work, calls[name])
-            if turn >= 0:
-                times[name].append(spent * factor / case.batch * 1e6)
-            elif turn == -1:
-                calls[name] = max(1, round(TURN / max(spent, 1e-9)))
+    times = take_turns({name: (work, case.batch / factor) for name, (work, factor) in runs.items()}, rounds)
 
     def ratio(a: str, b: str) -> float:
         return float(np.median(np.array(times[a]) / np.array(times[b])))
