@@ -12,11 +12,12 @@ from hierlib import _lazy
 if TYPE_CHECKING:
     from hierlib.autoregression import next_leaf, sample_left_to_right
     from hierlib.experiments.changes import susceptibility
-    from hierlib.grammar import Grammar, parse, random_grammar, sample, zipf
+    from hierlib.grammar import Grammar, parse, random_grammar, zipf
     from hierlib.inference import Beliefs, class_posterior, epsilon_overlap, infer, overlap, posterior_sample
     from hierlib.networks.schedulers import audit
     from hierlib.noise import EpsilonNoise, GaussianNoise, MaskNoise, Noise, UniformNoise, epsilon_evidence
     from hierlib.probability import entropy, log_probability
+    from hierlib.sampling import sample
     from hierlib.theory import meanfield, population  # noqa: F401  (hl.meanfield, hl.population)
 
 __version__ = "0.1.0"
@@ -29,7 +30,7 @@ _HOME = {
     "Grammar": "grammar",
     "parse": "grammar",
     "random_grammar": "grammar",
-    "sample": "grammar",
+    "sample": "sampling",
     "zipf": "grammar",
     "Beliefs": "inference",
     "class_posterior": "inference",

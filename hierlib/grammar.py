@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from hierlib._numbers import Numbers, as_numbers
-from hierlib._weights import GivenWeights, checked_prior, checked_weights, draw, full_weights
+from hierlib._weights import GivenWeights, checked_prior, checked_weights, full_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,45 +267,6 @@ def _distinct_tuples(v: int, s: int, k: int, generator: torch.Generator) -> Tens
     return tuples[:k]
 
 
-def sample(
-    g: Grammar, n: int, *, generator: torch.Generator, classes: Tensor | Sequence[int] | None = None
-) -> tuple[Tensor, ...]:
-    """Draw data from a grammar: a class, then at each node one of the m rules of its symbol, by their weights.
-
-    Args:
-        g: the grammar.
-        n: number of data, at least 1.
-        generator: source of randomness, on the grammar's device.
-        classes: the n classes; drawn from the grammar's prior, uniform if it has none, if not given.
-
-    Returns:
-        One int64 tensor a level, ``x[l]`` of shape (n, s^(L-l)), the leaves ``x[0]``, the class ``x[L]``.
-
-    Raises:
-        ValueError: n or the classes are out of range or no whole numbers, or the generator is on another device.
-    """
-    n = whole("n", n, 1)
-    check_generator(generator)
-    check_device("generator", generator.device, g)
-    if classes is None and g.class_prior is not None:
-        root = draw(g.class_prior[None], torch.zeros(n, 1, dtype=torch.int64, device=g.device), generator)
-    elif classes is None:
-        root = torch.randint(g.num_classes, (n, 1), generator=generator, device=g.device)
-    else:
-        root = torch.as_tensor(classes, device=g.device).reshape(-1, 1)
-        if not _of_integers(root) or len(root) != n or root.min() < 0 or root.max() >= g.num_classes:
-            raise ValueError(f"classes: expected {n} whole numbers in 0…{g.num_classes - 1}, got {classes!r}")
-        root = root.to(torch.int64)
-    x = [root]
-    for level in reversed(range(g.L)):
-        if g.weights is None:
-            which = torch.randint(g.m, x[-1].shape, generator=generator, device=g.device)
-        else:
-            which = draw(g.weights[level], x[-1], generator)
-        x.append(g.rules[level][x[-1], which].flatten(1))
-    return tuple(reversed(x))
-
-
 def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
     """Recover all latent symbols of data; the parse is unique because no tuple has two parents (section 3).
 
@@ -329,7 +289,7 @@ def parse(g: Grammar, leaves: Tensor) -> tuple[Tensor, ...]:
         ) from None
     if leaves.ndim != 2 or leaves.shape[1] != g.d:
         raise ValueError(f"leaves: expected shape (n, {g.d}), got {tuple(leaves.shape)}")
-    if not _of_integers(leaves):
+    if not of_integers(leaves):
         raise ValueError(f"leaves: expected integer symbols, got {leaves.dtype}")
     x = [leaves.to(torch.int64)]
     bad = ((x[0] < 0) | (x[0] >= g.v)).any(1)
@@ -370,7 +330,8 @@ def rules_of(g: Grammar, level: int, children: Tensor) -> tuple[Tensor, Tensor]:
     return order[place], codes[place] == seen
 
 
-def _of_integers(x: Tensor) -> bool:
+def of_integers(x: Tensor) -> bool:
+    """Whether these are whole numbers by their type."""
     return not (x.dtype.is_floating_point or x.dtype.is_complex or x.dtype == torch.bool)
 
 

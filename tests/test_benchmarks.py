@@ -104,6 +104,21 @@ def test_next_leaf_runs_at_a_toy_size(tmp_path):
     assert case["largest_difference"] < 1e-5 and all(t > 0 for t in case["microseconds_per_datum"].values())
 
 
+def test_weights_run_at_a_toy_size(tmp_path):
+    out = tmp_path / "weights.json"
+    run("weights.py", "--out", out)
+    case = json.loads(out.read_text(encoding="utf-8"))["cases"]["tiny"]
+    assert all(0 < r["min"] <= r["median"] <= r["max"] for r in case["times_uniform"].values())
+
+
+def test_weights_cost_no_more_than_a_quarter():
+    stored = json.loads((ROOT / "benchmarks" / "results" / "weights.json").read_text(encoding="utf-8"))
+    assert "dirty" not in stored["provenance"]["commit"], "measure a committed state"
+    assert stored["cases"]["paper"]["parameters"].items() >= dict(v=32, m=8, s=2, L=10).items()
+    for case in stored["cases"].values():
+        assert max(ratio["median"] for ratio in case["times_uniform"].values()) <= 1.25
+
+
 def test_browser_runs_at_a_toy_size(tmp_path):
     if find_chromium() is None:
         pytest.skip("not tested: the benchmark of the engine (no Chromium)")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hierlib.grammar import random_grammar, sample
+from hierlib.grammar import random_grammar
 from hierlib.language import block_reader, last_leaf_entropies, place_entropies, window_entropies
 from hierlib.networks.exact_floor import (
     last_leaf_losses,
@@ -14,6 +14,7 @@ from hierlib.networks.exact_floor import (
     standing,
 )
 from hierlib.networks.language_model import CausalTransformer
+from hierlib.sampling import sample
 from tests.pretend_cuda import pretend_cuda
 
 SIZE = dict(v=4, m=2, s=2, L=3)

@@ -17,7 +17,7 @@ FLOORS = [
     *(
         "grammar",
         "_kernels embedding probability",
-        "noise",
+        "noise sampling",
         "inference",
         "autoregression diffusion enumeration filtered",
     ),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import hierlib as hl
+from hierlib._weights import draw
 from hierlib.enumeration import brute_force
 from hierlib.grammar import block_grammar
 from hierlib.networks.classifier import Classifier, Training, TreeCNN
@@ -115,6 +116,18 @@ def test_data_are_drawn_by_their_weights(size):
         assert chi_square(leaves, x[0], p) > 1e-3
     own = hl.sample(g, 50, classes=[0] * 50, generator=rng(2))
     assert (own[-1] == 0).all()
+
+
+@pytest.mark.parametrize("size", [*SIZES[:3], SIZES[4], (32, 7, 2, 8, 32)])  # one rule alone has no weights
+def test_compiled_code_draws_what_the_reference_does(size):
+    """Level by level from one generator, which is at the same place for both afterwards."""
+    g, one, other = grammar(size, zeros=True), rng(3), rng(3)
+    drawn = hl.sample(g, 50, generator=one)
+    x = draw(g.class_prior[None], torch.zeros(50, 1, dtype=torch.int64), other)
+    for level in reversed(range(g.L)):
+        assert torch.equal(drawn[level + 1], x)
+        x = g.rules[level][x, draw(g.weights[level], x, other)].flatten(1)
+    assert torch.equal(drawn[0], x) and torch.equal(one.get_state(), other.get_state())
 
 
 @pytest.mark.slow
@@ -301,11 +314,15 @@ def test_compiled_kernels_agree_with_the_reference(backend, size, kind):
 @pytest.mark.parametrize("backend", COMPILED)
 def test_weights_that_are_written_to_are_read_again(backend):
     g, e = on(backend, grammar(SIZES[0]), random_evidence(grammar(SIZES[0]), 1, 0))
+    hl.sample(g, 1, generator=torch.Generator(g.device).manual_seed(0))
     before = hl.infer(g, e, backend=backend).log_evidence
     g.weights[0].copy_(g.weights[0].flip(1))
     after = [hl.infer(g, e, backend=name).log_evidence for name in (backend, "torch")]
     torch.testing.assert_close(*after, **DOUBLE)
     assert not torch.allclose(before, after[0])
+    fresh = dataclasses.replace(g, weights=tuple(weight.clone() for weight in g.weights))
+    again = [hl.sample(h, 50, generator=torch.Generator(g.device).manual_seed(1))[0] for h in (g, fresh)]
+    assert torch.equal(*again)
 
 
 @given(uneven_grammars(max_data=100), st.integers(0, 2**31 - 3))

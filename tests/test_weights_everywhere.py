@@ -188,6 +188,7 @@ DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weig
     "_kernels/causal/gpu": "next_leaf",
     "_kernels/causal/torch": "next_leaf",
     "_kernels/cpu": "__init__ _rule_tables",
+    "_kernels/descent": "_running_sums",
     "_kernels/gpu": "_downward _tables _upward posterior_sample",
     "_kernels/torch": "infer posterior_sample rule_shares upward",
     "_weights": "class_law mean_over_classes mean_over_rules refuse_excluded refuse_uneven shared",
@@ -198,9 +199,10 @@ DIRECT = {  # reads rules, weights or classes, and is shown: above, in test_weig
     "experiments/observables": "_step leaf_pair_distribution",
     "experiments/spectrum": "census covariance_times",
     "filtered": "_told_by_class block_information",
-    "grammar": "block_grammar sample",
+    "grammar": "block_grammar",
     "inference": "normalised_prior",
     "language": "leaf_covariance mean_place_entropies",
+    "sampling": "sample",
     "probability": "entropy log_probability rule_entropies symbol_probabilities",
 }
 OF_RULES_ALONE = {  # what can be written: how often it is does not matter

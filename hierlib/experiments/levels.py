@@ -28,8 +28,9 @@ from hierlib.experiments.curves import (
     width,
 )
 from hierlib.experiments.uturns import LevelCurves, Survivors, level_curves, uturn
-from hierlib.grammar import random_grammar, sample
+from hierlib.grammar import random_grammar
 from hierlib.noise import Noise
+from hierlib.sampling import sample
 
 
 def about_half_height(noise: Noise, *, v: int, m: int, s: int, L: int, generator: torch.Generator) -> float:

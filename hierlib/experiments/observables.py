@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hierlib._devices import array
 from hierlib._weights import class_law, shared
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, random_grammar
+from hierlib.sampling import sample
 
 
 def leaf_pairs(s: int, L: int, level: int) -> Tensor:

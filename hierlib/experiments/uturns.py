@@ -16,9 +16,10 @@ from torch import Tensor
 from hierlib._kernels.precision import computed_in
 from hierlib._numbers import Numbers, noise_levels
 from hierlib._weights import GivenWeights
-from hierlib.grammar import Grammar, check_generator, random_grammar, sample, whole
+from hierlib.grammar import Grammar, check_generator, random_grammar, whole
 from hierlib.inference import class_posterior, infer, posterior_sample
 from hierlib.noise import Noise, corrupted, evidence_of, told
+from hierlib.sampling import sample
 
 CHUNK = 2**22  # numbers of evidence at once; 16 MiB in float32
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from hierlib._finite import finite
 from hierlib._provenance import sha256_of_tensors
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.images.models import load_weights, placed
 from hierlib.images.pictures import Alphabet, draw, shapes
 from hierlib.images.probe import Probe
 from hierlib.images.unet import check_weights
+from hierlib.sampling import sample
 
 KIND = "classifier of pictures"
 

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from hierlib.experiments.curves import Interval
-from hierlib.grammar import sample, whole
+from hierlib.grammar import whole
 from hierlib.images.layer_statistics import ENDS, Look, look, stack
 from hierlib.images.picture_classifier import PictureCNN, PictureData, probe_of
 from hierlib.images.pictures import as_picture, assemble, cut, draw, uturn
 from hierlib.images.probe import Probe
 from hierlib.images.sampler import UTurns
 from hierlib.networks.layer_curves import above_chance, student_interval
+from hierlib.sampling import sample
 
 
 def time_of(r: float) -> float:

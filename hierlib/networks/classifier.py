@@ -14,8 +14,9 @@ from hierlib._devices import chosen
 from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked
 from hierlib._storage import on_cpu, read_tensors, write_tensors
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.networks.fit import Report, State, optimise
+from hierlib.sampling import sample
 
 
 class TreeCNN(nn.Module):

@@ -13,11 +13,12 @@ from hierlib._devices import chosen
 from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked, derived
 from hierlib._storage import on_cpu, read_tensors, write_tensors
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.inference import infer
 from hierlib.networks.classifier import linear_maps
 from hierlib.networks.fit import Report, State, optimise
 from hierlib.networks.generation import Process, process
+from hierlib.sampling import sample
 
 
 class TreeUNet(nn.Module):

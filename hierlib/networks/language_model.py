@@ -15,9 +15,10 @@ from hierlib._devices import chosen
 from hierlib._finite import all_finite, float32
 from hierlib._seeds import checked, derived
 from hierlib._storage import on_cpu, read_tensors, write_tensors
-from hierlib.grammar import Grammar, random_grammar, sample
+from hierlib.grammar import Grammar, random_grammar
 from hierlib.language import block_reader
 from hierlib.networks.fit import Report, State, optimise
+from hierlib.sampling import sample
 
 TESTED = 1000  #: strings on which a training is tested as it goes on
 WARM = 100  #: steps in which the learning rate rises

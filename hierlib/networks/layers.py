@@ -11,11 +11,12 @@ import xarray as xr
 from torch import Tensor
 
 from hierlib._seeds import checked, derived
-from hierlib.grammar import Grammar, sample
+from hierlib.grammar import Grammar
 from hierlib.inference import epsilon_overlap, posterior_sample
 from hierlib.networks.classifier import Classifier, TreeCNN
 from hierlib.networks.probe import fit_linear, moments, similarity
 from hierlib.noise import epsilon_evidence
+from hierlib.sampling import sample
 
 
 class Uturns(NamedTuple):

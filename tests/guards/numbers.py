@@ -118,8 +118,8 @@ NUMBERS = [
     ),
     (
         "classes that are not whole",
-        "hierlib/grammar.py",
-        "        if not _of_integers(root) or",
+        "hierlib/sampling.py",
+        "        if not of_integers(root) or",
         "        if",
         "tests/test_grammar.py::test_numbers_that_are_not_whole_are_refused",
     ),

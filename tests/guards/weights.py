@@ -34,7 +34,21 @@ UNEVEN = [
         WEIGHTS,
         "        found += at >= below[:, k][rows]",
         "        found += at > below[:, k][rows] - 1e-2",
-        f"{ALL}data_are_drawn_by_their_weights",
+        f"{ALL}compiled_code_draws_what_the_reference_does",
+    ),
+    (
+        "no draw of weight zero, compiled",
+        "hierlib/_kernels/compiled/descent.py",
+        "            chosen += sums[symbol, k] <= chance[i]",
+        "            chosen += sums[symbol, k] <= chance[i] + 1e-2",
+        f"{ALL}compiled_code_draws_what_the_reference_does",
+    ),
+    (
+        "running sums of weights that were written to",
+        "hierlib/_kernels/descent.py",
+        "    if found is None or found[0] != g.written:",
+        "    if found is None:",
+        f"{ALL}weights_that_are_written_to_are_read_again",
     ),
     (
         "weights on the way up",

@@ -154,7 +154,11 @@ def add_weighted_left(
     real: np.floating, i: int, parent: int, children: int, rule: int, weights: int, total: Vector
 ) -> Vector:
     """The same with a rule's weight, see `Tree.list_weights`, as one factor more."""
-    x, y = load(real, parent + offset_at(rule, 0)), splat(real, get(1.0, weights + 2 * rule))
-    for j in range(1, i + 1):
+    weight = splat(real, get(1.0, weights + 2 * rule))
+    if i == 0:
+        return fma(load(real, parent + offset_at(rule, 0)), weight, total)
+    one, two = two_offsets_at(rule)
+    x, y = load(real, parent + one) * weight, load(real, children + two)
+    for j in range(2, i + 1):
         x, y = x * y, load(real, children + offset_at(rule, j))
     return fma(x, y, total)

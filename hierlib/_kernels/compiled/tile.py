@@ -306,8 +306,8 @@ def add_weighted(
     real: np.floating, family: tuple[int, ...], first: int, others: int, rule: int, weights: int, total: Vector
 ) -> Vector:
     """The same with a rule's weight, see `Tree.weights`, as one factor more."""
-    s, x = len(family), load(real, first + offset_at(rule, 0)) * splat(real, get(1.0, weights + 2 * rule))
-    y = load(real, others + offset_at(rule, 1))
+    s, (one, two), weight = len(family), two_offsets_at(rule), splat(real, get(1.0, weights + 2 * rule))
+    x, y = load(real, first + one) * weight, load(real, others + two)
     for i in range(2, s):
         x, y = x * y, load(real, others + offset_at(rule, i))
     return fma(x, y, total)

@@ -14,9 +14,10 @@ from scipy import stats
 from scipy.optimize import nnls
 
 from hierlib.book.runs.checkout import find_checkout
-from hierlib.grammar import random_grammar, sample
+from hierlib.grammar import random_grammar
 from hierlib.inference import infer
 from hierlib.noise import GaussianNoise, epsilon_evidence
+from hierlib.sampling import sample
 
 
 class PowerLaw(NamedTuple):
