@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from hierlib.book.runs.benchmarks import messages_per_datum, power_law, results
+from hierlib.book.runs.benchmarks import messages_per_datum, of_other_questions, power_law, results
 from hierlib.book.site.pdf import find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,6 +117,16 @@ def test_weights_cost_no_more_than_a_quarter():
     assert stored["cases"]["paper"]["parameters"].items() >= dict(v=32, m=8, s=2, L=10).items()
     for case in stored["cases"].values():
         assert max(ratio["median"] for ratio in case["times_uniform"].values()) <= 1.25
+
+
+def test_what_the_page_says_of_other_questions_is_in_their_files():
+    names = ("next_leaf", "weights", "browser")
+    files = {name: json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8")) for name in names}
+    shown = of_other_questions(files)
+    assert float(shown["leaf-paper"]) == round(files["next_leaf"]["cases"]["paper"]["times_infer"], 2)
+    ratios = files["weights"]["cases"]["one datum"]["times_uniform"]
+    assert float(shown["dearest-one"].split()[0]) == round(max(ratio["median"] for ratio in ratios.values()), 2)
+    assert float(shown["page_figure"]) == round(max(files["browser"]["figure_5_seconds"].values()), 1)
 
 
 def test_browser_runs_at_a_toy_size(tmp_path):

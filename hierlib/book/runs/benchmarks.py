@@ -291,6 +291,31 @@ def goals(files: Mapping[str, Mapping]) -> dict[str, Goal]:
     }
 
 
+def of_other_questions(files: Mapping[str, Mapping]) -> dict[str, str]:
+    """What the next leaf, a round of pricing, uneven rules and the reader's browser take, by the key under which the
+    page shows it; a case of the benchmarks goes by its first word."""
+    shown: dict[str, str] = {}
+    for case, told in files["next_leaf"]["cases"].items():
+        uneven = {name: ratio["median"] for name, ratio in files["weights"]["cases"][case]["times_uniform"].items()}
+        dearest, first = max(uneven, key=lambda name: uneven[name]), case.split()[0]
+        shown |= {
+            f"leaf-{first}": f"{told['times_infer']:.2f}",
+            f"prefixes-{first}": about(told["times_faster_than_every_prefix"]),
+            f"round-{first}": f"{told['price_a_round_times_infer']:.1f}",
+            f"uneven-{first}": f"{uneven[MARGINALS]:.2f}",
+            f"dearest-{first}": f"{uneven[dearest]:.2f} ({dearest.replace('_', ' ')})",
+        }
+    page = files["browser"]["cases"]["one datum"]
+    here, python = (page[f"{where}_microseconds"] for where in ("browser", "hierlib"))
+    return shown | {
+        "page_datum": about(here[MARGINALS]["median"]),
+        "page_hierlib": f"{here[MARGINALS]['median'] / python[MARGINALS]['median']:.1f}",
+        "page_authors": about(page["times_faster_than_authors"]),
+        "page_strata": f"{here['strata after a step of the slider']['median'] / 1e3:.1f}",
+        "page_figure": f"{max(files['browser']['figure_5_seconds'].values()):.1f}",
+    }
+
+
 def about(x: float) -> str:
     """A positive number to two or three digits, without an exponent.
 
