@@ -121,12 +121,38 @@ def test_a_leaf_is_erased_shown_and_changed_by_keyboard_and_the_tree_repairs_it(
         stage.locator(f".datum-{button}").press("Enter")
         page.wait_for_timeout(200)
         told = stage.locator(".datum-said").text_content()
-        believed.append(float(re.search(r"in leaf 7: (\d\.\d+)", told)[1]))
+        believed.append(float(re.search(r"in leaf 6: (\d\.\d+)", told)[1]))
     changed, erased, shown, undone, again = believed
     assert 0.05 / 16 < changed < erased < undone == again and shown == pytest.approx(undone, abs=2e-3)
     assert "32 show their symbol, 0 another one, 0 nothing" in told
     assert stage.locator(".datum-undo").is_disabled() and stage.bounding_box()["height"] == tall
     assert not page.complaints
+    page.context.close()
+
+
+def test_what_a_leaf_that_is_erased_moves_is_said_and_framed(browser, lab):  # noqa: F811
+    page, stage = datum(browser, lab, "datum_stop=26")
+    of_hierlib_before = hl.infer(*of_hierlib(saved(page)))
+    truth = saved(page)["x"]
+    assert stage.locator(".datum-flip").text_content() == "Erase this leaf"
+    stage.locator(".datum-flip").press("Enter")
+    page.wait_for_timeout(250)
+    after = hl.infer(*of_hierlib(saved(page)))
+    moved = []
+    for level, (a, b) in enumerate(zip(of_hierlib_before.marginals, after.marginals, strict=True)):
+        at = torch.tensor(truth[level])[:, None]
+        moved.append([i for i, by in enumerate((b[0] - a[0]).gather(1, at).abs()[:, 0] >= 0.01) if by])
+    told = stage.locator(".datum-said").text_content()
+    assert f"{len(set(moved[0]) - {5})} of 31 other leaves" in told
+    for level in (1, 2, 3, 4):
+        assert (f"{len(moved[level])} of {2 ** (5 - level)} nodes of level {level}" in told) == bool(moved[level])
+    assert ("the class from" in told) == bool(moved[5]) and moved[0] and moved[1]
+    near = sum(i // 2 ** (4 - l) == 0 for l in range(5) for i in moved[l])  # of the first sixteen leaves, drawn large
+    assert stage.locator(".datum-near path[fill=none]").count() == near
+    stage.locator(".datum-back").press("Enter")
+    page.wait_for_timeout(250)
+    assert "What was done" not in stage.locator(".datum-said").text_content()
+    assert not stage.locator(".datum-near path[fill=none]").count() and not page.complaints
     page.context.close()
 
 
@@ -162,7 +188,7 @@ def test_the_address_keeps_one_datum_and_all_presets_can_be_computed(browser, la
     slide(stage, "L", 4)
     for press in ("other", "change", "back"):
         stage.locator(f".datum-{press}").press("Enter")
-    page.wait_for_function("location.search.includes('datum_own=7.') && location.search.includes('datum_L=4')")
+    page.wait_for_function("location.search.includes('datum_own=6.') && location.search.includes('datum_L=4')")
     facts = saved(page)
     drawn = "document.querySelector('.one-datum canvas').toDataURL()"
     before = page.evaluate(drawn)

@@ -22,7 +22,7 @@ Live.figure(
         const [input, [least, most]] = [inputs[name], limits(setting)];
         if (!input) continue;
         if (name === "m") {
-          const stops = lab.stops(most);
+          const stops = lab.stops(most, setting.m);
           const k = stops.findIndex((m) => m >= setting.m);
           Object.assign(input, { min: 0, max: stops.length - 1, value: k });
         } else Object.assign(input, { min: least, max: most, step: lab.stepOf(name), value: setting[name] });
@@ -179,7 +179,7 @@ Live.figure(
     stage.addEventListener("input", ({ target: { name, value } }) => {
       if (name === "preset") {
         if (value) take(lab.PRESETS[value]);
-      } else if (name === "m") take({ m: lab.stops(lab.LIMITS.m(setting)[1])[+value] });
+      } else if (name === "m") take({ m: lab.stops(lab.LIMITS.m(setting)[1], setting.m)[+value] });
       else if (name === "noise") take({ noise: value });
       else if (name) {
         const limited = { ...setting, [name]: +value }; // what else must follow is silent: the reader sees it move

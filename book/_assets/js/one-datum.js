@@ -12,21 +12,23 @@ Live.figure(
     let setting = lab.datumFromAddress(location.search);
     let datum = null; // of {v, m, s, L, a, seed}
     let state = null; // all that follows from the setting
+    let before = null; // what it was before the reader set a leaf, if that was the last thing done
     let [waiting, due] = [0, 0];
 
     const colours = () => palettes[setting.L - 1];
     const count = (l) => setting.s ** (setting.L - l);
 
-    function take(wished) {
-      const before = datum && ["v", "m", "s", "L", "a", "seed"].every((name) => wished[name] === undefined || wished[name] === setting[name]);
+    function take(wished, last = null) {
+      const same = datum && ["v", "m", "s", "L", "a", "seed"].every((name) => wished[name] === undefined || wished[name] === setting[name]);
       setting = lab.settleDatum({ ...setting, ...wished });
-      if (!before) datum = lab.drawDatum(setting);
+      if (!same) datum = lab.drawDatum(setting);
+      before = last;
       state = lab.datumState(setting, datum);
       show();
       draw();
       clearTimeout(waiting);
       waiting = setTimeout(() => {
-        said.textContent = lab.datumWords(state);
+        said.textContent = [lab.datumWords(state), before && lab.changeWords(before, state)].filter(Boolean).join(" ");
         $(".lab-python code").textContent = lab.datumPython(datum);
         table();
       }, 120); // a hand that still moves is told nothing
@@ -43,8 +45,8 @@ Live.figure(
         }
       }, 150);
     }
-    const change = (wished) => {
-      take(wished);
+    const change = (wished, last) => {
+      take(wished, last);
       remember();
     };
 
@@ -60,7 +62,7 @@ Live.figure(
       for (const [name, input] of Object.entries(inputs)) {
         if (input.type !== "range") continue;
         const [least, most] = lab.datumLimits(name, setting);
-        const stops = name === "m" ? lab.stops(most) : null;
+        const stops = name === "m" ? lab.stops(most, setting.m) : null;
         if (stops) Object.assign(input, { min: 0, max: stops.length - 1, value: stops.findIndex((m) => m >= setting.m) });
         else Object.assign(input, { min: least, max: most, step: lab.stepOf(name), value: setting[name] });
         const text = words[name] ?? String(setting[name]);
@@ -170,6 +172,7 @@ Live.figure(
           const box = `x="${(left + 1).toFixed(1)}" width="${(wide - 2).toFixed(1)}" y="${top}" height="${CELL - 20}"`;
           out += `<rect ${box} fill="var(--hier-erased)"/>`;
           if (found) out += `<rect ${box} fill="${found.wrong ? "var(--hier-changed)" : colours()[l]}" opacity="${found.p.toFixed(3)}"/>`;
+          if (before && lab.moved(before, state, l).includes(i)) out += `<path d="M${(left + 1).toFixed(1)} ${top}h${(wide - 2).toFixed(1)}v${CELL - 20}h${(2 - wide).toFixed(1)}z" fill="none" stroke="var(--hier-link)" stroke-width="2"/>`;
           const [truth, likely] = [x[l][i], levels[l]?.top[i]];
           const says = likely === undefined || likely === truth ? truth : wide > 36 ? `${truth}→${likely}` : `→${likely}`;
           const weight = says === truth ? 400 : 700;
@@ -202,7 +205,7 @@ Live.figure(
       const own = lab.ownLeaves(setting);
       own.delete(i);
       if (symbol !== null) own.set(i, symbol);
-      change({ leaf: i + 1, own: lab.ownText(own) });
+      change({ leaf: i + 1, own: lab.ownText(own) }, state);
     }
     const flip = (i) => set(i, lab.leafSays(state, i) === "nothing" ? datum.x[0][i] : -1);
     const press = (name, action) => $(`.datum-${name}`).addEventListener("click", action);
@@ -247,7 +250,7 @@ Live.figure(
       const kept = setting.step === all ? { step: "" } : {}; // who sees all messages sees those of the next tree too
       if (name === "shade") draw();
       else if (name === "size") value && change({ ...lab.SIZES[value], seed: setting.seed, draw: setting.draw });
-      else if (name === "m") change({ m: lab.stops(lab.datumLimits("m", setting)[1])[+value], own: "" });
+      else if (name === "m") change({ m: lab.stops(lab.datumLimits("m", setting)[1], setting.m)[+value], own: "" });
       else if (name === "noise") change({ noise: value });
       else if (["v", "s", "L", "a"].includes(name)) change({ [name]: +value, own: "", ...kept });
       else if (name) change({ [name]: +value });

@@ -2,7 +2,7 @@
 // A setting is {v, m, s, L, a, noise, stop, seed, draw, leaf, step, own}: stop numbers a noise of Laboratory.grid; step how many
 // levels of messages are there; own are the leaves that the reader has set, "7.x~9.3": the seventh erased, the ninth shown as 3.
 (() => {
-  const FIRST = { v: 16, m: 4, s: 2, L: 5, a: 0, noise: "MaskNoise", stop: 26, seed: 0, draw: 0, leaf: 7, step: 11, own: "" };
+  const FIRST = { v: 16, m: 4, s: 2, L: 5, a: 0, noise: "MaskNoise", stop: 26, seed: 0, draw: 0, leaf: 6, step: 11, own: "" };
   const SIZES = {
     "32 leaves": FIRST,
     "figure 5: 1024 leaves": { ...FIRST, v: 32, m: 8, L: 10, noise: "GaussianNoise", stop: 30, step: 21 },
@@ -154,6 +154,26 @@
     return all.join(" ");
   }
 
+  const MOVED = 0.01; // what belief in the truth has to move by to be said to have
+
+  // The nodes of a level whose belief in the truth a change of a leaf has moved.
+  function moved(before, after, l) {
+    const [a, b] = [before.levels[l], after.levels[l]];
+    return a && b ? Array.from(b.truth.keys()).filter((i) => Math.abs(b.truth[i] - a.truth[i]) >= MOVED) : [];
+  }
+
+  // What the reader's hand on one leaf has done to the beliefs of all nodes.
+  function changeWords(before, after) {
+    const { L, leaf } = after.setting;
+    const from = (l, i) => `from ${before.levels[l].truth[i].toFixed(3)} to ${after.levels[l].truth[i].toFixed(3)}`;
+    const all = after.levels.map((_, l) => moved(before, after, l)).map((nodes, l) => (l ? nodes : nodes.filter((i) => i !== leaf - 1)));
+    if (!all.some((nodes) => nodes.length)) return `What was done to leaf ${leaf} has moved no other belief by ${MOVED}.`;
+    const counts = all.slice(1, L).map((nodes, l) => nodes.length && `${nodes.length} of ${after.x[l + 1].length} nodes of level ${l + 1}`);
+    const others = `${all[0].length} of ${after.g.d - 1} other leaves`;
+    const top = `the class ${all[L].length ? from(L, 0) : "by less"}`;
+    return `What was done to leaf ${leaf} has moved belief in the truth by ${MOVED} or more (framed): ${[others, ...counts, top].filter(Boolean).join(", ")}.`;
+  }
+
   // By level, the class first: [name, mean belief in the truth, share with the truth on top, share kept on the way back, and of
   // the node above the chosen leaf: true symbol, likeliest symbol, belief in that]; null for what has heard nothing.
   function datumTable({ setting: { L, s, leaf }, x, y, levels }) {
@@ -195,7 +215,7 @@
 
   Object.assign((globalThis.Laboratory ??= {}), {
     SIZES, datumLimits, settleDatum, ownLeaves, ownText, datumToAddress, datumFromAddress, drawDatum, datumState, levelName,
-    leafSays, stepWords, datumWords, datumTable, datumJson, datumPython,
+    leafSays, stepWords, datumWords, moved, changeWords, datumTable, datumJson, datumPython,
   }); // prettier-ignore
 })();
 if (typeof module !== "undefined") module.exports = globalThis.Laboratory;

@@ -74,11 +74,15 @@
   }
   const fromAddress = (text) => settle(Object.fromEntries(new URLSearchParams(text)));
 
-  // Whole numbers from 1 to top for a slider: each of the first ones, then a fixed ratio apart.
-  function stops(top) {
-    const found = [];
-    for (let x = 1; x < top; x = Math.max(x + 1, Math.round(x * 1.19))) found.push(x);
-    return [...found, top];
+  // Whole numbers from 1 to top for a slider: each of the first ones, then a fixed ratio apart, powers of two among them;
+  // and one of its own, where it stands now.
+  function stops(top, own = top) {
+    const found = new Set([own, top]);
+    for (let x = 1; x < top; x = Math.max(x + 1, Math.round(x * 1.19))) {
+      const power = 2 ** Math.round(Math.log2(x));
+      found.add(Math.abs(x / power - 1) < 0.1 ? Math.min(power, top) : x);
+    }
+    return [...found].sort((a, b) => a - b);
   }
 
   // Noise levels at which curves are computed: even in ln t, or between 0 and 1 and dense at both ends, where trees of few
