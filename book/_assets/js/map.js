@@ -168,7 +168,7 @@ Live.figure(
     function uneven({ m }) {
       const [bears, { always, certain }, deep] = [pool.bears(m), pool.edges(), `A tree of ${MapPool.DEEP} levels`];
       const doubts = m <= certain ? "small doubts die out, so that deep trees are certain of it" : "small doubts grow, so that no tree is certain of it";
-      if (m <= always) return `So much is by few rules that the class is kept at every noise below 1; ${doubts}.`;
+      if (m <= always) return `The rules used most are so few that the class is kept at every noise below 1; ${doubts}.`;
       if (bears === null) return "How much noise a deep tree bears is being computed.";
       if (!bears) return `${deep} loses its class at any noise above ${MapPool.TRACE}.`;
       return `${deep} keeps its class below ε ≈ ${bears.toFixed(2)}; ${doubts}.`;

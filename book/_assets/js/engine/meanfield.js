@@ -103,7 +103,7 @@ Engine.part((E) => {
     parameters(v, m, s);
     const runs = [];
     for (let k = 1, end; k <= m; k = end + 1) {
-      end = Math.min(m, Math.floor(1.02 * k)); // ranks of nearly equal weight are taken together
+      end = Math.min(m, Math.floor(1.01 * k)); // ranks of nearly equal weight are taken together
       const share = (E.powerSum(end, a) - E.powerSum(k - 1, a)) / E.powerSum(m, a);
       runs.push([share, share / (end - k + 1)]);
     }
