@@ -83,7 +83,7 @@ const MapPool = (() => {
       if (cut.found.has(eps)) return cut.found.get(eps);
       if (near.key !== cut.key) {
         const generator = new Engine.Generator(0, MEANS);
-        const size = 2 ** (L * s > 40 ? 9 : 10);
+        const size = 2 ** (L * s > 40 ? 8 : 9); // for what a redraw may take
         near = { key: cut.key, at: Engine.population.poolOfBeliefs(Engine.zipf(m, a), { v, s, L, size, generator }) };
       }
       return near.at(eps);
