@@ -7,11 +7,13 @@ import torch
 
 from hierlib import _devices, book
 from hierlib.book.cli import app
+from hierlib.book.runs.checkout import chapters
 from hierlib.book.runs.errors import BadRequest
 from hierlib.book.runs.params import DEVICE, placed, resolve
 from hierlib.book.runs.run import jobs_of, prepare
 from hierlib.book.runs.targets import find_target, targets
 from tests.browser import ROOT
+from tests.test_pretend_cuda import BY_HAND, CHAPTERS
 
 DECLARED = [each for each in targets(ROOT) if DEVICE in each.parameters]
 GPU = torch.cuda.is_available()
@@ -85,6 +87,13 @@ def test_chapters_that_draw_grammars_and_infer_declare_it():
         code = "\n".join(source for source, _ in each.code)
         if re.search(r"\b(level_curves|message_curves|class_curves)\(", code):
             assert each.slug in named
+
+
+def test_each_chapter_that_has_a_device_has_sizes_for_the_pretended_gpu():
+    declared = {slug: each for slug, each in chapters(ROOT).items() if DEVICE in each.parameters}
+    assert sorted([*CHAPTERS, *BY_HAND]) == sorted(declared)
+    for slug, sizes in (CHAPTERS | BY_HAND).items():
+        resolve(declared[slug].parameters, sizes, chapter=slug)  # or it says which size is none
 
 
 @pytest.mark.skipif(GPU, reason="there is a GPU here")

@@ -2,15 +2,20 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
+import torch
 
+import hierlib as hl
 from hierlib.book.figures import phases
 from hierlib.experiments.curves import NOTHING, Interval
 from hierlib.experiments.spectrum import KeptDeeper
 from hierlib.experiments.thresholds import Doubt, Thresholds, WeakNoise
-from hierlib.theory import meanfield
+from hierlib.theory import meanfield, population
+
+from .engine import JS
 
 ROWS = np.random.default_rng(0).random((12, 6))
 
@@ -98,3 +103,86 @@ def test_the_plane_fills_what_holds_and_rings_what_is_inferred():
     squares = [line.get_xydata()[0].tolist() for line in left.lines if line.get_marker() == "s"]
     assert [face == "white" for face in circles] == [False, True, True] and squares == [[2, 1], [2, 6]]
     assert labels(right) == ["$L=2$", "$L=4$"] and len(right.containers) == 4
+
+
+@pytest.fixture(scope="module")
+def live_map(tmp_path_factory):
+    """A page with the live map and nothing else, as a file."""
+    folder = tmp_path_factory.mktemp("map")
+    shutil.copytree(JS.parent, folder / "_static")
+    sheets = "".join(f'<link rel="stylesheet" href="_static/css/{name}.css">' for name in ("fonts", "hier", "live"))
+    (folder / "map.html").write_text(
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>map</title>{sheets}'
+        '<script defer src="_static/js/live.js"></script><meta name="viewport" content="width=device-width">'
+        f'<body style="margin:0 14px"><div class="live">{phases.staircases(16, 6, 2, 6).live}</div>',
+        "utf-8",
+    )
+    return (folder / "map.html").as_uri()
+
+
+# Everything that the pools have to say is there: of all noises, and of a deep tree with so many rules.
+FOUND = """() => document.querySelector("polyline").points.length === 201
+  && !document.querySelector(".map-said").textContent.includes("being computed")"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("width, scheme", [(800, "light"), (360, "dark")])
+def test_uneven_rules_in_the_live_map_are_those_of_hierlib(browser, live_map, width, scheme):
+    page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
+    page.set_default_timeout(120_000)
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(live_map)
+    page.wait_for_function("document.querySelector('polyline')")
+    stage, said = page.locator("[data-live=map]"), page.locator(".map-said")
+    slider = {name: stage.locator(f"[name={name}]") for name in ("a", "m", "eps")}
+    before, tall = (stage.locator("svg").inner_html(), said.text_content()), stage.bounding_box()["height"]
+
+    def curve(which):  # of the levels: belief at each noise
+        axis, points = stage.locator("svg").evaluate(
+            """(svg, which) => {
+              const of = svg.querySelectorAll("polyline")[which];
+              const axes = [...svg.querySelectorAll("path")].map((el) => el.getAttribute("d"));
+              return [axes.filter((d) => /v[0-9.]+h/.test(d)).pop(), [...of.points].map(({ x, y }) => [x, y])];
+            }""",
+            which,
+        )
+        left, top, high, wide = map(float, re.findall(r"[0-9.]+", axis))
+        x, y = np.array(points).T
+        return (x - left) / wide, 1 - (y - top) / high
+
+    slider["a"].press("ArrowRight")
+    assert slider["a"].get_attribute("aria-valuetext") == "0.1"
+    for presses, m, doubts in (("End", 6, "die out"), ("End", 16, "grow")):
+        slider["a"].press(presses)
+        for _ in range(m - int(slider["m"].input_value())):
+            slider["m"].press("ArrowRight")
+        page.wait_for_function(FOUND)
+        law, rng = hl.zipf(m, 2.0), torch.Generator().manual_seed(0)
+        eps, pool = float(slider["eps"].input_value()), dict(v=16, s=2, size=2**15, generator=rng)
+        words = said.text_content()
+        start, top, leaves = (float(x) for x in re.findall(r"(?:From|goes to|leaves have) (\d\.\d+)", words))
+        wanted = population.pool_of_beliefs([eps], law, L=6, **pool)
+        assert start == pytest.approx(1 - eps + eps / 16, abs=6e-4)
+        assert [top, leaves] == pytest.approx([float(wanted.up[0, -1]), float(wanted.marginal[0, 0])], abs=0.02)
+        assert f"small doubts {doubts}" in words
+        assert (doubts == "die out") == (meanfield.gain_at_certainty(law.numpy(), 16, 2) < 1)
+        bears = float(re.search(r"below ε ≈ (\d\.\d+)", words)[1])
+        beside = population.pool_of_beliefs([bears - 0.04, min(bears + 0.04, 1)], law, L=60, **pool).up[:, -1]
+        assert beside[0] > 0.5 > beside[1], "the noise that a deep tree bears"
+        for level in (0, 6):
+            noise, belief = curve(level)
+            assert noise == pytest.approx(np.linspace(0, 1, 201), abs=1e-3)
+            wanted = population.pool_of_beliefs(noise[::20].clip(0, 1), law, L=6, **pool).marginal[:, level]
+            assert belief[::20] == pytest.approx(wanted.numpy(), abs=0.025)
+        assert stage.locator("circle[r='2.5']").count() == 6, "a corner a level"
+        assert stage.bounding_box()["height"] == tall and page.evaluate("document.documentElement.scrollWidth") <= width
+    for _ in range(10):
+        slider["m"].press("ArrowLeft")
+    slider["a"].press("Home")
+    assert slider["a"].get_attribute("aria-valuetext") == "0, even"
+    assert (stage.locator("svg").inner_html(), said.text_content()) == before
+    assert not complaints
+    page.context.close()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import hierlib as hl
 from hierlib.theory import meanfield as mf
 from hierlib.theory.population import planted_rules
 
@@ -38,6 +39,39 @@ def test_the_map_and_its_phases():
         for eps, tree in zip([0, 0.3, 0.8, 1], found["tree"], strict=True):
             for name, expected in mf.solve(eps, v, m, s, 7)._asdict().items():
                 assert tree[name] == pytest.approx(expected.tolist(), abs=1e-12), (name, eps)
+
+
+def test_the_closed_forms_of_uneven_rules():
+    """What is stable at chance and at certainty, and the map averaged over the rule that was used."""
+    script = """
+      const M = Engine.meanfield;
+      return data.map(([v, m, s, a]) => [M.gainAtChance(v, m, s, a), M.gainAtCertainty(v, m, s, a),
+        [1 / v, 0.3, 0.9, 1].map(M.meanUpwardMap(v, m, s, a))]);"""
+    cases = [(v, m, s, a) for v, m, s in CASES for a in (0, 0.3, 1, 1.7)] + [(40, 30_000, 4, 1.2), (40, 30_000, 4, 0.5)]
+    for (v, m, s, a), (chance, certainty, mean) in zip(cases, node(script, cases), strict=True):
+        w = hl.zipf(m, a).numpy()
+        wanted = [mf.gain_at_chance(w, v, s), mf.gain_at_certainty(w, v, s)]
+        assert [chance, certainty] == pytest.approx(wanted, rel=1e-9), (v, m, s, a)
+        for p, found in zip((1 / v, 0.3, 0.9, 1), mean, strict=True):
+            u = (1 - p**s) / (v**s - 1)
+            each = (w * p**s + (1 - w) * u) / (w * p**s + (v - w) * u)
+            assert found == pytest.approx((w * each).sum(), abs=1e-6), (v, m, s, a, p)
+            if a == 0:
+                assert found == pytest.approx(float(mf.upward_map(p, v, m, s)), abs=1e-12)
+
+
+def test_the_edges_of_the_plane_of_uneven_rules():
+    sizes = [(32, 2, 2.0, 32), (32, 2, 1.0, 32), (16, 3, 1.5, 180), (8, 4, 0.6, 290), (3, 5, 2.0, 60)]
+    script = """return data.map(([v, s, a, top]) => {
+      const edges = T.edges({ v, s, a, top });
+      return [edges.always, edges.certain, T.rules({ top, ...edges })];
+    });"""
+    for (v, s, a, top), (always, certain, rules) in zip(sizes, node(script, sizes, "map-pool.js"), strict=True):
+        laws = [hl.zipf(m, a).numpy() for m in range(1, top + 1)]
+        assert always == sum(mf.gain_at_chance(w, v, s) > 1 for w in laws), (v, s, a)
+        assert certain == sum(mf.gain_at_certainty(w, v, s) < 1 for w in laws), (v, s, a)
+        assert len({*rules}) == len(rules) and all(always < m <= top for m in rules)
+        assert {m for m in (always + 1, certain, certain + 1, top) if always < m <= top} <= {*rules}
 
 
 @pytest.mark.parametrize("v, m, s", [(8, 3, 2), (5, 4, 3)])

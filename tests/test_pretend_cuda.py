@@ -9,23 +9,29 @@ from hierlib import _devices
 from hierlib.enumeration import brute_force
 from hierlib.experiments import (
     blocks,
+    chains,
     changes,
     channels,
     controls,
     directions,
+    fragments,
     heard,
     leaf_noise,
     levels,
     messages,
     observables,
+    relaxation,
     spectrum,
     tables,
     thresholds,
+    transitions,
     uturns,
 )
 from hierlib.images import pictures
 from hierlib.networks.classifier import Classifier, Training, TreeCNN
+from hierlib.networks.generation import exact_denoiser, process
 from hierlib.networks.layers import figure8
+from hierlib.networks.learnt_walk import current, learnt_walk
 from hierlib.theory import population
 from tests.pretend_cuda import OnCuda, pretend_cuda, run_chapter
 
@@ -170,6 +176,7 @@ def measured(device):
     pair = torch.full((6, 6), 1 / 36, dtype=torch.float64, device=device)
     net = TreeCNN(6, 2, 3, 8, 6).reset_parameters(rng("cpu"))
     uneven = hl.random_grammar(**SIZE, **UNEVEN, generator=rng(device))
+    tiny = hl.random_grammar(v=4, m=2, s=2, L=2, generator=rng(device))
     seen_by = Classifier(g.to("cpu"), net, Training(width=8), [{}])
     return {
         "level_curves": lambda: uturns.level_curves(gauss, [0.1, 0.4], **run, generator=rng(device)),
@@ -206,7 +213,39 @@ def measured(device):
             [_devices.array(y) for y in (*hl.infer(h, seen).marginals, hl.next_leaf(h, seen))] for h in (g, uneven)
         ],
         "averaging": lambda: _devices.array(tables.messages(counts.double(), 0.3)),
+        "pool_of_beliefs": lambda: population.pool_of_beliefs(
+            [0.3, 0.6], hl.zipf(2, 1.0).to(device), v=6, s=2, L=3, size=50, generator=rng(device)
+        ),
+        "correlations_of_chains": lambda: relaxation.correlations_of_chains(
+            mask, [0.2, 0.4], **SIZE, draws=2, chains=3, steps=4, generator=rng(device)
+        ),
+        "mean_reach": lambda: relaxation.mean_reach(**SIZE, draws=3, generator=rng(device)),
+        "slowest_modes": lambda: relaxation.slowest_modes(0.2, v=4, m=2, s=2, L=2, draws=2, generator=rng(device)),
+        "chain": lambda: [_devices.array(y) for y in walked(g, x, device)],
+        "transitions": lambda: [_devices.array(y) for y in passages(tiny, device)],
     }
+
+
+def walked(g, x, device):
+    """Chains of U-turns, exact and by a denoiser."""
+    mask = NOISES[1][0]
+    turns = chains.chain(g, x[0], mask, 0.4, steps=3, generator=rng(device))
+    yield from (*turns, chains.autocorrelation(g, turns), chains.relaxation_times(chains.autocorrelation(g, turns)))
+    found = learnt_walk(exact_denoiser(g), g, process("mask", 6), x[0], 0.5, 20, generator=rng(device))
+    yield from (*flat(found), *map(float, current(found.classes)))
+
+
+def passages(g, device):
+    """The matrices of such chains, and what they say."""
+    piece = fragments.fragments(g)
+    yield piece
+    every = [transitions.kernel(g, noise, t) for noise, t in ((hl.MaskNoise(4), 0.3), (hl.UniformNoise(4), 0.4))]
+    drawn = transitions.sampled_kernel(g, hl.GaussianNoise(4), 0.5, 20, generator=rng(device))
+    for each in (*every, transitions.erasure_kernel(g, 1), drawn):
+        modes = transitions.spectrum(each)
+        yield from (each.matrix, each.law, modes.values, transitions.correlations(each, 3))
+        yield from transitions.best_of_one_symbol(each)
+        yield float(transitions.explained(modes.functions[:, 1], piece, each.law))
 
 
 @pytest.mark.slow
@@ -222,11 +261,30 @@ def test_what_chapters_measure_comes_back_to_the_processor(name):
                 np.testing.assert_allclose(np.asarray(y, float), np.asarray(x, float), rtol=1e-3, atol=1e-4)
 
 
-# Sizes at which a chapter takes seconds; `python -m tests.pretend_cuda SLUG NAME=VALUE …` runs any.
+# Sizes at which a chapter takes a minute or so; `python -m tests.pretend_cuda SLUG NAME=VALUE …` runs any.
+FEW = dict(v="8", m="2", L="4", draws="4", data="2")
 CHAPTERS = {
     "hierlib-in-ten-minutes": dict(L="4"),
     "averaging-over-grammars": dict(draws="8", L="4", tables="2000"),
     "uneven-rules": dict(v="8", m="2", L="5", draws="8"),
+    "the-frozen-walk": FEW,
+}
+# The others all together take a quarter of an hour: run by hand what a change may send to the wrong device.
+BY_HAND = {
+    "belief-propagation": dict(draws="5"),
+    "half-way-and-back": dict(draws="8", data="1", runs="200", L="4"),
+    "lost-all-at-once": FEW | dict(draws="8"),
+    "going-down": FEW | dict(draws="12", tables="1000"),
+    "from-time-to-noise": FEW | dict(draws="12", L="5", pool="50"),
+    "what-the-network-sees": dict(data="50", rows="100"),
+    "changes-come-in-blocks": FEW,
+    "what-a-spectrum-cannot-see": dict(draws="4", data="2", L="4"),
+    "learning-by-denoising": dict(strings="100", data="50"),
+    "two-words-at-once": FEW | dict(L="5"),
+    "two-slopes": dict(draws="4", data="2", L="5", tested="100"),
+    "parts-in-pictures": dict(data="20"),
+    "index": dict(L="4"),
+    "laboratory": dict(draws="2", L="4"),
 }
 
 

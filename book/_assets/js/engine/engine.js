@@ -5,14 +5,15 @@
 //
 //   engine.js     this registry, and how a bad argument is refused
 //   random.js     Generator, philox
-//   weights.js    zipf, and the weights of rules
+//   weights.js    zipf, powerSum, and the weights of rules
 //   model.js      Grammar, randomGrammar, sample, parse, parentsOf
 //   noise.js      epsilonEvidence, EpsilonNoise, GaussianNoise, MaskNoise, UniformNoise
 //   float64.js    the reference kernel of inference
 //   simd.js       loops in WebAssembly
 //   float32.js    the fast kernel, which calls them
 //   inference.js  infer, classPosterior, posteriorSample, overlap
-//   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase
+//   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase;
+//                 of uneven rules gainAtChance, gainAtCertainty, ruleMap, meanUpwardMap
 //   population.js population.poolOfBeliefs
 //   jobs.js       what a worker computes: levelCurves, classPoints, meanField, halfHeights
 //   worker.js     start: a job in a worker, which reports and can be stopped

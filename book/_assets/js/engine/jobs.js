@@ -50,12 +50,15 @@ Engine.part((E) => {
 
   const SIZE = 2 ** 12; // beliefs of a pool; of the seed, the last stream that there is but one
 
-  // The mean field of uneven rules at the noises eps: one piece a noise, {point, marginal}, by level.
+  // The mean field of uneven rules at the noises eps: one piece a noise, {point, up, marginal}, by level.
   function* meanField({ v, m, s, L, a, eps, seed = 0 }) {
     if (!eps?.length) E.refuse("eps", "one noise or more", eps);
     const generator = new E.Generator(seed, 2 ** 32 - 2);
     const at = E.population.poolOfBeliefs(E.zipf(m, a), { v, s, L, size: SIZE, generator });
-    for (const [point, each] of eps.entries()) yield { point, marginal: at(each).marginal };
+    for (const [point, each] of eps.entries()) {
+      const { up, marginal } = at(each);
+      yield { point, up, marginal };
+    }
   }
 
   // Where that mean field has lost half of the class, for each number of rules: one piece each, {m, eps}, within 2^-12.

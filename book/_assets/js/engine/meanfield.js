@@ -81,5 +81,41 @@ Engine.part((E) => {
     return m >= m_c(v, s) ? "never" : m <= m_KS(v, s) ? "always" : "below";
   }
 
-  E.meanfield = { upwardMap, downwardMap, marginal, solve, m_KS, m_c, fixedPoints, criticalNoise, phase };
+
+  // Of rules with the weights of zipf(m, a), m a whole number. By what a small belief above chance grows a level, m_KS Σw².
+  const gainAtChance = (v, m, s, a) => (m_KS(v, s) * E.powerSum(m, 2 * a)) / E.powerSum(m, a) ** 2;
+
+  // Below 1 if small doubts die out up the tree: the least of s Σ w (c/w)^θ over the θ of hierlib, its logarithm is convex.
+  function gainAtCertainty(v, m, s, a) {
+    const [c, total] = [1 / (s * m_c(v, s)), E.powerSum(m, a)];
+    const gain = (k) => (s * c ** (k / 1000) * E.powerSum(m, a * (1 - k / 1000))) / total ** (1 - k / 1000);
+    let [low, high] = [1, 1000];
+    while (low < high) {
+      const k = (low + high) >> 1;
+      if (gain(k) < gain(k + 1)) high = k;
+      else low = k + 1;
+    }
+    return gain(low);
+  }
+
+  // The map up averaged over the rule that was used, a function of p: one level's, of children who all believe alike.
+  function meanUpwardMap(v, m, s, a) {
+    parameters(v, m, s);
+    const runs = [];
+    for (let k = 1, end; k <= m; k = end + 1) {
+      end = Math.min(m, Math.floor(1.01 * k)); // ranks of nearly equal weight are taken together
+      const share = (E.powerSum(end, a) - E.powerSum(k - 1, a)) / E.powerSum(m, a);
+      runs.push([share, share / (end - k + 1)]);
+    }
+    return (p) => runs.reduce((sum, [share, w]) => sum + share * ruleMap(p, v, w, s), 0);
+  }
+
+  // F of a rule of weight w, with 1/w in place of m.
+  function ruleMap(p, v, w, s) {
+    const [told, u] = [w * E.within("p", p, 0, 1) ** s, (1 - p ** s) / (v ** s - 1)];
+    return (told + (1 - w) * u) / (told + (v - w) * u);
+  }
+
+  const even = { upwardMap, downwardMap, marginal, solve, m_KS, m_c, fixedPoints, criticalNoise, phase };
+  E.meanfield = { ...even, gainAtChance, gainAtCertainty, ruleMap, meanUpwardMap };
 });

@@ -6,11 +6,12 @@ Engine.part((E) => {
   // marginal}, means by level, leaves first; of these up alone with onlyUp. weights: m numbers, for all levels.
   function poolOfBeliefs(weights, { v, s, L, size = 2 ** 13, onlyUp = false, generator }) {
     E.whole("v", v, 2, 64);
-    E.whole("s", s, 2, 4);
-    E.whole("L", L, 1, 12);
+    E.whole("s", s, 2, 5);
+    E.whole("L", L, 1, 64);
     E.whole("size", size, 1, 2 ** 20);
     E.checkGenerator(generator);
-    const picks = (many) => Array.from({ length: many }, () => Uint32Array.from({ length: size }, () => generator.below(size)));
+    const pick = () => new Uint32Array(size).map(() => generator.below(size));
+    const picks = (many) => Array.from({ length: many }, pick);
     const levels = () => Array.from({ length: L }, () => ({ some: picks(s), w: used(weights, size, generator) }));
     const above = levels();
     const [below, last] = onlyUp ? [] : [levels(), picks(L + 1)];
@@ -77,7 +78,7 @@ Engine.part((E) => {
   // Weights, each as often as it says; their order does not matter, for what they meet is picked at random.
   function used(weights, size, generator) {
     let [k, end] = [0, weights[0]];
-    return Float64Array.from({ length: size }, (_, i) => {
+    return new Float64Array(size).map((_, i) => {
       const u = (i + generator.uniform()) / size;
       while (u >= end && k < weights.length - 1) end += weights[++k];
       return weights[k];

@@ -13,6 +13,17 @@ Engine.part((E) => {
     return w.map((x) => x / total);
   }
 
+  // Σ k^-b over k = 1 … m: the first terms, and Euler and Maclaurin's formula for the others.
+  function powerSum(m, b) {
+    const near = Math.min(m, 32);
+    let sum = 0;
+    for (let k = 1; k <= near; k++) sum += k ** -b;
+    if (near === m) return sum;
+    const between = b === 1 ? Math.log(m / near) : (m ** (1 - b) - near ** (1 - b)) / (1 - b);
+    const ends = (power) => m ** -power - near ** -power;
+    return sum + between + ends(b) / 2 - (b / 12) * ends(b + 1) + ((b * (b + 1) * (b + 2)) / 720) * ends(b + 3);
+  }
+
   // The weights of a grammar, one Float64Array (symbols of level l+1, m) a level, from m numbers for all its symbols, or
   // for each level m numbers or a table, flat or nested; null if none are given, or all are exactly 1/m.
   function checkWeights(given, g) {
@@ -50,5 +61,5 @@ Engine.part((E) => {
     return last;
   }
 
-  Object.assign(E, { zipf, checkWeights, choose });
+  Object.assign(E, { zipf, powerSum, checkWeights, choose });
 });
