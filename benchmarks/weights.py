@@ -70,7 +70,9 @@ def main(
     """Measure, print, and write the result file."""
     torch.set_num_threads(1)
     result = {"provenance": provenance([]), "cases": {}}
-    result["provenance"]["command"] = " ".join(["python benchmarks/weights.py", *["--tiny"] * tiny, f"--rounds {rounds}"])
+    result["provenance"]["command"] = " ".join(
+        ["python benchmarks/weights.py", *["--tiny"] * tiny, f"--rounds {rounds}"]
+    )
     for title, case in (TINY if tiny else CASES).items():
         result["cases"][title] = found = measure(case, rounds)
         told = ", ".join(f"{name} {ratio['median']:.2f}" for name, ratio in found["times_uniform"].items())
