@@ -3,22 +3,20 @@
 import json
 import math
 import re
-import shutil
 
 import numpy as np
 import pytest
 import torch
 
 import hierlib as hl
-from hierlib.book.figures.laboratory import datum_html, laboratory_html, phases_html, string_html
 from hierlib.experiments.curves import half_height
 from hierlib.experiments.uturns import level_curves
 from hierlib.theory import population
 
-from .engine import JS, node
+from . import laboratory
+from .engine import node
+from .laboratory import DONE
 
-SHEETS = ("fonts", "hier", "content", "live", "laboratory")
-DONE = "!document.querySelector('.lab-busy') && document.querySelector('.lab-said').textContent"
 SETTING, CURVES = "laboratory/setting.js", "laboratory/curves.js"
 JOBS = ("levelCurves", "classPoints", "meanField", "halfHeights")
 COMPUTES = ("infer", "classPosterior", "posteriorSample", "randomGrammar", "sample", "poolOfBeliefs", "path", *JOBS)
@@ -56,20 +54,7 @@ SLID = """([name, values, figure = ".laboratory"]) => {
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """A page with the laboratory and nothing else, as a file."""
-    folder = tmp_path_factory.mktemp("lab")
-    shutil.copytree(JS.parent, folder / "_static")
-    sheets = "".join(f'<link rel="stylesheet" href="_static/css/{name}.css">' for name in SHEETS)
-    scripts = '<script defer src="_static/js/live.js"></script>'
-    page = folder / "lab.html"
-    page.write_text(
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>laboratory</title>{sheets}{scripts}'
-        '<meta name="viewport" content="width=device-width"><body style="margin:0 14px">'
-        f'<div class="live">{laboratory_html()}<div class="live-still">still</div></div>'
-        f'<div class="live">{datum_html()}</div><div class="live">{phases_html()}</div>'
-        f'<div class="live">{string_html()}</div>',
-        "utf-8",
-    )
-    return page.as_uri()
+    return laboratory.page(tmp_path_factory.mktemp("lab")).as_uri()
 
 
 def opened(browser, address: str, width: int = 1280, **options):

@@ -11,7 +11,8 @@ import hierlib as hl
 
 from . import axe
 from .engine import node
-from .test_figures_laboratory import COMPUTES, COUNTED, DONE, SLID, lab, opened  # noqa: F401  (a fixture)
+from .laboratory import DONE, slide
+from .test_figures_laboratory import COMPUTES, COUNTED, SLID, lab, opened  # noqa: F401  (a fixture)
 
 SCRIPTS = ("laboratory/setting.js", "laboratory/datum.js")
 FIRST = "grammars=2&L=2"  # of the curves above, so that they are soon there
@@ -37,12 +38,6 @@ def of_hierlib(facts: dict) -> tuple[hl.Grammar, torch.Tensor]:
     weights = [torch.tensor(level, dtype=torch.float64) for level in g["weights"]] if "weights" in g else None
     g = hl.Grammar(**g | {"rules": [torch.tensor(level) for level in g["rules"]], "weights": weights})
     return g, torch.tensor([facts["evidence"]])
-
-
-def slide(stage, name: str, value: int) -> None:
-    stage.locator(f"[name={name}]").evaluate(
-        "(el, value) => { el.value = value; el.dispatchEvent(new Event('input', { bubbles: true })); }", value
-    )
 
 
 @pytest.mark.parametrize(
