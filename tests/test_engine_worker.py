@@ -70,6 +70,37 @@ def test_the_mean_field_of_uneven_rules_in_a_worker_is_that_of_hierlib(engine):
         assert abs(half_height(eps, top.numpy(), chance=1 / 16).t - piece["eps"]) < 0.02
 
 
+@pytest.mark.parametrize(
+    "noise, t, a",
+    [
+        ("MaskNoise", [0.0, 0.3, 0.55, 0.8], 0),
+        ("UniformNoise", [0.0, 0.2, 0.4, 0.7], 0),
+        ("GaussianNoise", [0.05, 0.2, 0.4, 0.8], 0),
+        ("EpsilonNoise", [0.0, 0.3, 0.5, 0.8], 0),
+        ("GaussianNoise", [0.1, 0.3, 0.6], 1.5),
+        ("MaskNoise", [0.3, 0.6, 0.9], 1.5),
+    ],
+)
+def test_the_pool_of_beliefs_in_a_worker_is_hierlibs_density_evolution(engine, noise, t, a):
+    """The class of all of hierlib's pools and of the engine's, within four standard errors of both."""
+    shape = {"v": 8, "m": 4, "s": 2, "L": 5}
+    script = """
+      const pieces = [];
+      for (let seed = 0; seed < 16; seed++)
+        await E.start("classCurve", { ...data, seed }, ({ kept }) => pieces.push(kept)).done;
+      return pieces;"""
+    mine = torch.tensor(engine(script, {**shape, "noise": noise, "t": t, "a": a, "size": 2**11}), dtype=torch.float64)
+    rng, theirs = torch.Generator().manual_seed(0), []
+    for each in t:
+        leaves = population.leaf_sampler(getattr(hl, noise)(8, dtype=torch.float64), each)
+        how = dict(m=4, s=2, L=5, size=2**12, pools=12, weights=hl.zipf(4, a), downward=False, generator=rng)
+        theirs.append(population.density_evolution(leaves, **how).up[:, -1])
+    theirs = torch.stack(theirs, 1)
+    error = (mine.var(0) / 16 + theirs.var(0) / 12).sqrt()
+    assert mine.shape == (16, len(t)) and error.max() < 0.01
+    assert ((mine.mean(0) - theirs.mean(0)).abs() < 4 * error + 1e-9).all(), (mine.mean(0), theirs.mean(0), error)
+
+
 LONG = CURVES | {"v": 32, "m": 8, "L": 10, "grammars": 10**6, "a": 1}
 
 
@@ -146,6 +177,6 @@ def test_only_jobs_are_started(engine):
       const none = () => E.start("levelCurves", data, () => {}, { workers: 0 });
       return [said(() => E.start("toString", {})), said(none)];"""
     assert engine(script, CURVES) == [
-        'name: expected one of levelCurves, classPoints, meanField, halfHeights, got "toString"',
+        'name: expected one of levelCurves, classPoints, meanField, halfHeights, classCurve, got "toString"',
         "workers: expected at least 1, got 0",
     ]

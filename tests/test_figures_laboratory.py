@@ -82,6 +82,7 @@ PRESETS = {  # the address, and the noise and the exponent of the weights in hie
     "diffusion": (f"noise=GaussianNoise&{SIZE}", hl.GaussianNoise(16), 0.0),
     "figure 7": (f"noise=EpsilonNoise&{SIZE}", hl.EpsilonNoise(16), 0.0),
     "uneven rules": (f"noise=MaskNoise&{SIZE}&a=1.5", hl.MaskNoise(16), 1.5),
+    "redrawn": (f"noise=UniformNoise&{SIZE}", hl.UniformNoise(16), 0.0),
 }
 
 
@@ -106,6 +107,14 @@ def test_curves_are_those_of_hierlib_within_their_errors(browser, lab, name):
     lines = saved(page, "csv").splitlines()
     assert len([line for line in lines if line[0] != "#"]) == 1 + len(t) * 7 and "# v = 16" in lines
     assert f"# a = {a:g}" in lines and found["setting"]["a"] == a
+    dotted = page.locator(".lab-picture polyline[stroke-dasharray]").count()
+    if "Epsilon" in address:
+        assert dotted == 2 and "pool" not in said and "ε* =" in said
+    else:  # where the pool is told to lose half, hierlib's has half
+        told = float(re.search(r"pool of beliefs, .* loses half of it at t = (\d\.\d+)", said)[1])
+        how = dict(m=4, s=2, L=6, weights=hl.zipf(4, a), downward=False, generator=rng)
+        up = population.density_evolution(population.leaf_sampler(noise, told), **how).up[:, -1]
+        assert dotted == 1 and float(up.mean()) == pytest.approx((1 + 1 / 16) / 2, abs=0.05)
     assert not page.complaints
     page.context.close()
 

@@ -51,7 +51,7 @@ Live.figure(
       state?.jobs?.forEach((job) => job.stop());
     }
 
-    // The mean field of even rules, at once; that of uneven ones comes from a worker.
+    // The mean field of even rules, at once; a pool of beliefs comes from a worker.
     function theory() {
       if (setting.noise !== "EpsilonNoise" || setting.a) return null;
       const { v, m, s, L } = setting;
@@ -60,15 +60,21 @@ Live.figure(
       return { t, top: all.map((P) => P[L]), leaves: all.map((P) => P[0]), star: Engine.meanfield.criticalNoise(v, m, s), words: "mean field" };
     }
 
+    // Of the ε-process with uneven rules a pool has one number each, and comes down again; of other noises one number a symbol.
     function pool(here) {
-      if (here.setting.noise !== "EpsilonNoise" || !here.setting.a) return [];
-      const { L, v } = here.setting;
-      const all = [];
-      const job = Engine.start("meanField", { ...here.setting, eps: here.t }, ({ point, marginal }) => (all[point] = marginal));
+      const { noise, a, L, v } = here.setting;
+      if (noise === "EpsilonNoise" && !a) return [];
+      const [name, options] = noise === "EpsilonNoise" ? ["meanField", { eps: here.t }] : ["classCurve", { t: here.t }];
+      let [top, leaves] = [[], null];
+      const report = ({ point, marginal, kept }) => {
+        if (kept) return (top = kept);
+        leaves ??= [];
+        [top[point], leaves[point]] = [marginal[L], marginal[0]];
+      };
+      const job = Engine.start(name, { ...here.setting, ...options }, report);
       job.done = job.done.then((whole) => {
         if (!whole) return false;
-        const top = all.map((P) => P[L]);
-        here.theory = { t: here.t, top, leaves: all.map((P) => P[0]), half: lab.falls(here.t, top, (1 + 1 / v) / 2, false), words: "pool" };
+        here.theory = { t: here.t, top, leaves, half: lab.falls(here.t, top, (1 + 1 / v) / 2, lab.NOISES[noise].log), words: "pool" };
         if (here === state) draw();
         return true;
       });
@@ -144,7 +150,8 @@ Live.figure(
         all.push(`${cross.value === null ? "At half height" : "There"} the best-kept level is ${name}, with ${percent(best.kept)}.`);
       }
       if (noise === "EpsilonNoise" && !a) all.push(`An infinite tree loses its class at ε* = ${near(Engine.meanfield.criticalNoise(v, m, s))}.`);
-      if (line?.half) all.push(`The pool of beliefs, the mean field of uneven rules, loses half of it at ε = ${near(line.half)}.`);
+      const whose = noise === "EpsilonNoise" ? "the mean field of uneven rules" : "drawn with fresh rules at every node";
+      if (line?.half) all.push(`The pool of beliefs, ${whose}, loses half of it at ${symbol} = ${near(line.half)}.`);
       return all.filter(Boolean).join(" ") + ` Means over ${n} grammars, at ${t.length} noises.`;
     }
 
