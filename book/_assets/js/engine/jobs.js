@@ -74,7 +74,7 @@ Engine.part((E) => {
     }
   }
 
-  const poolSize = (each) => Math.min(2 ** 10, Math.max(2 ** 7, Math.round(2 ** 29 / each))); // from what a belief costs
+  const poolSize = (each) => Math.min(2 ** 11, Math.max(2 ** 7, Math.round(2 ** 30 / each))); // from what a belief costs
 
   // The class of any grammar at the noises t, by a pool of beliefs of all symbols: one piece, {kept}, the mean belief in the true
   // class at each. The more rules there are, the smaller is the pool: time is bounded.
