@@ -37,7 +37,7 @@ COUNTED = """() => {
   count(Engine.population, "poolOfBeliefs");
   count(Engine.jobs, ...Object.keys(Engine.jobs));
   count(Engine.GaussianNoise.prototype, "path");
-  count(Laboratory, "picture", "summary", "results", "datumState", "datumWords");
+  count(Laboratory, "picture", "summary", "resultsInParts", "datumState", "datumWords");
   count(history, "replaceState");
 }"""
 # Moves a slider of a figure through values, all in one task; gives the calls until then.
@@ -197,7 +197,7 @@ def test_while_a_slider_moves_the_page_computes_nothing_and_draws_once_a_pause(b
     assert not any(moved.values()), "the hand still moves"
     assert (calls["start"], calls["replaceState"]) == (2, 1), "one run, of curves and of the pool"
     assert not any(calls[name] for name in COMPUTES), calls
-    assert 0 < calls["picture"] <= 5 and calls["results"] == 1  # begun, two grammars, the pool, the end
+    assert 0 < calls["picture"] <= 5 and calls["resultsInParts"] == 1  # begun, two grammars, the pool, the end
     computed = page.evaluate("[...Engine.jobs.levelCurves({ v: 4, m: 2, s: 2, L: 2, noise: 'MaskNoise', t: [0.5], "
                              "grammars: 1 })].length && calls")  # fmt: skip
     assert computed["levelCurves"] == computed["infer"] == 1, "what a page computes is counted"
@@ -330,5 +330,10 @@ def test_numbers_read_off_curves():
     assert top["value"] == pytest.approx(2 * 2 ** ((0.88 - 0.55) / 0.6)) and top["lo"] < top["value"] < top["hi"]
     assert cross["value"] == pytest.approx(2 * 2 ** (0.08 / (0.08 + 0.42)))
     assert best["level"] in (0, 1) and best["at"] == cross["value"] and none is never is hardly is None
+    script = """
+      const pieces = Array.from({ length: 30 }, () => ({ overlap: Float64Array.of(1, 1, 0.9, 0.8, 0.5, 0.4) }));
+      return [...T.resultsInParts({ v: 10, L: 1, seed: 3 }, [1, 2, 4], pieces, true)].length;"""
+    parts = node(script, None, CURVES)
+    assert parts == 10, "twenty draws at a time, or a task is long where grammars are many"
     assert quantiles == pytest.approx([12.706, 3.182, 2.776, 2.045], rel=1e-2)
     assert math.isfinite(best["kept"])

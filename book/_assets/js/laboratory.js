@@ -122,10 +122,20 @@ Live.figure(
 
     function end(here, whole) {
       here.ended = true;
-      if (here !== state) return;
-      stage.classList.remove("lab-busy");
       here.pieces.sort((a, b) => a.grammar - b.grammar); // so that no interval depends on which worker was first
-      if (here.pieces.length) here.found = lab.results(here.setting, here.t, here.pieces, lab.NOISES[here.setting.noise].log);
+      const parts = here.pieces.length ? lab.resultsInParts(here.setting, here.t, here.pieces, lab.NOISES[here.setting.noise].log) : null;
+      const go = () => {
+        if (here !== state) return;
+        const part = parts?.next();
+        if (part && !part.done) return setTimeout(go); // the page is the reader's in between
+        if (part) here.found = part.value;
+        tell(here, whole);
+      };
+      go();
+    }
+
+    function tell(here, whole) {
+      stage.classList.remove("lab-busy");
       progress.textContent = `${here.pieces.length} of ${here.setting.grammars}${whole ? "" : ", stopped"}`;
       said.textContent = here.failed ? `This cannot be computed: ${here.failed}.` : words(here, whole);
       table(here);
@@ -174,7 +184,7 @@ Live.figure(
     }
 
     function save(kind) {
-      if (!state?.ended || !state.found?.n) return;
+      if (!state?.found?.n || !state.found.top) return; // they are not all there
       const text = kind === "csv" ? lab.csv(state.setting, state.found) : lab.json(state.setting, state.found);
       const url = URL.createObjectURL(new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" }));
       Object.assign(document.createElement("a"), { href: url, download: `level-curves.${kind}` }).click();
