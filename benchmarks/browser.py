@@ -10,9 +10,13 @@ all levels of one datum of each of many grammars at 21 noise levels, drawn, corr
 
 from __future__ import annotations
 
+import bisect
+import json
 import statistics
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +30,7 @@ from cpu import FOLDER, TURN, Case, Contest, provenance, write_json
 import hierlib as hl
 from hierlib import _paths
 from tests import browser as b
+from tests import laboratory
 from tests.engine import as_json, opened
 
 CASES = {
@@ -36,6 +41,13 @@ CASES = {
 TINY = {"tiny": Case(4, 2, 2, 3, 1, 1)}
 FIGURE_5 = {"v": 32, "m": 8, "s": 2, "L": 10, "grammars": 100}
 NOISES = {"EpsilonNoise": [k / 20 for k in range(21)], "GaussianNoise": [(k + 1) / 20 for k in range(21)]}
+PAPER = "datum_v=32&datum_m=8&datum_s=2&datum_L=10&datum_noise=GaussianNoise"
+UNEVEN = "noise=EpsilonNoise&v=32&m=32&s=2&L=10&grammars=24"
+SLIDERS = {  # of the laboratory: address, figure, slider, its values, milliseconds that the hand rests at each
+    "noise on one datum while curves compute": (f"{PAPER}&grammars=200", ".one-datum", "stop", range(10, 41), 40),
+    "exponent of uneven rules": (UNEVEN, ".laboratory", "a", [k / 10 for k in range(1, 20)], 400),
+}
+WARM = 9  # values before it is measured
 _SET_UP = """
   const g = (globalThis.g = new E.Grammar(data.g)), evidence = Float32Array.from(data.evidence);
   const generator = new E.Generator(0), x = E.sample(g, 1, { generator }), noise = new E.GaussianNoise(g.v);
@@ -126,6 +138,51 @@ def measure(page: Page, case: Case, peer: Path | None, rounds: int) -> dict:
     return out
 
 
+def tasks(browser, tab, steps: list[Callable[[], object]]) -> dict:
+    """What steps cost the page's thread, in milliseconds of its processor time: all tasks of each, and the longest."""
+    browser.start_tracing(page=tab, categories=["disabled-by-default-devtools.timeline", "blink.user_timing"])
+    for step in steps:
+        tab.evaluate("() => void performance.mark('a step of the benchmark')")
+        step()
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    marks = [each for each in events if each["name"] == "a step of the benchmark"]
+    thread, begun = [marks[0][key] for key in ("pid", "tid")], [each["ts"] for each in marks]
+    spent: list[list[float]] = [[] for _ in steps]
+    done = [each for each in events if each["name"] == "RunTask" and "tdur" in each]  # one may be cut by the end
+    for each in done:
+        if [each["pid"], each["tid"]] == thread and each["ts"] >= begun[0]:
+            spent[bisect.bisect(begun, each["ts"]) - 1].append(each["tdur"] / 1e3)
+    every = [each for step in spent for each in step]
+    return {
+        "steps": len(steps),
+        "a_step": summary([sum(step) for step in spent]),
+        "longest_task": max(every),
+        "tasks_over_50": sum(each > 50 for each in every),
+    }
+
+
+def page_tasks(browser, folder: Path, tiny: bool) -> dict[str, dict]:
+    """`tasks` of each of the SLIDERS; in the last step all that was asked for is computed, drawn and said."""
+    address, found = laboratory.page(folder).as_uri(), {}
+    for title, (search, figure, name, values, rest) in SLIDERS.items():
+        tab = browser.new_page()
+        tab.set_default_timeout(120_000)
+        tab.goto(f"{address}?{search}" + "&L=3&datum_L=3&grammars=2" * tiny)
+        stage = tab.locator(figure)
+        stage.locator("[role=status]:not(:empty)").wait_for(state="attached")
+
+        def step(value: float, tab=tab, stage=stage, name=name, rest=rest) -> None:
+            laboratory.slide(stage, name, value)
+            tab.wait_for_timeout(rest)
+
+        for value in values[:WARM]:  # what is compiled once is there
+            step(value)
+        steps = [partial(step, value) for value in values[WARM : WARM + 2 if tiny else None]]
+        found[title] = tasks(browser, tab, [*steps, partial(tab.wait_for_function, laboratory.DONE)])
+        tab.close()
+    return found
+
+
 def main(
     peer: Annotated[Path | None, _paths.option(help="A clone of the authors' code; without it no ratios.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often each contender has a turn.")] = 9,
@@ -159,6 +216,13 @@ def main(
                 raise RuntimeError(f"expected {job['grammars']} grammars, got {pieces}")
             result["figure_5_seconds"][noise] = seconds
             print(f"figure 5, {noise}: {seconds:.2f} s")
+        (pages := Path(folder) / "laboratory").mkdir()
+        result["page_task_milliseconds"] = page_tasks(browser, pages, tiny)
+        for title, found in result["page_task_milliseconds"].items():
+            step, longest = found["a_step"], found["longest_task"]
+            print(
+                f"page, {title}: {step['median']:.1f} ms a step, at most {step['max']:.1f}; longest task {longest:.1f}"
+            )
     write_json(out, result)
     print(f"written: {out}")
 

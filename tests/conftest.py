@@ -22,7 +22,7 @@ from . import browser as b
 
 _not_tested: set[str] = set()
 # What `make check` leaves out, as it takes minutes or needs the site: tests that import one of these.
-_OF_THE_BOOK = ("hierlib.book", "tests.axe", "tests.browser", "tests.sweeps", "tests.tiny")
+_OF_THE_BOOK = ("hierlib.book", "tests.axe", "tests.browser", "tests.laboratory", "tests.sweeps", "tests.tiny")
 
 
 def imported(text: str) -> set[str]:

@@ -140,6 +140,14 @@ def test_browser_runs_at_a_toy_size(tmp_path):
     for where in ("browser", "hierlib"):
         assert all(0 < t["min"] <= t["median"] <= t["max"] for t in case[f"{where}_microseconds"].values())
     assert all(seconds > 0 for seconds in result["figure_5_seconds"].values())
+    assert result["page_task_milliseconds"].keys() == {
+        "noise on one datum while curves compute",
+        "exponent of uneven rules",
+    }
+    for page in result["page_task_milliseconds"].values():
+        step, longest = page["a_step"], page["longest_task"]
+        assert page["steps"] == 3 and 0 < step["min"] <= step["median"] <= step["max"] and 0 < longest <= step["max"]
+        assert page["tasks_over_50"] >= (longest > 50)
 
 
 def test_all_prefixes_cost_no_more_than_one_inference():

@@ -12,7 +12,7 @@ Live.figure(
     let waiting = 0; // for the reader's hand to rest
 
     const info = () => lab.NOISES[setting.noise];
-    const near = (z) => (z === null ? "—" : z.toPrecision(3));
+    const near = (z) => (z === null ? "—" : z > 0.99 && z < 1 ? z.toFixed(4) : z.toPrecision(3));
     const percent = (p) => `${(100 * p).toFixed(1)} %`;
     const withEnds = ({ value, lo, hi }) => near(value) + (lo === null ? "" : ` [${near(lo)}, ${near(hi)}]`);
 
@@ -51,24 +51,32 @@ Live.figure(
       state?.jobs?.forEach((job) => job.stop());
     }
 
-    // The mean field of even rules, at once; that of uneven ones comes from a worker.
+    // The mean field of even rules, at once; a pool of beliefs comes from a worker.
     function theory() {
       if (setting.noise !== "EpsilonNoise" || setting.a) return null;
       const { v, m, s, L } = setting;
-      const t = Array.from({ length: 101 }, (_, k) => k / 100);
+      const t = Array.from({ length: 181 }, (_, k) => Math.sin((Math.PI / 360) * k) ** 2); // dense where few rules lose it
       const all = t.map((eps) => Engine.meanfield.solve(eps, v, m, s, L).P);
-      return { t, top: all.map((P) => P[L]), leaves: all.map((P) => P[0]), star: Engine.meanfield.criticalNoise(v, m, s), words: "mean field" };
+      const top = all.map((P) => P[L]);
+      return { t, top, leaves: all.map((P) => P[0]), half: lab.falls(t, top, (1 + 1 / v) / 2, false), star: Engine.meanfield.criticalNoise(v, m, s), words: "mean field" };
     }
 
+    // Of the ε-process with uneven rules a pool has one number each, and comes down again; of other noises one number a symbol.
     function pool(here) {
-      if (here.setting.noise !== "EpsilonNoise" || !here.setting.a) return [];
-      const { L, v } = here.setting;
-      const all = [];
-      const job = Engine.start("meanField", { ...here.setting, eps: here.t }, ({ point, marginal }) => (all[point] = marginal));
+      const { noise, a, L, v } = here.setting;
+      if (noise === "EpsilonNoise" && !a) return [];
+      const t = noise === "EpsilonNoise" ? here.t : here.t.filter((_, k) => k % 2 === 0); // a symbol each takes longer
+      const [name, options] = noise === "EpsilonNoise" ? ["meanField", { eps: t }] : ["classCurve", { t }];
+      let [top, leaves] = [[], null];
+      const report = ({ point, marginal, kept }) => {
+        if (kept) return (top = kept);
+        leaves ??= [];
+        [top[point], leaves[point]] = [marginal[L], marginal[0]];
+      };
+      const job = Engine.start(name, { ...here.setting, ...options }, report);
       job.done = job.done.then((whole) => {
         if (!whole) return false;
-        const top = all.map((P) => P[L]);
-        here.theory = { t: here.t, top, leaves: all.map((P) => P[0]), half: lab.falls(here.t, top, (1 + 1 / v) / 2, false), words: "pool" };
+        here.theory = { t, top, leaves, half: lab.falls(t, top, (1 + 1 / v) / 2, lab.NOISES[noise].log), words: "pool" };
         if (here === state) draw();
         return true;
       });
@@ -115,10 +123,20 @@ Live.figure(
 
     function end(here, whole) {
       here.ended = true;
-      if (here !== state) return;
-      stage.classList.remove("lab-busy");
       here.pieces.sort((a, b) => a.grammar - b.grammar); // so that no interval depends on which worker was first
-      if (here.pieces.length) here.found = lab.results(here.setting, here.t, here.pieces, lab.NOISES[here.setting.noise].log);
+      const parts = here.pieces.length ? lab.resultsInParts(here.setting, here.t, here.pieces, lab.NOISES[here.setting.noise].log) : null;
+      const go = () => {
+        if (here !== state) return;
+        const part = parts?.next();
+        if (part && !part.done) return setTimeout(go); // the page is the reader's in between
+        if (part) here.found = part.value;
+        tell(here, whole);
+      };
+      go();
+    }
+
+    function tell(here, whole) {
+      stage.classList.remove("lab-busy");
       progress.textContent = `${here.pieces.length} of ${here.setting.grammars}${whole ? "" : ", stopped"}`;
       said.textContent = here.failed ? `This cannot be computed: ${here.failed}.` : words(here, whole);
       table(here);
@@ -127,24 +145,32 @@ Live.figure(
 
     // The result in words.
     function words({ setting: { v, m, s, L, a, noise }, found, theory: line, why }, whole) {
-      const { n, top, cross, best, mean, t } = found ?? {};
+      const { n, top, cross, best, lead, mean, t } = found ?? {};
       if (!n) return "Stopped before the first grammar was done.";
       const all = [...why, whole ? "" : "Stopped early."];
       const symbol = noise === "EpsilonNoise" ? "ε" : "t";
       if (top.value === null)
         all.push(mean[L][0] < (1 + 1 / v) / 2 ? "The class is lost at every noise shown." : "The class is not half lost at any noise shown.");
-      else all.push(`The class is half lost at ${symbol} = ${withEnds(top)}.`);
-      const ahead = Math.max(...mean[L].map((p, k) => p - mean[0][k]));
-      if (cross.value !== null)
-        all.push(`Up to ${symbol} = ${withEnds(cross)} the class is kept better than the leaves, by ${percent(ahead)} at most; then the leaves outlive it.`);
-      else if (ahead < lab.LEAD) all.push("The class is never kept better than the leaves: the order of the levels does not invert.");
-      else all.push(`The class is kept better than the leaves, by ${percent(ahead)} at most.`);
+      else all.push(`The class is half lost at ${symbol} = ${withEnds(top)}${noise !== "GaussianNoise" && top.value > 0.99 ? ", when next to nothing is seen" : ""}.`);
+      const ahead = `by ${percent(lead.value)} ± ${percent(lead.half)} at most`;
+      if (lead.value < lab.LEAD) all.push("The class is never kept better than the leaves: the order of the levels does not invert.");
+      else if (lead.value < lead.half)
+        all.push(`Whether the class is ever kept better than the leaves these data do not tell (${ahead}): more grammars, or more data of each, would.`);
+      else if (cross.value === null) all.push(`The class is kept better than the leaves, ${ahead}.`);
+      else all.push(`Up to ${symbol} = ${withEnds(cross)} the class is kept better than the leaves, ${ahead}; then the leaves outlive it.`);
       if (best) {
         const name = best.level ? (best.level === L ? "the class" : `level ${best.level}`) : "the leaves";
         all.push(`${cross.value === null ? "At half height" : "There"} the best-kept level is ${name}, with ${percent(best.kept)}.`);
       }
-      if (noise === "EpsilonNoise" && !a) all.push(`An infinite tree loses its class at ε* = ${near(Engine.meanfield.criticalNoise(v, m, s))}.`);
-      if (line?.half) all.push(`The pool of beliefs, the mean field of uneven rules, loses half of it at ε = ${near(line.half)}.`);
+      if (noise === "EpsilonNoise" && !a) {
+        const star = Engine.meanfield.criticalNoise(v, m, s);
+        const most = near(Engine.meanfield.m_c(v, s));
+        if (line?.half) all.push(`The mean field of ${L} levels loses half of it at ε = ${near(line.half)}.`);
+        all.push(`An infinite tree loses its class at ${star > 0 ? `ε* = ${near(star)}, and` : "any noise, as it does"} from m_c = ${most} rules on${star > 0 ? " at any noise" : ""}.`);
+        return all.filter(Boolean).join(" ") + ` Means over ${n} grammars, at ${t.length} noises.`;
+      }
+      const whose = noise === "EpsilonNoise" ? "the mean field of uneven rules" : "drawn with fresh rules at every node";
+      if (line?.half) all.push(`The pool of beliefs, ${whose}, loses half of it at ${symbol} = ${near(line.half)}.`);
       return all.filter(Boolean).join(" ") + ` Means over ${n} grammars, at ${t.length} noises.`;
     }
 
@@ -166,7 +192,7 @@ Live.figure(
     }
 
     function save(kind) {
-      if (!state?.ended || !state.found?.n) return;
+      if (!state?.found?.n || !state.found.top) return; // they are not all there
       const text = kind === "csv" ? lab.csv(state.setting, state.found) : lab.json(state.setting, state.found);
       const url = URL.createObjectURL(new Blob([text], { type: kind === "csv" ? "text/csv" : "application/json" }));
       Object.assign(document.createElement("a"), { href: url, download: `level-curves.${kind}` }).click();

@@ -34,7 +34,7 @@ const Live = {
   fail: (stage) => stage.closest(".live")?.classList.add("live-failed"),
 
   // The parts of the engine, for a figure that infers: what is in which, js/engine/engine.js says.
-  engine: ["engine", "random", "weights", "model", "noise", "float64", "simd", "float32", "inference", "meanfield", "population", "jobs", "worker"].map((part) => `engine/${part}`),
+  engine: ["engine", "random", "weights", "model", "noise", "float64", "simd", "float32", "inference", "meanfield", "population", "evolution", "jobs", "worker"].map((part) => `engine/${part}`),
 
   // Loads js/NAME.js, once a page; what is asked for first runs first.
   load(name) {

@@ -15,7 +15,8 @@
 //   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase;
 //                 of uneven rules gainAtChance, gainAtCertainty, ruleMap, meanUpwardMap
 //   population.js population.poolOfBeliefs
-//   jobs.js       what a worker computes: levelCurves, classPoints, meanField, halfHeights
+//   evolution.js  evolution.classCurve, plantedRules
+//   jobs.js       what a worker computes: levelCurves, classPoints, meanField, halfHeights, classCurve
 //   worker.js     start: a job in a worker, which reports and can be stopped
 //
 // A part is one function that adds its names to the engine and uses nothing else, so that its text alone makes the

@@ -77,5 +77,15 @@ Engine.part((E) => {
     }
   }
 
-  E.jobs = { levelCurves, classPoints, meanField, halfHeights };
+  const poolSize = (each) => Math.min(2 ** 11, Math.max(2 ** 7, Math.round(2 ** 30 / each))); // from what a belief costs
+
+  // The class of any grammar at the noises t, by a pool of beliefs of all symbols: one piece, {kept}, the mean belief in the true
+  // class at each. The more rules there are, the smaller is the pool: time is bounded.
+  function* classCurve({ v, m, s, L, a = 0, noise, t, seed = 0, size = poolSize(v * m * s * L * t.length) }) {
+    if (!NOISES.includes(noise)) E.refuse("noise", `one of ${NOISES.join(", ")}`, noise);
+    if (!t?.length) E.refuse("t", "one noise level or more", t);
+    const generator = new E.Generator(seed, 2 ** 32 - 2);
+    yield { kept: E.evolution.classCurve(new E[noise](v, { dtype: "float64" }), t, E.zipf(m, a), { s, L, size, generator }) };
+  }
+  E.jobs = { levelCurves, classPoints, meanField, halfHeights, classCurve };
 });

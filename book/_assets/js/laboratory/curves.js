@@ -12,14 +12,14 @@
   // {n, mean, half}: of each level and noise, [level][noise], the mean over grammars and half the width of its band.
   function summary(pieces, L, points) {
     const n = pieces.length;
+    const [mean, square] = [new Float64Array(points * (L + 1)), new Float64Array(points * (L + 1))];
+    for (const { overlap } of pieces) for (let at = 0; at < mean.length; at++) mean[at] += overlap[at];
+    for (let at = 0; at < mean.length; at++) mean[at] /= n;
+    for (const { overlap } of pieces) for (let at = 0; at < mean.length; at++) square[at] += (overlap[at] - mean[at]) ** 2;
+    const width = quantile(n);
     const each = (make) => Array.from({ length: L + 1 }, (_, l) => Array.from({ length: points }, (_, k) => make(k * (L + 1) + l)));
-    const mean = (at) => pieces.reduce((sum, piece) => sum + piece.overlap[at], 0) / n;
-    const error = (at) => {
-      const centre = mean(at);
-      const square = pieces.reduce((sum, piece) => sum + (piece.overlap[at] - centre) ** 2, 0);
-      return n > 1 ? quantile(n) * Math.sqrt(square / (n - 1) / n) : Infinity;
-    };
-    return { n, mean: each(mean), half: each(error) };
+    const half = (at) => (n > 1 ? width * Math.sqrt(square[at] / (n - 1) / n) : Infinity);
+    return { n, mean: each((at) => mean[at]), half: each(half) };
   }
 
   // Where between two noise levels: evenly, or evenly in the logarithm.
@@ -46,18 +46,26 @@
   }
 
   // Numbers read off two mean curves, each with its 95 % interval: grammars are drawn again with replacement. `rows` has
-  // two curves a grammar, read(a, b) gives the numbers, null for one that there is not.
-  function intervals(rows, read, generator, times = 200) {
+  // two curves a grammar, read(a, b) gives the numbers, null for one that there is not. It yields every few draws.
+  function* intervals(rows, read, generator, times = 200) {
     const points = rows[0][0].length;
     const curves = (pick) => {
-      const sums = [new Float64Array(points), new Float64Array(points)];
+      const [first, second] = [new Float64Array(points), new Float64Array(points)];
+      const often = new Uint32Array(rows.length); // each grammar is drawn
+      for (let i = 0; i < rows.length; i++) often[pick(i)]++;
       for (let i = 0; i < rows.length; i++) {
-        const row = rows[pick(i)];
-        for (const [j, sum] of sums.entries()) for (let k = 0; k < points; k++) sum[k] += row[j][k];
+        if (!often[i]) continue;
+        const [share, [a, b]] = [often[i] / rows.length, rows[i]];
+        for (let k = 0; k < points; k++) first[k] += share * a[k];
+        for (let k = 0; k < points; k++) second[k] += share * b[k];
       }
-      return sums.map((sum) => sum.map((y) => y / rows.length));
+      return [first, second];
     };
-    const drawn = Array.from({ length: rows.length > 1 ? times : 0 }, () => read(...curves(() => generator.below(rows.length))));
+    const drawn = [];
+    while (rows.length > 1 && drawn.length < times) {
+      if (drawn.length % 20 === 0) yield;
+      drawn.push(read(...curves(() => generator.below(rows.length))));
+    }
     return read(...curves((i) => i)).map((value, j) => {
       const known = drawn.map((all) => all[j]).filter((x) => x !== null).sort((a, b) => a - b); // prettier-ignore
       const at = (share) => (value === null ? null : (known[Math.round(share * (known.length - 1))] ?? null));
@@ -65,17 +73,37 @@
     });
   }
 
-  // All that the page says of a setting: {t, n, mean, half, top, cross, best}, where top is the class's half height and
-  // best the level that is kept best where class and leaves cross, or there if they don't.
-  function results(setting, t, pieces, log) {
+  // Where the class is furthest ahead of the leaves on average: by how much, {value, half}, with half the width of its band.
+  function lead(rows) {
+    const ahead = (k) => rows.reduce((sum, [top, leaves]) => sum + top[k] - leaves[k], 0) / rows.length;
+    const means = Array.from(rows[0][0].keys(), ahead);
+    const value = Math.max(...means);
+    const k = means.indexOf(value);
+    const square = rows.reduce((sum, [top, leaves]) => sum + (top[k] - leaves[k] - value) ** 2, 0);
+    const n = rows.length;
+    return { value, half: n > 1 ? quantile(n) * Math.sqrt(square / (n - 1) / n) : Infinity };
+  }
+
+  // All that the page says of a setting: {t, n, mean, half, lead, top, cross, best}, where top is the class's half height and
+  // best the level that is kept best where class and leaves cross, or there if they don't. Of many grammars it takes a phone
+  // longer than a frame, so it yields between parts of the work, and returns them.
+  function* resultsInParts(setting, t, pieces, log) {
     const { v, L, seed } = setting;
     const found = summary(pieces, L, t.length);
     const level = ({ overlap }, l) => Float64Array.from(t, (_, k) => overlap[k * (L + 1) + l]);
     const rows = pieces.map((piece) => [level(piece, L), level(piece, 0)]);
     const read = (a, b) => [falls(t, a, (1 + 1 / v) / 2, log), crossing(t, a, b, 1 / v, log)];
-    const [top, cross] = intervals(rows, read, new Engine.Generator(seed, 2 ** 32 - 1));
+    const [top, cross] = yield* intervals(rows, read, new Engine.Generator(seed, 2 ** 32 - 1));
     const at = cross.value ?? top.value;
-    return { t, ...found, top, cross, best: at === null ? null : best(t, found.mean, at, log) };
+    return { t, ...found, lead: lead(rows), top, cross, best: at === null ? null : best(t, found.mean, at, log) };
+  }
+
+  function results(...all) {
+    const parts = resultsInParts(...all);
+    for (;;) {
+      const { done, value } = parts.next();
+      if (done) return value;
+    }
   }
 
   // The level that is kept best at a noise, and how well: {level, kept, at}.
@@ -97,6 +125,6 @@
   }
   const json = (setting, found) => JSON.stringify({ setting, ...found }, (_, x) => (Number.isFinite(x) || typeof x !== "number" ? x : null));
 
-  Object.assign((globalThis.Laboratory ??= {}), { quantile, summary, falls, crossing, intervals, results, csv, json, LEAD });
+  Object.assign((globalThis.Laboratory ??= {}), { quantile, summary, falls, crossing, intervals, results, resultsInParts, csv, json, LEAD });
 })();
 if (typeof module !== "undefined") module.exports = globalThis.Laboratory;

@@ -8,7 +8,8 @@
     return log ? [0.01, 0.03, 0.1, 0.3, 1, 3] : [0, 0.2, 0.4, 0.6, 0.8, 1];
   }
 
-  // found: as of Laboratory.results, or its summary before there are marks; theory: {t, top, leaves, star, words} or null.
+  // found: as of Laboratory.results, or its summary before there are marks; theory: {t, top, leaves, star, words} or
+  // null; it may know nothing of the leaves.
   function picture({ width, found, colours, log, axis, theory }) {
     const [left, right] = [40, 10];
     const inner = width - left - right;
@@ -34,7 +35,7 @@
     const names = [["class", colours[L]], ["leaves", colours[0]]]; // prettier-ignore
     if (theory) {
       for (const [curve, colour] of [[theory.top, colours[L]], [theory.leaves, colours[0]]]) // prettier-ignore
-        out += `<polyline points="${line(theory.t, curve)}" fill="none" stroke="${colour}" stroke-width="1.4" stroke-dasharray="2 4"/>`;
+        if (curve) out += `<polyline points="${line(theory.t, curve)}" fill="none" stroke="${colour}" stroke-width="1.4" stroke-dasharray="2 4"/>`;
       if (theory.star > 0 && theory.star < 1)
         out += `<path d="M${x(theory.star)} ${TOP + TALL}v-9" stroke="currentColor" stroke-width="2"/><text x="${+x(theory.star) + (theory.star > 0.8 ? -5 : 5)}" y="${TOP + TALL - 5}" text-anchor="${theory.star > 0.8 ? "end" : "start"}">ε*</text>`;
       names.push([theory.words, "currentColor", "2 4"]);
