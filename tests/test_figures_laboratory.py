@@ -167,7 +167,7 @@ def test_keys_make_rules_uneven_and_an_address_without_them_is_even(browser, lab
     stage, said = page.locator(".laboratory"), page.locator(".lab-said")
     slider, even = stage.locator("[name=a]"), json.loads(saved(page))
     assert slider.get_attribute("aria-valuetext") == "0, even" and even["setting"]["a"] == 0
-    assert "ε* = 0" in said.text_content() and said.get_attribute("role") == "status"
+    assert "at any noise, as it does from m_c = 8.50" in said.text_content() and said.get_attribute("role") == "status"
     tall = stage.bounding_box()["height"]
     for _ in range(15):
         slider.press("ArrowRight")
@@ -315,17 +315,33 @@ def test_the_lines_of_python_compute_the_curves():
         assert names["found"].t.tolist() == pytest.approx(grid, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    "address, told",
+    [
+        ("noise=MaskNoise&v=8&m=3&L=3&grammars=2&seed=1", ("these data do not tell", "more data of each")),
+        ("noise=EpsilonNoise&v=8&m=1&L=9&grammars=4", ("when next to nothing is seen", "The mean field of 9 levels loses")),
+        ("noise=EpsilonNoise&m=4&L=6&grammars=40", ("is kept better than the leaves, by", "ε* = 0.922, and from m_c = 16.5")),
+    ],
+)
+def test_words_claim_no_more_than_the_data_show(browser, lab, address, told):
+    page = opened(browser, f"{lab}?{address}")
+    said = page.locator(".lab-said").text_content()
+    assert all(words in said for words in told), said
+    page.context.close()
+
+
 def test_numbers_read_off_curves():
     script = """
       const t = [1, 2, 4, 8], row = (top, leaves) => Float64Array.from(top.flatMap((p, k) => [leaves[k], p]));
       const [top, leaves] = [[1, 0.9, 0.3, 0.1], [0.95, 0.8, 0.7, 0.3]];
       const pieces = [0, 0.02, 0.04].map((shift) => ({ overlap: row(top.map((p) => p - shift), leaves) }));
       const r = T.results({ v: 10, L: 1, seed: 3 }, t, pieces, true);
-      return [r.mean, r.half, r.top, r.cross, r.best, T.falls(t, [0.3, 0.2, 0.1, 0], 0.5, false),
+      return [r.mean, r.half, r.lead, r.top, r.cross, r.best, T.falls(t, [0.3, 0.2, 0.1, 0], 0.5, false),
         T.crossing(t, [1, 1, 1, 1], [0, 0, 0, 0], 0.1, true),
         T.crossing(t, [0.9999, 0.9, 0.2, 0.1], [0.9998, 0.95, 0.5, 0.2], 0.1, true), [2, 4, 5, 30].map(T.quantile)];"""
-    mean, half, top, cross, best, none, never, hardly, quantiles = node(script, None, CURVES)
+    mean, half, lead, top, cross, best, none, never, hardly, quantiles = node(script, None, CURVES)
     assert mean[1] == pytest.approx([0.98, 0.88, 0.28, 0.08]) and mean[0] == pytest.approx([0.95, 0.8, 0.7, 0.3])
+    assert lead == pytest.approx({"value": 0.08, "half": 4.303 * 0.02 / 3**0.5})
     assert half[1] == pytest.approx([4.303 * 0.02 / 3**0.5] * 4) and half[0] == pytest.approx([0] * 4)
     assert top["value"] == pytest.approx(2 * 2 ** ((0.88 - 0.55) / 0.6)) and top["lo"] < top["value"] < top["hi"]
     assert cross["value"] == pytest.approx(2 * 2 ** (0.08 / (0.08 + 0.42)))
