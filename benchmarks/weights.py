@@ -63,7 +63,7 @@ def measure(case: Case, rounds: int) -> dict:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="How often each contender runs.")] = 15,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each contender runs.")] = 41,
     tiny: Annotated[bool, typer.Option(help="A toy size, to see that the benchmark works.")] = False,
     out: Annotated[Path, _paths.option(help="The result file.")] = FOLDER / "results" / "weights.json",
 ) -> None:
