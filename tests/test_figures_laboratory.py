@@ -319,8 +319,14 @@ def test_the_lines_of_python_compute_the_curves():
     "address, told",
     [
         ("noise=MaskNoise&v=8&m=3&L=3&grammars=2&seed=1", ("these data do not tell", "more data of each")),
-        ("noise=EpsilonNoise&v=8&m=1&L=9&grammars=4", ("when next to nothing is seen", "The mean field of 9 levels loses")),
-        ("noise=EpsilonNoise&m=4&L=6&grammars=40", ("is kept better than the leaves, by", "ε* = 0.922, and from m_c = 16.5")),
+        (
+            "noise=EpsilonNoise&v=8&m=1&L=9&grammars=4",
+            ("when next to nothing is seen", "The mean field of 9 levels loses"),
+        ),
+        (
+            "noise=EpsilonNoise&m=4&L=6&grammars=40",
+            ("is kept better than the leaves, by", "ε* = 0.922, and from m_c = 16.5"),
+        ),
     ],
 )
 def test_words_claim_no_more_than_the_data_show(browser, lab, address, told):
