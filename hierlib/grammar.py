@@ -1,4 +1,4 @@
-"""The Random Hierarchy Model: its rules, its data, and the unique parse of a datum (section 3 of the paper)."""
+"""The Random Hierarchy Model: its rules, and the unique parse of a datum (section 3 of the paper)."""
 
 from __future__ import annotations
 

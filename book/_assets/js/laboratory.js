@@ -153,12 +153,15 @@ Live.figure(
         all.push(mean[L][0] < (1 + 1 / v) / 2 ? "The class is lost at every noise shown." : "The class is not half lost at any noise shown.");
       else all.push(`The class is half lost at ${symbol} = ${withEnds(top)}${noise !== "GaussianNoise" && top.value > 0.99 ? ", when next to nothing is seen" : ""}.`);
       const ahead = `by ${percent(lead.value)} ± ${percent(lead.half)} at most`;
-      if (lead.value < lab.LEAD) all.push("The class is never kept better than the leaves: the order of the levels does not invert.");
-      else if (lead.value < lead.half)
-        all.push(`Whether the class is ever kept better than the leaves these data do not tell (${ahead}): more grammars, or more data of each, would.`);
-      else if (cross.value === null) all.push(`The class is kept better than the leaves, ${ahead}.`);
+      const told = lead.value >= lab.LEAD && lead.value >= lead.half;
+      if (lead.value < lab.LEAD && lead.most < 10 * lab.LEAD)
+        all.push("The class is never kept better than the leaves: the order of the levels does not invert.");
+      else if (!told) {
+        const seen = n > 1 ? ` (in their means ${lead.value < lab.LEAD ? "never" : ahead})` : "";
+        all.push(`Whether the class is ever kept better than the leaves these data do not tell${seen}: more grammars, or more data of each, would.`);
+      } else if (cross.value === null) all.push(`The class is kept better than the leaves, ${ahead}.`);
       else all.push(`Up to ${symbol} = ${withEnds(cross)} the class is kept better than the leaves, ${ahead}; then the leaves outlive it.`);
-      if (best) {
+      if (best && (told || cross.value === null)) {
         const name = best.level ? (best.level === L ? "the class" : `level ${best.level}`) : "the leaves";
         all.push(`${cross.value === null ? "At half height" : "There"} the best-kept level is ${name}, with ${percent(best.kept)}.`);
       }

@@ -75,8 +75,8 @@ Live.figure(
       const { always, certain } = a ? pool.edges() : {};
       const ticks = a ? apart([1, always, certain, top], top) : [1, Math.min(m_c(v, s), top), top];
       const [x, y] = axes(area, "rules per symbol m", "noise ε", top, ticks);
-      const even = () => Array.from({ length: 121 }, (_, i) => 1 + ((top - 1) * i) / 120).map((k) => [k, criticalNoise(v, k, s)]);
-      const line = a ? pool.line() : even();
+      const formula = () => Array.from({ length: 121 }, (_, i) => 1 + ((top - 1) * i) / 120).map((k) => [k, criticalNoise(v, k, s)]);
+      const line = a ? pool.line() : formula();
       const edge = (some) => some.map(([k, noise]) => `L${x(k).toFixed(1)} ${y(noise).toFixed(1)}`).join("");
       const fill = (some, opacity) => some.length && make(picture, "path", { opacity, fill: "var(--hier-class)",
         d: `M${x(some[0][0])} ${y(0)}${edge(some)}L${x(some[some.length - 1][0])} ${y(0)}Z` }); // prettier-ignore
@@ -171,7 +171,7 @@ Live.figure(
       if (m <= always) return `The rules used most are so few that the class is kept at every noise below 1; ${doubts}.`;
       if (bears === null) return "How much noise a deep tree bears is being computed.";
       if (!bears) return `${deep} loses its class at any noise above ${MapPool.TRACE}.`;
-      return `${deep} keeps its class below ε ≈ ${bears.toFixed(2)}; ${doubts}.`;
+      return `${deep} keeps its class below ε ≈ ${bears.toPrecision(2)}; ${doubts}.`;
     }
 
     function redraw() {

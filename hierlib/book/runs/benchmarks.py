@@ -306,12 +306,15 @@ def of_other_questions(files: Mapping[str, Mapping]) -> dict[str, str]:
             f"dearest-{first}": f"{uneven[dearest]:.2f} ({dearest.replace('_', ' ')})",
         }
     page = files["browser"]["cases"]["one datum"]
+    tasks = files["browser"]["page_task_milliseconds"].values()
     here, python = (page[f"{where}_microseconds"] for where in ("browser", "hierlib"))
     return shown | {
         "page_datum": about(here[MARGINALS]["median"]),
         "page_hierlib": f"{here[MARGINALS]['median'] / python[MARGINALS]['median']:.1f}",
         "page_authors": about(page["times_faster_than_authors"]),
         "page_strata": f"{here['strata after a step of the slider']['median'] / 1e3:.1f}",
+        "page_step": about(max(each["a_step"]["median"] for each in tasks)),
+        "page_task": about(max(each["longest_task"] for each in tasks)),
         "page_figure": f"{max(files['browser']['figure_5_seconds'].values()):.1f}",
     }
 

@@ -15,7 +15,7 @@
 //   meanfield.js  meanfield.solve, upwardMap, downwardMap, fixedPoints, criticalNoise, m_KS, m_c, phase;
 //                 of uneven rules gainAtChance, gainAtCertainty, ruleMap, meanUpwardMap
 //   population.js population.poolOfBeliefs
-//   evolution.js  evolution.classCurve, plantedRules
+//   evolution.js  evolution.classCurve
 //   jobs.js       what a worker computes: levelCurves, classPoints, meanField, halfHeights, classCurve
 //   worker.js     start: a job in a worker, which reports and can be stopped
 //

@@ -11,8 +11,8 @@ Engine.part((E) => {
     E.whole("L", L, 1, 12);
     E.whole("size", size, 1, 2 ** 20);
     E.checkGenerator(generator);
-    const seen = process.path(new Int32Array(size), { generator });
-    let pools = t.map((each) => Float64Array.from(process.evidence(seen(each), each)));
+    const seen = process.path(new Int32Array(size), { generator: new E.Generator(generator.bits(), generator.bits()) });
+    let pools = t.map((each) => process.evidence(seen(each), each));
     const [planted, law] = [plantedRules({ v, m, s, generator }), Float64Array.from({ length: v * m }, (_, r) => weights[r % m])];
     for (let l = 0; l < L; l++) {
       const above = t.map(() => new Float64Array(size * v));
@@ -82,5 +82,5 @@ Engine.part((E) => {
     };
   }
 
-  E.evolution = { classCurve, plantedRules };
+  E.evolution = { classCurve };
 });

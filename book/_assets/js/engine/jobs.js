@@ -87,5 +87,6 @@ Engine.part((E) => {
     const generator = new E.Generator(seed, 2 ** 32 - 2);
     yield { kept: E.evolution.classCurve(new E[noise](v, { dtype: "float64" }), t, E.zipf(m, a), { s, L, size, generator }) };
   }
+
   E.jobs = { levelCurves, classPoints, meanField, halfHeights, classCurve };
 });

@@ -81,7 +81,6 @@ Engine.part((E) => {
     return m >= m_c(v, s) ? "never" : m <= m_KS(v, s) ? "always" : "below";
   }
 
-
   // Of rules with the weights of zipf(m, a), m a whole number. By what a small belief above chance grows a level, m_KS Σw².
   const gainAtChance = (v, m, s, a) => (m_KS(v, s) * E.powerSum(m, 2 * a)) / E.powerSum(m, a) ** 2;
 

@@ -73,15 +73,17 @@
     });
   }
 
-  // Where the class is furthest ahead of the leaves on average: by how much, {value, half}, with half the width of its band.
+  // Where the class is furthest ahead of the leaves on average: by how much, {value, half, most}, with half the width of its band,
+  // and the largest lead at any noise that these bands leave possible.
   function lead(rows) {
-    const ahead = (k) => rows.reduce((sum, [top, leaves]) => sum + top[k] - leaves[k], 0) / rows.length;
-    const means = Array.from(rows[0][0].keys(), ahead);
-    const value = Math.max(...means);
-    const k = means.indexOf(value);
-    const square = rows.reduce((sum, [top, leaves]) => sum + (top[k] - leaves[k] - value) ** 2, 0);
     const n = rows.length;
-    return { value, half: n > 1 ? quantile(n) * Math.sqrt(square / (n - 1) / n) : Infinity };
+    const bands = Array.from(rows[0][0].keys(), (k) => {
+      const value = rows.reduce((sum, [top, leaves]) => sum + top[k] - leaves[k], 0) / n;
+      const square = rows.reduce((sum, [top, leaves]) => sum + (top[k] - leaves[k] - value) ** 2, 0);
+      return { value, half: n > 1 ? quantile(n) * Math.sqrt(square / (n - 1) / n) : Infinity };
+    });
+    const most = Math.max(...bands.map(({ value, half }) => value + half));
+    return { ...bands.reduce((a, b) => (b.value > a.value ? b : a)), most };
   }
 
   // All that the page says of a setting: {t, n, mean, half, lead, top, cross, best}, where top is the class's half height and

@@ -170,8 +170,8 @@
     if (!all.some((nodes) => nodes.length)) return `What was done to leaf ${leaf} has moved no other belief by ${MOVED}.`;
     const counts = all.slice(1, L).map((nodes, l) => nodes.length && `${nodes.length} of ${after.x[l + 1].length} nodes of level ${l + 1}`);
     const others = `${all[0].length} of ${after.g.d - 1} other leaves`;
-    const top = `the class ${all[L].length ? from(L, 0) : "by less"}`;
-    return `What was done to leaf ${leaf} has moved belief in the truth by ${MOVED} or more (framed): ${[others, ...counts, top].filter(Boolean).join(", ")}.`;
+    const top = after.levels[L] && `the class ${all[L].length ? from(L, 0) : "by less"}`;
+    return `What was done to leaf ${leaf} has moved belief in the truth by ${MOVED} or more (framed where drawn large): ${[others, ...counts, top].filter(Boolean).join(", ")}.`;
   }
 
   // By level, the class first: [name, mean belief in the truth, share with the truth on top, share kept on the way back, and of
