@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import imported, of_the_book
+from .mutations import GUARDS
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("_kernels", "theory", "experiments", "networks", "images")
@@ -42,3 +43,9 @@ def test_make_check_leaves_out_what_is_marked_and_no_more():
     assert {line.partition(":")[0] for line in marked} == {"book", "slow"}
     [line] = [line for line in (ROOT / "Makefile").read_text("utf-8").splitlines() if "pytest -m" in line]
     assert "pytest -m 'not book and not slow' --ignore=hierlib/book " in line  # whose doctests are of the book, too
+
+
+def test_what_a_guard_takes_away_is_there_once():
+    """Or `tests/mutations.py` would say that no test notices, and take a whole run to do so."""
+    places = {guard.name: (ROOT / guard.file).read_text("utf-8").count(guard.old) for guard in GUARDS}
+    assert {name: count for name, count in places.items() if count != 1} == {}

@@ -83,8 +83,8 @@ ENGINES = [
     (
         "noises that there are not",
         f"{JS}jobs.js",
-        "if (!NOISES.includes(noise))",
-        "if (!E[noise])",
+        "of = 1 }) {\n    if (!NOISES.includes(noise))",
+        "of = 1 }) {\n    if (!E[noise])",
         f"{WORKER}a_job_refuses_in_a_sentence",
     ),
     (

@@ -85,8 +85,8 @@ LANGUAGES = [
     (
         "more left siblings than one",
         "hierlib/_kernels/compiled/causal.py",
-        "    for j in range(2, i + 1):",
-        "    for j in range(2, i):",
+        "    x, y = load(real, parent + one), load(real, children + two)\n    for j in range(2, i + 1):",
+        "    x, y = load(real, parent + one), load(real, children + two)\n    for j in range(2, i):",
         f"{NEXT}every_prefix_against_enumeration",
     ),
     (
